@@ -1,0 +1,84 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+/// Where an LLVM OpenMP runtime lies, or nil: Swift's clang compiles `#pragma omp` but ships no
+/// runtime. Debian and Ubuntu put it into a versioned folder, Homebrew under opt.
+func openMPLibraryFolder() -> String? {
+    let debian = (try? FileManager.default.contentsOfDirectory(atPath: "/usr/lib")) ?? []
+    let versions = debian.filter { $0.hasPrefix("llvm-") }
+        .sorted { $0.compare($1, options: .numeric) == .orderedDescending }
+    let folders =
+        versions.map { "/usr/lib/\($0)/lib" }
+        + ["/opt/homebrew/opt/libomp/lib", "/usr/local/opt/libomp/lib"]
+    return folders.first {
+        FileManager.default.fileExists(atPath: $0 + "/libomp.so")
+            || FileManager.default.fileExists(atPath: $0 + "/libomp.dylib")
+    }
+}
+
+/// MMQ_OPENMP=0 builds without threads (as does a machine with no runtime): mmq then says so and
+/// runs on one core.
+let openMP =
+    ProcessInfo.processInfo.environment["MMQ_OPENMP"] == "0" ? nil : openMPLibraryFolder()
+
+// -O3 also in debug builds: SwiftPM would compile C at -O0 there, and the kernel tests would crawl.
+// Never -ffast-math: NaN tests and equality between ISAs rest on IEEE rules. -ffp-contract=off: a
+// fused multiply-add is written where it is meant, so that every ISA rounds alike.
+var csimdFlags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+var openMPLink: [LinkerSetting] = []
+if let openMP {
+    csimdFlags += ["-fopenmp", "-DCSIMD_OPENMP"]
+    openMPLink = [.unsafeFlags(["-L\(openMP)", "-Xlinker", "-rpath", "-Xlinker", openMP])]
+    openMPLink += [.linkedLibrary("omp")]
+}
+
+let package = Package(
+    name: "mmq",
+    platforms: [.macOS(.v14)],
+    products: [.executable(name: "mmq", targets: ["mmq"])],
+    dependencies: [
+        // The command line: parsing, help, completion.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // The study store: SQLite with transactions, migrations and WAL.
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        // C kernels: scalar reference, one file per instruction set, run-time dispatch, threads.
+        .target(
+            name: "CSIMD", path: "CSIMD", cSettings: [.unsafeFlags(csimdFlags)],
+            linkerSettings: openMPLink),
+        // libjpeg and libpng behind two calls.
+        .target(
+            name: "CImageCodecs", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])],
+            linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png")]),
+
+        .target(name: "MMQFormats", dependencies: ["CSIMD"]),
+        .target(name: "MMQText"),
+        .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD"]),
+        .target(name: "MMQModels", dependencies: ["CSIMD", "MMQFormats", "MMQText", "MMQImage"]),
+        .target(
+            name: "MMQStudy",
+            dependencies: [
+                "MMQModels", "MMQFormats", "MMQImage", .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        .executableTarget(
+            name: "mmq",
+            dependencies: [
+                "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText", "CSIMD",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+
+        // Test support: golden loader, tolerances, seeded numbers. A target so that all tests share it.
+        .target(name: "Support", dependencies: ["MMQFormats"], path: "Tests/Support"),
+        .testTarget(name: "CSIMDTests", dependencies: ["CSIMD", "Support"]),
+        .testTarget(name: "MMQFormatsTests", dependencies: ["MMQFormats", "Support"]),
+        .testTarget(name: "MMQTextTests", dependencies: ["MMQText", "Support"]),
+        .testTarget(name: "MMQImageTests", dependencies: ["MMQImage", "Support"]),
+        .testTarget(name: "MMQModelsTests", dependencies: ["MMQModels", "Support"]),
+        .testTarget(name: "MMQStudyTests", dependencies: ["MMQStudy", "Support"]),
+        // Runs the built binary: exit codes, what goes to stdout and what to stderr, help.
+        .testTarget(name: "CommandTests", dependencies: ["mmq", "MMQFormats", "Support"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

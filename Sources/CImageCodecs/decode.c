@@ -1,0 +1,1 @@
+int image_codecs_placeholder(void); int image_codecs_placeholder(void) { return 0; }

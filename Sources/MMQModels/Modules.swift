@@ -1,0 +1,53 @@
+import Foundation
+
+/// The shape of one observed module: how many layers it has and how many neurons each layer has.
+///
+/// A neuron is one output of an MLP's activation function: SiLU(gate) in the decoder, before the
+/// product with up; the GELU output in the towers, the projector and the Q-Former. Modules carry
+/// the names of the MMNeuron code: LLaVA-Next `lang`, `vision`, `mmproj`; InstructBLIP `lang`,
+/// `encoder`, `qformer` (the text branch), `query` (the query branch).
+public struct ModuleShape: Hashable, Sendable, Codable {
+    /// The module's name, `lang` for example.
+    public let name: String
+    /// How many layers have a site in this module.
+    public let layers: Int
+    /// How many neurons each layer has (the module's FFN size).
+    public let neurons: Int
+
+    /// A module of `layers` × `neurons`.
+    public init(name: String, layers: Int, neurons: Int) {
+        self.name = name
+        self.layers = layers
+        self.neurons = neurons
+    }
+}
+
+/// What one or more counting passes saw in one module.
+public struct ModuleCounts: Sendable, Equatable {
+    /// The module.
+    public let shape: ModuleShape
+    /// Activations > 0, [layers, neurons] row-major (`<module>_log` in the official files).
+    public var counts: [Int64]
+    /// Sum of all activations, negative ones included, [layers, neurons] (`<module>_value`).
+    public var sums: [Double]
+    /// Tokens seen by each layer (`<module>_len`).
+    public var tokens: Int64
+
+    /// All zeros.
+    public init(shape: ModuleShape) {
+        self.shape = shape
+        counts = Array(repeating: 0, count: shape.layers * shape.neurons)
+        sums = Array(repeating: 0, count: shape.layers * shape.neurons)
+        tokens = 0
+    }
+
+    /// Adds what another pass saw.
+    ///
+    /// - Precondition: `other` is of the same module.
+    public mutating func add(_ other: ModuleCounts) {
+        precondition(shape == other.shape, "counts of \(other.shape) added to \(shape)")
+        for i in counts.indices { counts[i] += other.counts[i] }
+        for i in sums.indices { sums[i] += other.sums[i] }
+        tokens += other.tokens
+    }
+}

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct MMQ: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "mmq")
+}
