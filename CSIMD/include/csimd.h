@@ -1,1 +1,137 @@
+// The C kernels of mmq. Swift calls these; everything here is thread-parallel inside and returns
+// when done. Shapes are Hugging Face order, rows first. No call keeps a pointer after it returns.
+//
+// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights quantize activations to int8
+// in blocks of 32; block products are exact integers, blocks are summed in f32 in ascending order.
+// Products with F32, F16 and BF16 weights are f32 fused multiply-adds in ascending order of k.
+// So a result does not depend on the number of threads, nor on how tokens are split into calls.
 #pragma once
+
+#include "csimd_blocks.h"
+
+// --- dispatch.c, parallel.c: which instructions, how many threads ------------------------------
+
+/// Name of the instruction set in use: "scalar", "avx2", "avx512vnni".
+/// The best that CPU and OS support, or what MMQ_ISA names.
+const char* csimd_isa(void);
+/// Null if MMQ_ISA is unset or was honoured; else why it was not (unknown, or not on this CPU).
+const char* csimd_isa_error(void);
+/// The i-th instruction set compiled in, NULL past the last.
+const char* csimd_isa_name(int i);
+/// Whether this CPU and OS can run `isa`.
+bool csimd_isa_supported(const char* isa);
+/// Switches the instruction set. False if unknown or unsupported. Not while kernels run.
+bool csimd_select_isa(const char* isa);
+
+/// Sets how many threads kernels use, clamped to 1 ... 256. Not while kernels run.
+void csimd_set_threads(int threads);
+int csimd_threads(void);
+/// False if built without OpenMP: everything then runs on one thread.
+bool csimd_has_threads(void);
+/// Physical cores this process may use (SMT siblings counted once), at least 1.
+int csimd_physical_cores(void);
+/// Runs task(context, i) for i in 0 ..< count, each once, on the kernel threads.
+void csimd_parallel(void (*task)(void* context, int64_t index), void* context, int64_t count);
+
+// --- matmul.c: products with weights -----------------------------------------------------------
+
+/// A weight matrix [rows, cols] as it lies in the file. Quantized types need cols % 32 == 0.
+typedef struct csimd_matrix {
+    csimd_type type;
+    const void* data;
+    size_t rows;
+    size_t cols;
+} csimd_matrix;
+
+/// Activations [tokens, cols] that a product takes: f32 rows `stride` floats apart, and their int8
+/// form, needed where a weight is quantized (csimd_quantize_activations makes it).
+typedef struct csimd_input {
+    const float* x;
+    size_t tokens;
+    size_t cols;
+    size_t stride;
+    void* quantized;    // csimd_quantized_bytes(tokens, cols) bytes, 64-byte aligned; may be NULL
+} csimd_input;
+
+/// Bytes for the int8 form of [tokens, cols]. cols must be a multiple of 32, else 0.
+size_t csimd_quantized_bytes(size_t tokens, size_t cols);
+/// Fills input->quantized from input->x: q in [-127, 127], one f32 scale per token and 32 values.
+void csimd_quantize_activations(const csimd_input* input);
+
+/// y[t, r] = sum_k w[r, k] x[t, k] + bias[r], many tokens at a time. bias may be NULL.
+/// y rows are `y_stride` floats apart. x and y must not overlap.
+void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
+                  size_t y_stride);
+/// The same for a few tokens (decoding): reads each weight once, straight from the file's blocks.
+/// Sums in another order than csimd_matmul, but the same for any number of tokens.
+void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
+                  size_t y_stride);
+
+// --- elementwise.c -----------------------------------------------------------------------------
+
+/// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, rows of n. y may be x.
+void csimd_rms_norm(const float* x, const float* weight, float eps, float* y, size_t tokens,
+                    size_t n);
+/// y[t] = (x[t] - mean) / sqrt(variance + eps) * weight + bias, rows of n. y may be x.
+void csimd_layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y,
+                      size_t tokens, size_t n);
+/// x += y, n values.
+void csimd_add(float* x, const float* y, size_t n);
+/// x[t] += row, rows of n.
+void csimd_add_row(float* x, const float* row, size_t tokens, size_t n);
+/// Softmax of each row of n, in place. -inf entries become 0; a row of only -inf becomes 0.
+void csimd_softmax(float* x, size_t rows, size_t n);
+
+/// Rotates pairs (2i, 2i + 1) of every head by the angle whose cosine and sine stand in
+/// cos_sin[t] = [cos 0 ... cos d/2-1, sin 0 ... sin d/2-1]. x [tokens, heads, head_dim], in place,
+/// tokens `stride` floats apart.
+void csimd_rope_interleaved(float* x, const float* cos_sin, size_t tokens, size_t heads,
+                            size_t head_dim, size_t stride);
+
+typedef enum csimd_activation {
+    CSIMD_SILU = 0,          // x * sigmoid(x)
+    CSIMD_GELU_ERF = 1,      // x / 2 * (1 + erf(x / sqrt 2))
+    CSIMD_GELU_QUICK = 2,    // x * sigmoid(1.702 x)
+} csimd_activation;
+
+/// What an observed site does to activations besides computing them. Every pointer may be NULL.
+typedef struct csimd_site {
+    const uint8_t* mask;    // [n], 1: the neuron is set to 0 before it is counted
+    int64_t* counts;        // [n], += tokens whose activation is > 0
+    double* sums;           // [n], += the activations, tokens in ascending order
+} csimd_site;
+
+/// x = mask(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be NULL.
+void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
+                    const csimd_site* site);
+/// gate = mask(activation(gate)) * up in place, both [tokens, n]; mask, counts and sums see the
+/// value before the product.
+void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, size_t tokens,
+                          size_t n, const csimd_site* site);
+
+// --- attention.c -------------------------------------------------------------------------------
+
+/// Keys or values of several sequences: element (sequence, position, head, i) of type F32 or F16
+/// lies at data[sequence * sequence_stride + position * position_stride + head * head_stride + i].
+typedef struct csimd_kv {
+    csimd_type type;
+    const void* data;
+    size_t sequence_stride, position_stride, head_stride;    // in elements
+} csimd_kv;
+
+/// Attention of many queries: out[s, t, h] = softmax(scale q.k) v, never holding a score matrix.
+/// q and out are [sequences, tokens, heads, head_dim] f32, rows `q_stride` / `out_stride` floats
+/// apart. Query t stands at position first_position + t. Causal: it sees keys 0 ... its own
+/// position; else it sees all `keys`. kv_heads divides heads (grouped-query attention).
+/// False if memory for the scratch tiles cannot be had.
+bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
+                     float* out, size_t out_stride, size_t sequences, size_t tokens, size_t keys,
+                     size_t first_position, size_t heads, size_t kv_heads, size_t head_dim,
+                     float scale, bool causal);
+
+/// Attention of one new token of each of several sequences; k[s] and v[s] hold keys[s] positions
+/// of sequence s (their sequence_stride is not used). q and out [sequences, heads, head_dim].
+/// A sequence's result does not depend on the others. False if out of memory.
+bool csimd_attention_decode(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
+                            const size_t* keys, float* out, size_t out_stride, size_t sequences,
+                            size_t heads, size_t kv_heads, size_t head_dim, float scale);
