@@ -62,6 +62,26 @@ typedef struct csimd_kernels {
                          const uint8_t* mask, int64_t* counts, double* sums);
 } csimd_kernels;
 
+// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c); its table and
+// its f32 leaves stand in scalar.c, avx2.c, avx512.c.
+#define CSIMD_INT8_LEAVES(isa)                                                                     \
+    void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
+                                   int32_t* sums);                                                 \
+    size_t csimd_##isa##_panel_bytes(csimd_type type, size_t cols);                                \
+    void csimd_##isa##_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,   \
+                                  size_t cols, void* panel);                                       \
+    void csimd_##isa##_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,   \
+                                     size_t first, size_t tokens, size_t block0, size_t blocks,    \
+                                     float* out, size_t out_stride);                               \
+    void csimd_##isa##_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,  \
+                                   size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,   \
+                                   size_t y_stride);
+CSIMD_INT8_LEAVES(scalar)
+#if defined(__x86_64__)
+CSIMD_INT8_LEAVES(avx2)
+CSIMD_INT8_LEAVES(avx512)
+#endif
+
 extern const csimd_kernels csimd_scalar_kernels;
 #if defined(__x86_64__)
 extern const csimd_kernels csimd_avx2_kernels;
