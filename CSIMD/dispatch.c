@@ -1,0 +1,90 @@
+// Chooses the instruction set once, from what the CPU and the operating system support.
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static const csimd_kernels* const tables[] = {
+    &csimd_scalar_kernels,
+#if defined(__x86_64__)
+    &csimd_avx2_kernels,
+    &csimd_avx512_kernels,
+#endif
+};
+enum { TABLES = sizeof tables / sizeof tables[0] };
+
+static _Atomic(const csimd_kernels*) active = NULL;
+
+const char* csimd_isa_name(int i) {
+    return i >= 0 && i < TABLES ? tables[i]->name : NULL;
+}
+
+static bool supported(const csimd_kernels* table) {
+#if defined(__x86_64__)
+    // __builtin_cpu_supports asks the operating system too (xgetbv), so that registers which it
+    // does not save are never used.
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c");
+    if (table == &csimd_avx2_kernels) {
+        return avx2;
+    }
+    if (table == &csimd_avx512_kernels) {
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512vnni");
+    }
+#endif
+    return table == &csimd_scalar_kernels;
+}
+
+static const csimd_kernels* find(const char* isa) {
+    for (int i = 0; i < TABLES; i++) {
+        if (strcmp(tables[i]->name, isa) == 0) {
+            return tables[i];
+        }
+    }
+    return NULL;
+}
+
+bool csimd_isa_supported(const char* isa) {
+    const csimd_kernels* table = find(isa);
+    return table && supported(table);
+}
+
+bool csimd_select_isa(const char* isa) {
+    const csimd_kernels* table = find(isa);
+    if (!table || !supported(table)) {
+        return false;
+    }
+    atomic_store(&active, table);
+    return true;
+}
+
+const char* csimd_isa_error(void) {
+    const char* wanted = getenv("MMQ_ISA");
+    if (!wanted || !*wanted) {
+        return NULL;
+    }
+    const csimd_kernels* table = find(wanted);
+    return !table             ? "MMQ_ISA names an instruction set that mmq does not know"
+           : supported(table) ? NULL
+                              : "MMQ_ISA names an instruction set that this CPU does not have";
+}
+
+const csimd_kernels* csimd_active(void) {
+    const csimd_kernels* table = atomic_load_explicit(&active, memory_order_acquire);
+    if (table) {
+        return table;
+    }
+    const char* wanted = getenv("MMQ_ISA");
+    table = wanted && *wanted ? find(wanted) : NULL;
+    for (int i = TABLES - 1; !table || !supported(table); i--) {
+        table = tables[i];    // the last is the best; the first, scalar, is always supported
+    }
+    atomic_store_explicit(&active, table, memory_order_release);
+    return table;
+}
+
+const char* csimd_isa(void) { return csimd_active()->name; }

@@ -1,0 +1,107 @@
+// The only file that knows OpenMP. Everything else hands it a task and a count.
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+#include <stdatomic.h>
+
+#include "internal.h"
+
+static _Atomic int thread_count = 0;    // 0: not set yet, use the physical cores
+
+bool csimd_has_threads(void) {
+#ifdef CSIMD_OPENMP
+    return true;
+#else
+    return false;
+#endif
+}
+
+#if defined(__linux__)
+/// The first number of a list such as "0,64" or "0-1": the sibling that stands for its core.
+static int first_sibling(int cpu) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+             cpu);
+    FILE* file = fopen(path, "r");
+    int first = cpu;
+    if (file) {
+        if (fscanf(file, "%d", &first) != 1) {
+            first = cpu;
+        }
+        fclose(file);
+    }
+    return first;
+}
+#endif
+
+int csimd_physical_cores(void) {
+    int cores = 0;
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        bool seen[CPU_SETSIZE] = {false};
+        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (!CPU_ISSET(cpu, &allowed)) {
+                continue;
+            }
+            int core = first_sibling(cpu);
+            if (core >= 0 && core < CPU_SETSIZE && !seen[core]) {
+                seen[core] = true;
+                cores++;
+            }
+        }
+    }
+#elif defined(__APPLE__)
+    size_t size = sizeof cores;
+    sysctlbyname("hw.physicalcpu", &cores, &size, NULL, 0);
+#endif
+    return cores < 1 ? 1 : cores;
+}
+
+void csimd_set_threads(int threads) {
+    atomic_store(&thread_count, threads < 1 ? 1 : threads > 256 ? 256 : threads);
+}
+
+int csimd_threads(void) {
+    if (!csimd_has_threads()) {
+        return 1;
+    }
+    int threads = atomic_load(&thread_count);
+    if (threads == 0) {
+        threads = csimd_physical_cores();
+        csimd_set_threads(threads);
+    }
+    return threads;
+}
+
+void csimd_parallel(void (*task)(void* context, int64_t index), void* context, int64_t count) {
+    int threads = csimd_threads();
+    if (threads > count) {
+        threads = (int)(count < 1 ? 1 : count);
+    }
+    if (threads == 1) {
+        for (int64_t i = 0; i < count; i++) {
+            task(context, i);
+        }
+        return;
+    }
+#ifdef CSIMD_OPENMP
+    // A shared counter rather than schedule(dynamic): clang 21 would call a runtime entry that
+    // older libomp lacks. Which thread takes an index never shows in a result.
+    _Atomic int64_t next = 0;
+#pragma omp parallel num_threads(threads) shared(next)
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+        if (i >= count) {
+            break;
+        }
+        task(context, i);
+    }
+#endif
+}
