@@ -81,10 +81,12 @@ const csimd_kernels* csimd_active(void) {
     const char* wanted = getenv("MMQ_ISA");
     table = wanted && *wanted ? find(wanted) : NULL;
     for (int i = TABLES - 1; !table || !supported(table); i--) {
-        table = tables[i];    // the last is the best; the first, scalar, is always supported
+        table = tables[i]; // the last is the best; the first, scalar, is always supported
     }
     atomic_store_explicit(&active, table, memory_order_release);
     return table;
 }
 
-const char* csimd_isa(void) { return csimd_active()->name; }
+const char* csimd_isa(void) {
+    return csimd_active()->name;
+}

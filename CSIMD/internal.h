@@ -9,9 +9,9 @@
 
 /// Int8 activations: see csimd_quantize_activations. Rows of one token are contiguous.
 typedef struct csimd_q8_rows {
-    const int8_t* q;         // [tokens, cols]
-    const float* scales;     // [tokens, cols / 32]
-    const int32_t* sums;     // [tokens, cols / 32], sum of the 32 q
+    const int8_t* q;     // [tokens, cols]
+    const float* scales; // [tokens, cols / 32]
+    const int32_t* sums; // [tokens, cols / 32], sum of the 32 q
     size_t cols;
 } csimd_q8_rows;
 
@@ -52,7 +52,7 @@ typedef struct csimd_kernels {
                            float* y, size_t n);
     void (*add)(float* x, const float* y, size_t n);
     void (*scale)(float* x, float a, size_t n);
-    float (*max)(const float* x, size_t n);    // -inf if n == 0
+    float (*max)(const float* x, size_t n); // -inf if n == 0
     /// x = exp(x - shift) in place; returns the sum. exp(-inf) is 0.
     float (*exp_sum)(float* x, float shift, size_t n);
     void (*rope_row)(float* x, const float* cos_sin, size_t heads, size_t head_dim);
@@ -62,8 +62,8 @@ typedef struct csimd_kernels {
                          const uint8_t* mask, int64_t* counts, double* sums);
 } csimd_kernels;
 
-// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c); its table and
-// its f32 leaves stand in scalar.c, avx2.c, avx512.c.
+// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c); its table
+// and its f32 leaves stand in scalar.c, avx2.c, avx512.c.
 #define CSIMD_INT8_LEAVES(isa)                                                                     \
     void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
                                    int32_t* sums);                                                 \

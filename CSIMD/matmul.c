@@ -21,7 +21,9 @@ enum {
     MATVEC_ROWS = 32,
 };
 
-static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
 /// of times. NULL if memory is out.
@@ -33,14 +35,16 @@ static void* scratch(size_t bytes) {
         size = round_up(bytes, 64);
         block = aligned_alloc(64, size);
         if (!block) {
-            abort();    // a few hundred KiB that cannot be had: no result could be right
+            abort(); // a few hundred KiB that cannot be had: no result could be right
         }
     }
     return block;
 }
 
 // The int8 form of activations: q, then scales, then sums, each part 64-byte aligned.
-static size_t q_bytes(size_t tokens, size_t cols) { return round_up(tokens * cols, 64); }
+static size_t q_bytes(size_t tokens, size_t cols) {
+    return round_up(tokens * cols, 64);
+}
 static size_t scale_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
 }
@@ -65,8 +69,7 @@ static void quantize_task(void* context, int64_t token) {
     csimd_q8_rows rows = quantized_rows(input);
     size_t t = (size_t)token, blocks = input->cols / CSIMD_BLOCK;
     csimd_active()->quantize_i8(input->x + t * input->stride, input->cols,
-                                (int8_t*)rows.q + t * input->cols,
-                                (float*)rows.scales + t * blocks,
+                                (int8_t*)rows.q + t * input->cols, (float*)rows.scales + t * blocks,
                                 (int32_t*)rows.sums + t * blocks);
 }
 
@@ -103,7 +106,9 @@ static void copy_tile(const product* p, const float* tile, size_t tile_stride, s
     }
 }
 
-static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 static void int8_task(void* context, int64_t index) {
     const product* p = context;
@@ -145,8 +150,8 @@ static void int8_task(void* context, int64_t index) {
 }
 
 /// b[k, FLOAT_ROWS] from rows of w, k in [k0, k0 + k_count); missing rows are zeros.
-static void pack_float_panel(const product* p, size_t row0, size_t rows, size_t k0,
-                             size_t k_count, float* b, float* line) {
+static void pack_float_panel(const product* p, size_t row0, size_t rows, size_t k0, size_t k_count,
+                             float* b, float* line) {
     size_t element = csimd_row_bytes(p->w->type, 1);
     for (size_t r = 0; r < FLOAT_ROWS; r++) {
         if (r < rows) {
@@ -197,7 +202,9 @@ static void float_task(void* context, int64_t index) {
     add_bias(p, row0, rows, 0, tokens);
 }
 
-static bool is_quantized(csimd_type type) { return type == CSIMD_Q8_0 || type == CSIMD_Q4_0; }
+static bool is_quantized(csimd_type type) {
+    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
+}
 
 static product make_product(const csimd_matrix* w, const float* bias, const csimd_input* input,
                             float* y, size_t y_stride) {
@@ -214,8 +221,7 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
     if (!is_quantized(w->type)) {
-        csimd_parallel(float_task, &p,
-                       (int64_t)(round_up(w->rows, FLOAT_ROWS) / FLOAT_ROWS));
+        csimd_parallel(float_task, &p, (int64_t)(round_up(w->rows, FLOAT_ROWS) / FLOAT_ROWS));
         return;
     }
     // As many panels to a task as the cache holds, but enough tasks to share out evenly.

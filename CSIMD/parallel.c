@@ -12,7 +12,7 @@
 
 #include "internal.h"
 
-static _Atomic int thread_count = 0;    // 0: not set yet, use the physical cores
+static _Atomic int thread_count = 0; // 0: not set yet, use the physical cores
 
 bool csimd_has_threads(void) {
 #ifdef CSIMD_OPENMP
@@ -26,8 +26,7 @@ bool csimd_has_threads(void) {
 /// The first number of a list such as "0,64" or "0-1": the sibling that stands for its core.
 static int first_sibling(int cpu) {
     char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
-             cpu);
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
     FILE* file = fopen(path, "r");
     int first = cpu;
     if (file) {

@@ -50,7 +50,7 @@ typedef struct csimd_input {
     size_t tokens;
     size_t cols;
     size_t stride;
-    void* quantized;    // csimd_quantized_bytes(tokens, cols) bytes, 64-byte aligned; may be NULL
+    void* quantized; // csimd_quantized_bytes(tokens, cols) bytes, 64-byte aligned; may be NULL
 } csimd_input;
 
 /// Bytes for the int8 form of [tokens, cols]. cols must be a multiple of 32, else 0.
@@ -89,16 +89,16 @@ void csimd_rope_interleaved(float* x, const float* cos_sin, size_t tokens, size_
                             size_t head_dim, size_t stride);
 
 typedef enum csimd_activation {
-    CSIMD_SILU = 0,          // x * sigmoid(x)
-    CSIMD_GELU_ERF = 1,      // x / 2 * (1 + erf(x / sqrt 2))
-    CSIMD_GELU_QUICK = 2,    // x * sigmoid(1.702 x)
+    CSIMD_SILU = 0,       // x * sigmoid(x)
+    CSIMD_GELU_ERF = 1,   // x / 2 * (1 + erf(x / sqrt 2))
+    CSIMD_GELU_QUICK = 2, // x * sigmoid(1.702 x)
 } csimd_activation;
 
 /// What an observed site does to activations besides computing them. Every pointer may be NULL.
 typedef struct csimd_site {
-    const uint8_t* mask;    // [n], 1: the neuron is set to 0 before it is counted
-    int64_t* counts;        // [n], += tokens whose activation is > 0
-    double* sums;           // [n], += the activations, tokens in ascending order
+    const uint8_t* mask; // [n], 1: the neuron is set to 0 before it is counted
+    int64_t* counts;     // [n], += tokens whose activation is > 0
+    double* sums;        // [n], += the activations, tokens in ascending order
 } csimd_site;
 
 /// x = mask(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be NULL.
@@ -116,7 +116,7 @@ void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, s
 typedef struct csimd_kv {
     csimd_type type;
     const void* data;
-    size_t sequence_stride, position_stride, head_stride;    // in elements
+    size_t sequence_stride, position_stride, head_stride; // in elements
 } csimd_kv;
 
 /// Attention of many queries: out[s, t, h] = softmax(scale q.k) v, never holding a score matrix.

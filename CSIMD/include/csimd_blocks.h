@@ -19,14 +19,14 @@ typedef enum csimd_type {
 
 /// Q8_0: value[j] = d * qs[j], qs in [-127, 127] as every quantizer writes them.
 typedef struct csimd_block_q8_0 {
-    uint16_t d;     // f16 scale
+    uint16_t d; // f16 scale
     int8_t qs[32];
 } csimd_block_q8_0;
 _Static_assert(sizeof(csimd_block_q8_0) == 34, "Q8_0 block is 34 bytes in GGUF");
 
 /// Q4_0: value[j] = d * (nibble[j] - 8); byte j holds element j (low) and j + 16 (high nibble).
 typedef struct csimd_block_q4_0 {
-    uint16_t d;     // f16 scale
+    uint16_t d; // f16 scale
     uint8_t qs[16];
 } csimd_block_q4_0;
 _Static_assert(sizeof(csimd_block_q4_0) == 18, "Q4_0 block is 18 bytes in GGUF");

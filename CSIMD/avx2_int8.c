@@ -1,0 +1,327 @@
+// int8 products for AVX2 + FMA + F16C: the laptop floor, tuned on Zen 4 with AVX-512 hidden.
+//
+// There is no byte dot product with 32-bit sums here, so four-bit factors are used: a product of a
+// nibble (0 ... 15) and an int8 (-127 ... 127), summed over the 16 products that one 16-bit lane
+// takes of a block, is at most 30,480 in magnitude and needs no widening inside the block. Q8_0
+// weights + 128 are split into two nibbles; that costs twice the products of Q4_0.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+
+/// Stored as the "sum" of a block: -4 x its sum in both halves of 32 bits. As the start of the
+/// 16-bit lanes it takes the nibbles' offset of 8 out: two lanes make one sum of four products.
+/// In range: 16 products 15 * 127 - 4 * (their x) - 4 * (the other 16 x) stay within +-30,480.
+static int32_t sum_word(int32_t sum) {
+    uint32_t half = (uint32_t)(uint16_t)(int16_t)(-4 * sum);
+    return (int32_t)(half << 16 | half);
+}
+
+void csimd_avx2_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums) {
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
+        __m256 v[4];
+        __m256i max8 = _mm256_setzero_si256();
+        for (int i = 0; i < 4; i++) {
+            v[i] = _mm256_loadu_ps(x + b * CSIMD_BLOCK + (size_t)i * 8);
+            max8 = _mm256_max_epi32(max8, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+        }
+        __m128i max4 =
+            _mm_max_epi32(_mm256_castsi256_si128(max8), _mm256_extracti128_si256(max8, 1));
+        max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0x4e));
+        max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0xb1));
+        int32_t max_bits = _mm_cvtsi128_si32(max4);
+        float max = _mm_cvtss_f32(_mm_castsi128_ps(max4));
+        bool finite = max_bits < 0x7f800000, zero = max < 0x1p-100f;
+        scales[b] = !finite ? NAN : zero ? 0 : max / 127.0f;
+        if (!finite || zero) {
+            memset(q + b * CSIMD_BLOCK, 0, CSIMD_BLOCK);
+            sums[b] = 0;
+            continue;
+        }
+        __m256 inverse = _mm256_set1_ps(127.0f / max);
+        __m256i n[4];
+        for (int i = 0; i < 4; i++) {
+            n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+        }
+        __m256i sum8 = _mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]));
+        __m128i sum4 =
+            _mm_add_epi32(_mm256_castsi256_si128(sum8), _mm256_extracti128_si256(sum8, 1));
+        sum4 = _mm_add_epi32(sum4, _mm_shuffle_epi32(sum4, 0x4e));
+        sum4 = _mm_add_epi32(sum4, _mm_shuffle_epi32(sum4, 0xb1));
+        sums[b] = sum_word(_mm_cvtsi128_si32(sum4));
+        // Packing works on 128-bit halves: the last step puts the 32-bit groups in order.
+        __m256i bytes =
+            _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+        bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        _mm256_storeu_si256((__m256i*)(q + b * CSIMD_BLOCK), bytes);
+    }
+}
+
+// A packed panel, block after block: eight steps of four k (Q4_0: 64 bytes, row by row four
+// nibbles, each in a byte; Q8_0: 64 bytes of low nibbles, then 64 of high ones), then 16 f32
+// scales.
+static size_t block_bytes(csimd_type type) {
+    return (type == CSIMD_Q4_0 ? 512 : 1024) + CSIMD_PANEL * sizeof(float);
+}
+
+size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
+    return cols / CSIMD_BLOCK * block_bytes(type);
+}
+
+/// Rows of eight 32-bit groups to groups of eight rows: out[step] holds group `step` of each row.
+static inline void transpose_groups(const __m256i rows[8], __m256i out[8]) {
+    __m256i pairs[8], quads[8];
+    for (int i = 0; i < 4; i++) {
+        pairs[2 * i] = _mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        quads[4 * i] = _mm256_unpacklo_epi64(pairs[4 * i], pairs[4 * i + 2]);
+        quads[4 * i + 1] = _mm256_unpackhi_epi64(pairs[4 * i], pairs[4 * i + 2]);
+        quads[4 * i + 2] = _mm256_unpacklo_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
+        quads[4 * i + 3] = _mm256_unpackhi_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        out[i] = _mm256_permute2x128_si256(quads[i], quads[i + 4], 0x20);
+        out[i + 4] = _mm256_permute2x128_si256(quads[i], quads[i + 4], 0x31);
+    }
+}
+
+void csimd_avx2_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,
+                           size_t cols, void* panel) {
+    const size_t stride = type == CSIMD_Q4_0 ? sizeof(csimd_block_q4_0) : sizeof(csimd_block_q8_0);
+    const __m256i low = _mm256_set1_epi8(15);
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
+        uint8_t* out = (uint8_t*)panel + b * block_bytes(type);
+        size_t step_bytes = type == CSIMD_Q4_0 ? 64 : 128;
+        float* scales = (float*)(out + 8 * step_bytes);
+        for (size_t half = 0; half < 2; half++) {
+            __m256i bytes[8], groups[8];
+            for (size_t i = 0; i < 8; i++) {
+                size_t r = half * 8 + i;
+                const char* block = (const char*)w + r * row_bytes + b * stride;
+                if (r >= rows) {
+                    bytes[i] = _mm256_setzero_si256();
+                    scales[r] = 0;
+                    continue;
+                }
+                uint16_t d;
+                memcpy(&d, block, 2);
+                scales[r] = _cvtsh_ss(d);
+                if (type == CSIMD_Q4_0) {
+                    __m128i q = _mm_loadu_si128((const __m128i*)(block + 2));
+                    bytes[i] = _mm256_and_si256(
+                        _mm256_inserti128_si256(_mm256_castsi128_si256(q), _mm_srli_epi16(q, 4), 1),
+                        low);
+                } else {
+                    bytes[i] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i*)(block + 2)),
+                                                _mm256_set1_epi8((char)0x80));
+                }
+            }
+            transpose_groups(bytes, groups);
+            for (size_t step = 0; step < 8; step++) {
+                uint8_t* to = out + step * step_bytes + half * 32;
+                if (type == CSIMD_Q4_0) {
+                    _mm256_store_si256((__m256i*)to, groups[step]);
+                } else {
+                    _mm256_store_si256((__m256i*)to, _mm256_and_si256(groups[step], low));
+                    _mm256_store_si256((__m256i*)(to + 64),
+                                       _mm256_and_si256(_mm256_srli_epi16(groups[step], 4), low));
+                }
+            }
+        }
+    }
+}
+
+static inline __m256i broadcast_word(const void* p) {
+    int32_t word;
+    memcpy(&word, p, 4);
+    return _mm256_set1_epi32(word);
+}
+
+enum {
+    TILE = 6
+}; // tokens at once: 12 sums, the weights, one token and one product fit 16 registers
+
+/// 16 rows x `tokens` <= TILE tokens over `blocks` blocks, Q4_0.
+static inline __attribute__((always_inline)) void
+tile_q4(const uint8_t* panel, const int8_t* q, size_t cols, const float* scales,
+        const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
+        float* out, size_t out_stride) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256 total[TILE][2];
+    for (int t = 0; t < tokens; t++) {
+        for (int h = 0; h < 2; h++) {
+            total[t][h] = overwrite ? _mm256_setzero_ps()
+                                    : _mm256_loadu_ps(out + (size_t)t * out_stride + h * 8);
+        }
+    }
+    for (size_t b = 0; b < blocks; b++) {
+        __m256i acc[TILE][2];
+        for (int t = 0; t < tokens; t++) {
+            acc[t][0] = acc[t][1] = broadcast_word(sums + (size_t)t * all_blocks + b);
+        }
+#pragma clang loop unroll(disable)
+        for (int step = 0; step < 8; step++) {
+            __m256i w0 = _mm256_load_si256((const __m256i*)(panel + step * 64));
+            __m256i w1 = _mm256_load_si256((const __m256i*)(panel + step * 64 + 32));
+            for (int t = 0; t < tokens; t++) {
+                __m256i x = broadcast_word(q + (size_t)t * cols + step * 4);
+                acc[t][0] = _mm256_add_epi16(acc[t][0], _mm256_maddubs_epi16(w0, x));
+                acc[t][1] = _mm256_add_epi16(acc[t][1], _mm256_maddubs_epi16(w1, x));
+            }
+        }
+        __m256 s0 = _mm256_load_ps((const float*)(panel + 512));
+        __m256 s1 = _mm256_load_ps((const float*)(panel + 512) + 8);
+        for (int t = 0; t < tokens; t++) {
+            __m256 x = _mm256_broadcast_ss(scales + (size_t)t * all_blocks + b);
+            total[t][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(acc[t][0], ones)),
+                                          _mm256_mul_ps(s0, x), total[t][0]);
+            total[t][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(acc[t][1], ones)),
+                                          _mm256_mul_ps(s1, x), total[t][1]);
+        }
+        panel += 576;
+        q += CSIMD_BLOCK;
+    }
+    for (int t = 0; t < tokens; t++) {
+        for (int h = 0; h < 2; h++) {
+            _mm256_storeu_ps(out + (size_t)t * out_stride + h * 8, total[t][h]);
+        }
+    }
+}
+
+/// 8 rows (half 0 or 1 of the panel) x `tokens` <= TILE tokens over `blocks` blocks, Q8_0.
+static inline __attribute__((always_inline)) void
+tile_q8(const uint8_t* panel, size_t half, const int8_t* q, size_t cols, const float* scales,
+        const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
+        float* out, size_t out_stride) {
+    const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
+    panel += half * 32;
+    out += half * 8;
+    __m256 total[TILE];
+    for (int t = 0; t < tokens; t++) {
+        total[t] = overwrite ? _mm256_setzero_ps() : _mm256_loadu_ps(out + (size_t)t * out_stride);
+    }
+    for (size_t b = 0; b < blocks; b++) {
+        __m256i low[TILE], high[TILE];
+        for (int t = 0; t < tokens; t++) {
+            low[t] = _mm256_setzero_si256();
+            high[t] = broadcast_word(sums + (size_t)t * all_blocks + b);
+        }
+#pragma clang loop unroll(disable)
+        for (int step = 0; step < 8; step++) {
+            __m256i w0 = _mm256_load_si256((const __m256i*)(panel + step * 128));
+            __m256i w1 = _mm256_load_si256((const __m256i*)(panel + step * 128 + 64));
+            for (int t = 0; t < tokens; t++) {
+                __m256i x = broadcast_word(q + (size_t)t * cols + step * 4);
+                low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(w0, x));
+                high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(w1, x));
+            }
+        }
+        __m256 s = _mm256_load_ps((const float*)(panel - half * 32 + 1024) + half * 8);
+        for (int t = 0; t < tokens; t++) {
+            __m256 x = _mm256_broadcast_ss(scales + (size_t)t * all_blocks + b);
+            __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(low[t], ones),
+                                           _mm256_madd_epi16(high[t], sixteens));
+            total[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(s, x), total[t]);
+        }
+        panel += 1088;
+        q += CSIMD_BLOCK;
+    }
+    for (int t = 0; t < tokens; t++) {
+        _mm256_storeu_ps(out + (size_t)t * out_stride, total[t]);
+    }
+}
+
+void csimd_avx2_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,
+                              size_t first, size_t tokens, size_t block0, size_t blocks, float* out,
+                              size_t out_stride) {
+    const size_t all = x->cols / CSIMD_BLOCK;
+    const uint8_t* from = (const uint8_t*)panel + block0 * block_bytes(type);
+    const bool overwrite = block0 == 0;
+    for (size_t t = 0; t < tokens;) {
+        size_t left = tokens - t;
+        const int8_t* q = x->q + (first + t) * x->cols + block0 * CSIMD_BLOCK;
+        const float* scales = x->scales + (first + t) * all + block0;
+        const int32_t* sums = x->sums + (first + t) * all + block0;
+        float* to = out + t * out_stride;
+        const int count = left >= TILE ? TILE : left >= 2 ? 2 : 1;
+#define Q4(n) tile_q4(from, q, x->cols, scales, sums, all, n, blocks, overwrite, to, out_stride)
+#define Q8(n)                                                                                      \
+    for (size_t half = 0; half < 2; half++) {                                                      \
+        tile_q8(from, half, q, x->cols, scales, sums, all, n, blocks, overwrite, to, out_stride);  \
+    }
+        if (type == CSIMD_Q4_0) {
+            if (count == TILE) {
+                Q4(TILE);
+            } else if (count == 2) {
+                Q4(2);
+            } else {
+                Q4(1);
+            }
+        } else {
+            if (count == TILE) {
+                Q8(TILE)
+            } else if (count == 2) {
+                Q8(2)
+            } else {
+                Q8(1)
+            }
+        }
+#undef Q4
+#undef Q8
+        t += (size_t)count;
+    }
+}
+
+/// Eight sums of four products. Q4_0: nibbles need no widening. Q8_0: the sign of the weight is
+/// moved to the activation, since unsigned x signed pairs would pass 16 bits (|w| <= 128 and
+/// |x| <= 127 do not); the offset of 128 is undone first, so there is nothing to correct.
+static inline __m256i block_dot(csimd_type type, __m256i w, __m256i x, __m256i correction) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    if (type == CSIMD_Q4_0) {
+        return _mm256_madd_epi16(_mm256_sub_epi16(_mm256_maddubs_epi16(w, x), correction), ones);
+    }
+    __m256i value = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+    return _mm256_madd_epi16(
+        _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(x, value)), ones);
+}
+
+#include "rows_int8.inc"
+
+void csimd_avx2_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,
+                            size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,
+                            size_t y_stride) {
+    // The offset of the nibbles, 8 x the pair sums of x, in 16-bit lanes.
+    enum { MOST = 2048 }; // blocks on the stack: 64 KiB
+    __m256i corrections[MOST];
+    size_t blocks = x->cols / CSIMD_BLOCK;
+    size_t together = blocks && MOST / blocks ? MOST / blocks : 1;
+    if (blocks > MOST) { // wider than any model: fall back to the specification
+        csimd_scalar_row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
+        return;
+    }
+    for (size_t first = 0; first < tokens; first += together) {
+        size_t count = tokens - first < together ? tokens - first : together;
+        csimd_q8_rows part = {x->q + first * x->cols, x->scales + first * blocks,
+                              x->sums + first * blocks, x->cols};
+        float* to = y + first * y_stride;
+        if (type == CSIMD_Q4_0) {
+            for (size_t i = 0; i < count * blocks; i++) {
+                __m256i q = _mm256_loadu_si256((const __m256i*)(part.q + i * CSIMD_BLOCK));
+                corrections[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(8), q);
+            }
+            rows_all(CSIMD_Q4_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
+        } else {
+            rows_all(CSIMD_Q8_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
+        }
+    }
+}
+
+#pragma clang attribute pop
+#endif
