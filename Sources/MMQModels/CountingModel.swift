@@ -1,0 +1,25 @@
+import MMQImage
+
+/// A model whose MLP activations can be counted.
+///
+/// This is all that the study needs to know of an architecture: LLaVA-Next and InstructBLIP both
+/// answer to it.
+public protocol CountingModel {
+    /// The observed modules, in the order in which they are listed everywhere.
+    var modules: [ModuleShape] { get }
+
+    /// The module whose token count decides when `--vision-tokens` is reached: `vision` for
+    /// LLaVA-Next, `encoder` for InstructBLIP.
+    var visionModule: String { get }
+
+    /// Identifies the weights. It is stored in the study; going on with another model is an error.
+    var fingerprint: String { get }
+
+    /// One forward pass over a picture and a prompt, every activation of every module counted.
+    ///
+    /// - Parameters:
+    ///   - image: the picture, as decoded.
+    ///   - prompt: the text as it goes to the tokenizer, with `<image>` where the picture belongs.
+    /// - Returns: one entry per module, in the order of `modules`.
+    func count(image: RGBImage, prompt: String) throws -> [ModuleCounts]
+}

@@ -1,0 +1,144 @@
+import Foundation
+import MMQFormats
+
+/// One domain of a bench folder, one split of it: its samples in the official order.
+///
+/// The walk is lazy: opening reads the annotations' structure, a sample's texts are read when it
+/// comes up. Where the official code takes one question per picture, so does the walk; a picture
+/// that is not there is reported, and its other questions are passed over, as there.
+public final class BenchSplit {
+    /// The domain.
+    public let domain: Domain
+    /// `train`, `val` or another split that the files have.
+    public let split: String
+    /// Which prompt the samples carry.
+    public let form: PromptForm
+    /// Places in the shuffled order, repeated pictures included.
+    public var count: Int { table.count }
+    /// The next place that the walk looks at. A walk that is moved to it with `skip(to:)` goes on
+    /// in the same way.
+    public private(set) var position = 0
+
+    private let table: any BenchTable
+    private var seen: Set<String> = []
+
+    /// Opens a domain of the bench in folder `bench`.
+    ///
+    /// - Throws: `StudyError` naming the file and place if annotations are missing or broken.
+    public init(bench: String, domain: Domain, split: String, form: PromptForm) throws {
+        let letters = split.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
+        }
+        guard letters, !split.isEmpty else {
+            throw StudyError(.badInput, file: bench, "'\(split)' is not the name of a split")
+        }
+        self.domain = domain
+        self.split = split
+        self.form = form
+        switch domain {
+        case .ad: table = try DrivingTable(bench: bench, split: split)
+        case .med: table = try MedicalTable(bench: bench, split: split)
+        case .rs: table = try AerialTable(bench: bench, split: split)
+        case .com: table = try EverydayTable(bench: bench, split: split)
+        case .doc: table = try DocumentTable(bench: bench, split: split)
+        }
+    }
+
+    /// Identifies the annotations, so that a run is not continued over changed files.
+    public private(set) lazy var fingerprint: String = {
+        table.files.map { file in
+            let hash = String(file.contentHash(), radix: 16)
+            return URL(fileURLWithPath: file.path).lastPathComponent + ":" + hash
+        }.joined(separator: " ")
+    }()
+
+    /// The next sample or missing picture; nil at the end.
+    public func next() throws -> BenchItem? {
+        while position < table.count {
+            let place = position
+            if let key = try table.pictureKey(at: place), !seen.insert(key).inserted {
+                position += 1
+                continue
+            }
+            let content = try table.content(at: place)
+            position += 1
+            var found: [String] = []
+            var missing: [String] = []
+            for candidates in content.pictures {
+                if let file = candidates.first(where: { exists($0) }) {
+                    found.append(file)
+                } else {
+                    missing += candidates
+                }
+            }
+            guard !found.isEmpty else { return .missing(position: place, files: missing) }
+            return .sample(
+                BenchSample(
+                    domain: domain, position: place, index: content.index,
+                    question: content.question,
+                    prompt: domain.prompt(
+                        question: content.question, options: content.options, form: form),
+                    answer: content.answer, attributes: content.attributes, pictures: found,
+                    missing: missing))
+        }
+        return nil
+    }
+
+    /// Moves the walk on to `place` as if it had been walked there, without looking at pictures.
+    public func skip(to place: Int) throws {
+        while position < min(place, table.count) {
+            if let key = try table.pictureKey(at: position) { seen.insert(key) }
+            position += 1
+        }
+    }
+}
+
+/// A domain's annotations in shuffled order.
+protocol BenchTable {
+    /// The annotation files that were read.
+    var files: [AnnotationFile] { get }
+    /// Number of places in the shuffled order.
+    var count: Int { get }
+    /// What tells pictures apart; nil where every question counts, repeated pictures or not.
+    func pictureKey(at place: Int) throws -> String?
+    /// The sample at a place.
+    func content(at place: Int) throws -> BenchContent
+}
+
+/// A sample before its pictures are looked for.
+struct BenchContent {
+    /// The official number of the sample.
+    var index: Int
+    /// The question.
+    var question: String
+    /// The choices as Python prints a list of them (`med`).
+    var options: String?
+    /// The ground truth.
+    var answer: JSONValue
+    /// Type and id, where the data set has them.
+    var attributes: [String: String] = [:]
+    /// For each picture the files it may be, best first.
+    var pictures: [[String]]
+}
+
+extension Domain {
+    /// The official prompt, character by character.
+    func prompt(question: String, options: String?, form: PromptForm) -> String {
+        if form == .simple { return "<image>\n\(question)" }
+        switch self {
+        case .ad:
+            return "<image>\nRole: You are an advanced AI assistant installed on the Ego vehicle, "
+                + "equipped with conversational analysis capabilities for discussing autonomous "
+                + "driving scenarios. The perspective presented is from the point-of-view of the "
+                + "Ego vehicle, where the camera is mounted. It's important to note that the Ego "
+                + "vehicle itself is not visible in the images provided. Question: \(question)"
+        case .med:
+            return "<image>\nQuestion: \(question)\nContext: N/A\nOptions: \(options ?? "[]")\n\n"
+                + "Answer with the option's letter from the given choices directly."
+        case .rs, .com, .doc:
+            return "<image>\nQuestion: \(question)\n"
+                + "Answer the question using a single word or phrase."
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import Foundation
+import MMQFormats
+
+/// LingoQA in its prepared form: `ad/<split>/<split>.jsonl`, one line per row of the parquet file,
+/// with `question`, `answer`, `images` (paths below `ad/<split>/`), `question_id`, `segment_id`.
+struct DrivingTable: BenchTable {
+    private let lines: LineFile
+    private let order: [Int32]
+    private let folder: String
+
+    var files: [AnnotationFile] { [lines.file] }
+    var count: Int { order.count }
+
+    init(bench: String, split: String) throws {
+        folder = "\(bench)/ad/\(split)"
+        lines = try LineFile(
+            path: "\(folder)/\(split).jsonl", parquet: "\(folder)/\(split).parquet", bench: bench)
+        order = SampleOrder.pandas(count: lines.count)
+    }
+
+    /// Every question counts: the official code keeps repeated pictures here.
+    func pictureKey(at place: Int) -> String? { nil }
+
+    func content(at place: Int) throws -> BenchContent {
+        let record = try lines.record(Int(order[place]))
+        return BenchContent(
+            index: place, question: try record.text("question"),
+            answer: .string(try record.text("answer")),
+            attributes: record.attributes(["question_id", "segment_id"]),
+            pictures: try record.texts("images").map { ["\(folder)/\($0)"] })
+    }
+}
+
+/// DocVQA in its prepared form: `doc/<split>.jsonl`, one line per row of the parquet files, with
+/// `question`, `answers`, `image` (a path below `doc/`, or null) and `name`, the data set's own name
+/// of the page, by which repeated pages are told.
+struct DocumentTable: BenchTable {
+    private let lines: LineFile
+    private let order: [Int32]
+    private let folder: String
+
+    var files: [AnnotationFile] { [lines.file] }
+    var count: Int { order.count }
+
+    init(bench: String, split: String) throws {
+        folder = "\(bench)/doc"
+        // The data set calls its second split `validation`.
+        let official = split == "val" ? "validation" : split
+        let names = [split, official]
+        let paths = names.map { "\(bench)/doc/\($0).jsonl" }
+        let path = paths.first { exists($0) } ?? paths[0]
+        let found = FileManager.default.enumerator(atPath: folder)?.first { entry in
+            guard let entry = entry as? String, entry.hasSuffix(".parquet") else { return false }
+            let name = entry.split(separator: "/").last ?? ""
+            return name.hasPrefix(official)
+        }
+        let parquet = (found as? String).map { "\(bench)/doc/\($0)" }
+        lines = try LineFile(path: path, parquet: parquet, bench: bench)
+        order = SampleOrder.datasets(count: lines.count)
+    }
+
+    func pictureKey(at place: Int) throws -> String? {
+        try lines.record(Int(order[place])).text("name")
+    }
+
+    func content(at place: Int) throws -> BenchContent {
+        let record = try lines.record(Int(order[place]))
+        let image = record.value["image"]
+        // A row without a picture in the data set is passed over there; here it counts as missing.
+        let picture = try image == .null ? "(row without a picture)" : record.text("image")
+        guard let answers = record.value["answers"] else {
+            throw record.error("answers", "not there")
+        }
+        return BenchContent(
+            index: place, question: try record.text("question"), answer: answers,
+            attributes: record.attributes(["question_id"]), pictures: [["\(folder)/\(picture)"]])
+    }
+}
+
+/// A file of JSON objects, one a line, read by line number.
+struct LineFile {
+    let file: AnnotationFile
+    private let starts: [Int]
+
+    var count: Int { starts.count }
+
+    /// Opens the prepared form, or says how to make it if only parquet is there.
+    init(path: String, parquet: String?, bench: String) throws {
+        if !exists(path), let parquet, exists(parquet) {
+            throw StudyError(
+                .badInput, file: parquet,
+                "parquet has to be prepared first: run tools/prepare_bench.py \(bench)")
+        }
+        file = try AnnotationFile(path: path)
+        var starts: [Int] = []
+        var start = 0
+        let bytes = file.bytes
+        while start < bytes.count {
+            var end = start
+            var blank = true
+            while end < bytes.count, bytes[end] != UInt8(ascii: "\n") {
+                if bytes[end] > 0x20 { blank = false }
+                end += 1
+            }
+            if !blank { starts.append(start) }
+            start = end + 1
+        }
+        self.starts = starts
+    }
+
+    /// The object in a line, counted from 0 without empty lines.
+    func record(_ number: Int) throws -> LineRecord {
+        let bytes = file.bytes
+        var end = starts[number]
+        while end < bytes.count, bytes[end] != UInt8(ascii: "\n") { end += 1 }
+        var reader = JSONReader(file, in: starts[number]..<end)
+        let value = try reader.value()
+        try reader.finish()
+        guard case .object = value else {
+            throw reader.error("expected an object", at: starts[number])
+        }
+        return LineRecord(value: value, file: file.path, offset: starts[number])
+    }
+}
+
+/// One line's object.
+struct LineRecord {
+    let value: JSONValue
+    let file: String
+    let offset: Int
+
+    func error(_ key: String, _ problem: String) -> StudyError {
+        StudyError(.badInput, file: file, key: key, offset: offset, problem)
+    }
+
+    func text(_ key: String) throws -> String {
+        guard let text = value[key]?.asText else { throw error(key, "expected a text") }
+        return text
+    }
+
+    func texts(_ key: String) throws -> [String] {
+        let texts = value[key]?.asList?.map(\.asText) ?? [nil]
+        guard !texts.isEmpty, !texts.contains(nil) else {
+            throw error(key, "expected a list of one or more texts")
+        }
+        return texts.compactMap { $0 }
+    }
+
+    func attributes(_ keys: [String]) -> [String: String] {
+        var found: [String: String] = [:]
+        for key in keys {
+            if let text = value[key]?.asText {
+                found[key] = text
+            } else if let number = value[key]?.asInteger {
+                found[key] = String(number)
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,49 @@
+import MMQFormats
+
+/// PMC-VQA: `med/<split>.csv`, pictures in `med/figures` or `med/images`.
+///
+/// The official code reads the same file twice and shuffles both copies together; of each picture
+/// the first row in that order counts.
+struct MedicalTable: BenchTable {
+    private let table: CSVFile
+    private let order: [Int32]
+    private let folder: String
+    private let figure: Int
+    private let question: Int
+    private let answer: Int
+    private let label: Int
+    private let choices: [Int]
+
+    var files: [AnnotationFile] { [table.file] }
+    var count: Int { order.count }
+
+    init(bench: String, split: String) throws {
+        folder = "\(bench)/med"
+        table = try CSVFile(path: "\(folder)/\(split).csv")
+        figure = try table.column("Figure_path")
+        question = try table.column("Question")
+        answer = try table.column("Answer")
+        label = try table.column("Answer_label")
+        choices = try ["A", "B", "C", "D"].map { [table] in try table.column("Choice \($0)") }
+        order = SampleOrder.pandas(count: 2 * table.count)
+    }
+
+    private func row(at place: Int) -> Int { Int(order[place]) % table.count }
+
+    func pictureKey(at place: Int) throws -> String? {
+        try table.row(row(at: place))[figure].printed
+    }
+
+    func content(at place: Int) throws -> BenchContent {
+        let row = row(at: place)
+        let cells = try table.row(row)
+        let letter = cells[label].printed
+        let name = cells[figure].printed
+        let isLetter = ["A", "B", "C", "D"].contains(letter)
+        return BenchContent(
+            index: row, question: cells[question].printed,
+            options: "[" + choices.map { cells[$0].repr }.joined(separator: ", ") + "]",
+            answer: .string(isLetter ? letter : cells[answer].printed),
+            pictures: [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]])
+    }
+}
