@@ -1,0 +1,71 @@
+import CSIMD
+
+/// The encoder of a vision tower: pre-norm transformer layers over whole pictures, attention
+/// unmasked. CLIP's and EVA's differ in data only.
+struct ViTEncoder {
+    struct Norm {
+        let weight: UnsafePointer<Float>
+        let bias: UnsafePointer<Float>
+    }
+    struct Layer {
+        let norm1: Norm
+        let query: Linear
+        let key: Linear
+        let value: Linear
+        let output: Linear
+        let norm2: Norm
+        let mlp: FeedForward
+    }
+
+    let hiddenSize: Int
+    let heads: Int
+    let epsilon: Float
+    let layers: [Layer]
+
+    /// Runs layers in place over x [images, tokens, hidden].
+    ///
+    /// - Parameter after: called with the index of each layer when x holds its output.
+    func run(
+        _ x: UnsafeMutablePointer<Float>, images: Int, tokens: Int, layers range: Range<Int>,
+        sites: ModuleSites, workspace: Workspace, after: (Int) throws -> Void = { _ in }
+    ) throws {
+        let rows = images * tokens
+        let headDim = hiddenSize / heads
+        let normed = workspace.floats(.normed, rows * hiddenSize)
+        let query = workspace.floats(.query, rows * hiddenSize)
+        let key = workspace.floats(.key, rows * hiddenSize)
+        let value = workspace.floats(.value, rows * hiddenSize)
+        let delta = workspace.floats(.delta, rows * hiddenSize)
+        func keys(_ data: UnsafeMutablePointer<Float>) -> csimd_kv {
+            csimd_kv(
+                type: CSIMD_F32, data: data, sequence_stride: tokens * hiddenSize,
+                position_stride: hiddenSize, head_stride: headDim)
+        }
+        for index in range {
+            let layer = layers[index]
+            csimd_layer_norm(
+                x, layer.norm1.weight, layer.norm1.bias, epsilon, normed, rows, hiddenSize)
+            let operand = workspace.operand(normed, tokens: rows, cols: hiddenSize)
+            layer.query.apply(operand, to: query)
+            layer.key.apply(operand, to: key)
+            layer.value.apply(operand, to: value)
+            var k = keys(key)
+            var v = keys(value)
+            guard
+                csimd_attention(
+                    query, hiddenSize, &k, &v, normed, hiddenSize, images, tokens, tokens, 0,
+                    heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
+            else { throw ModelError.outOfMemory("attention of the vision tower") }
+            layer.output.apply(
+                workspace.operand(normed, tokens: rows, cols: hiddenSize), to: delta)
+            csimd_add(x, delta, rows * hiddenSize)
+            csimd_layer_norm(
+                x, layer.norm2.weight, layer.norm2.bias, epsilon, normed, rows, hiddenSize)
+            layer.mlp.apply(
+                normed, tokens: rows, to: delta, sites: sites, layer: index, workspace: workspace)
+            csimd_add(x, delta, rows * hiddenSize)
+            try after(index)
+        }
+        sites.saw(tokens: range.isEmpty ? 0 : rows)
+    }
+}
