@@ -45,5 +45,13 @@ void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n);
 // --- quantize.c: equal to ggml's reference quantizers bit for bit ------------------------------
 /// Quantizes one row of `cols` f32 to `type` (any csimd_type). False if cols does not fit the type.
 bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols);
+/// The same in plain C, the specification that csimd_quantize_row must equal; for tests.
+bool csimd_quantize_row_scalar(csimd_type type, const float* x, void* y, size_t cols);
 /// Dequantizes one row to f32. False if cols does not fit the type.
 bool csimd_dequantize_row(csimd_type type, const void* x, float* y, size_t cols);
+/// Index of the first of n elements that `type` cannot store: NaN, infinity, or so large that the
+/// stored value or block scale would become infinite. n if all are fine.
+size_t csimd_first_unstorable(csimd_type type, const float* x, size_t n);
+/// half.c's array conversions in plain C; for tests.
+void csimd_f16_to_f32_scalar(const uint16_t* x, float* y, size_t n);
+void csimd_f32_to_f16_scalar(const float* x, uint16_t* y, size_t n);

@@ -1,0 +1,85 @@
+import Foundation
+
+/// A file opened for reading at any offset; every read is checked against the file's size.
+///
+/// Reads go through `pread`, so they count as no resident memory and a file that shrinks while it
+/// is read gives an error instead of a crash.
+public final class InputFile: Sendable {
+    /// The path, as the caller gave it.
+    public let path: String
+    /// The size in bytes when the file was opened.
+    public let count: Int
+    let descriptor: Int32
+
+    /// Opens a regular file.
+    public init(path: String) throws {
+        self.path = path
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FormatError.system(.unreadable, file: path, errno) }
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else {
+            let error = errno
+            close(descriptor)
+            throw FormatError.system(.unreadable, file: path, error)
+        }
+        guard info.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw FormatError(
+                .unreadable, file: path, expected: "a file", found: "a folder or device")
+        }
+        self.descriptor = descriptor
+        count = Int(info.st_size)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+        guard offset >= 0, offset <= count, buffer.count <= count - offset else {
+            throw FormatError(
+                .truncated, file: path, offset: UInt64(max(0, offset)),
+                expected: "\(buffer.count) bytes", found: "\(max(0, count - max(0, offset)))")
+        }
+        guard let base = buffer.baseAddress else { return }
+        var done = 0
+        while done < buffer.count {
+            let got = pread(descriptor, base + done, buffer.count - done, off_t(offset + done))
+            if got > 0 {
+                done += got
+            } else if got == 0 {
+                throw FormatError(
+                    .truncated, file: path, offset: UInt64(offset + done),
+                    expected: "\(buffer.count - done) more bytes", found: "the end of the file")
+            } else if errno != EINTR {
+                throw FormatError.system(.unreadable, file: path, errno)
+            }
+        }
+    }
+
+    /// The `count` bytes from `offset` on.
+    public func bytes(at offset: Int, count: Int) throws -> [UInt8] {
+        guard count >= 0, offset >= 0, offset <= self.count, count <= self.count - offset else {
+            throw FormatError(
+                .truncated, file: path, offset: UInt64(max(0, offset)), expected: "\(count) bytes",
+                found: "\(max(0, self.count - max(0, offset)))")
+        }
+        return try [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
+            try read(
+                at: offset,
+                into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count))
+            used = count
+        }
+    }
+}
+
+/// A small text file (a configuration, an index), whole.
+///
+/// - Throws: `FormatError` if it cannot be read or is larger than `limit` bytes.
+public func readSmallFile(_ path: String, limit: Int = 64 << 20) throws -> [UInt8] {
+    let file = try InputFile(path: path)
+    guard file.count <= limit else {
+        throw FormatError(
+            .tooLarge, file: path, expected: "at most \(limit) bytes", found: "\(file.count)")
+    }
+    return try file.bytes(at: 0, count: file.count)
+}

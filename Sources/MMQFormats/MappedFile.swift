@@ -1,0 +1,81 @@
+import Foundation
+
+/// A file mapped into memory, read only, with bounds-checked slices.
+///
+/// The pages are shared between processes that map the same file and count as resident memory only
+/// once they are touched.
+public final class MappedFile: @unchecked Sendable {  // the mapping is immutable and read only
+    /// The path, as the caller gave it.
+    public let path: String
+    /// The size in bytes.
+    public let count: Int
+    private let base: UnsafeRawPointer?
+
+    /// How pages will be used; hints for the kernel, never needed for correctness.
+    public enum Advice: Sendable {
+        /// Read soon: start reading ahead.
+        case willNeed
+        /// Read from front to back.
+        case sequential
+        /// Not needed for now: give the pages back, they are read again when touched.
+        case dontNeed
+        /// No particular order.
+        case random
+    }
+
+    /// Maps a whole file.
+    public init(path: String) throws {
+        let file = try InputFile(path: path)
+        self.path = path
+        count = file.count
+        guard file.count > 0 else {
+            base = nil
+            return
+        }
+        guard
+            let address = mmap(nil, file.count, PROT_READ, MAP_SHARED, file.descriptor, 0),
+            address != MAP_FAILED
+        else { throw FormatError.system(.unreadable, file: path, errno) }
+        base = UnsafeRawPointer(address)
+    }
+
+    deinit {
+        if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
+    }
+
+    /// The bytes [offset, offset + count).
+    ///
+    /// The slice is valid as long as this object lives.
+    public func bytes(at offset: Int, count: Int) throws -> UnsafeRawBufferPointer {
+        guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {
+            throw FormatError(
+                .truncated, file: path, offset: UInt64(max(0, offset)), expected: "\(count) bytes",
+                found: "\(max(0, self.count - max(0, offset)))")
+        }
+        guard let base else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return UnsafeRawBufferPointer(start: base + offset, count: count)
+    }
+
+    /// Tells the kernel how [offset, offset + count) will be used. Bytes outside the file are
+    /// ignored; pages that the range only touches are included, except for `dontNeed`.
+    public func advise(_ advice: Advice, offset: Int = 0, count: Int? = nil) {
+        guard let base, offset >= 0, offset < self.count else { return }
+        let wanted = min(count ?? self.count, self.count - offset)
+        let page = Int(getpagesize())
+        var start = offset / page * page
+        var end = offset + wanted
+        if advice == .dontNeed {
+            start = (offset + page - 1) / page * page
+            if end < self.count { end = end / page * page }
+        }
+        guard end > start else { return }
+        let flag: Int32 =
+            switch advice {
+            case .willNeed: MADV_WILLNEED
+            case .sequential: MADV_SEQUENTIAL
+            case .dontNeed: MADV_DONTNEED
+            case .random: MADV_RANDOM
+            }
+        madvise(UnsafeMutableRawPointer(mutating: base + start), end - start, flag)
+    }
+}
