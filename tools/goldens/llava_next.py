@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 from transformers import (
-    AutoTokenizer,
+    LlamaTokenizer,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
@@ -104,10 +104,10 @@ VARIANTS = {
     },
     "shards-f16": {
         "covers": "hub names, three shards, f16, hidden 128, grouped-query attention, flat rope "
-        "theta 5e5, untied head, other grid",
+        "theta 5e5, other grid, tokenizer.json with the legacy prefix space as a normalizer",
         "type": "f16", "names": "hub", "shards": 3, "pieces": 384, "vocabulary": 386,
         "tiles": ((1, 1), (2, 3), (3, 1)), "layer": -2, "processor": "old",
-        "legacy": False, "tokenizer": ("tokenizer.json",),
+        "legacy": True, "tokenizer": ("tokenizer.json",), "old_json": True,
         "text": dict(hidden_size=128, intermediate_size=96, num_hidden_layers=2,
                      num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
                      rope_theta=500000.0),
@@ -191,7 +191,8 @@ def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
                {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2,
                 "pad_token_id": 0, "transformers_version": "5.23.0"})
     write_llama_tokenizer(folder, variant["pieces"], ["<image>", "<pad>"],
-                          legacy=variant["legacy"], files=variant["tokenizer"])
+                          legacy=variant["legacy"], files=variant["tokenizer"],
+                          old_json=variant.get("old_json", False))
     write_processor(folder, variant)
 
 
@@ -201,14 +202,15 @@ def load(folder: Path):
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     model.eval()
     assert not any(notes.values()), notes  # every tensor found and used
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    try:
+    if (folder / "processor_config.json").exists():
         processor = LlavaNextProcessor.from_pretrained(folder)
-        assert processor.patch_size is not None
-    except (OSError, AssertionError, AttributeError):
-        # Without processor_config.json what it would say follows from the model's config.
+    else:
+        # What processor_config.json would say follows from the model's config. LlamaTokenizer is
+        # the class that tokenizer_config.json names; for tokenizer.model alone AutoTokenizer takes
+        # another, which forgets the prefix space.
         processor = LlavaNextProcessor(
-            LlavaNextImageProcessorPil.from_pretrained(folder), tokenizer,
+            LlavaNextImageProcessorPil.from_pretrained(folder),
+            LlamaTokenizer.from_pretrained(folder),
             patch_size=model.config.vision_config.patch_size,
             vision_feature_select_strategy=model.config.vision_feature_select_strategy,
             num_additional_image_tokens=1)

@@ -75,10 +75,12 @@ def added(content: str) -> dict:
 
 def write_llama_tokenizer(
     folder: Path, size: int, extra: list[str], *, legacy: bool, files: tuple[str, ...],
-    bos: str = "<s>", pad: str = "<pad>",
+    bos: str = "<s>", pad: str = "<pad>", old_json: bool = False,
 ) -> None:
     """`tokenizer.model` and/or `tokenizer.json` (`files`) with their `tokenizer_config.json`, as
-    transformers wrote them for the hub's LLaMA checkpoints: `extra` tokens follow the `size` pieces."""
+    transformers wrote them for the hub's LLaMA checkpoints: `extra` tokens follow the `size` pieces.
+    `old_json` writes tokenizer.json as transformers 4 did for legacy tokenizers: the prefix space
+    by a normalizer, and merges as strings."""
     tokens = {str(i): added(token) for i, token in enumerate((*SPECIAL, *extra)) if i < 3}
     tokens |= {str(size + i): added(token) for i, token in enumerate(extra)}
     config = {
@@ -97,6 +99,15 @@ def write_llama_tokenizer(
         write_json(folder / "added_tokens.json", {token: size + i for i, token in enumerate(extra)})
     if "tokenizer.json" in files:
         tokenizer = LlamaTokenizer.from_pretrained(folder)
-        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        description = json.loads(tokenizer.backend_tokenizer.to_str())
+        if old_json:
+            description["pre_tokenizer"] = None
+            description["normalizer"] = {"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "\u2581"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+            ]}
+            merges = description["model"]["merges"]
+            description["model"]["merges"] = [" ".join(merge) for merge in merges]
+        write_json(folder / "tokenizer.json", description)
     if "tokenizer.model" not in files:
         (folder / "tokenizer.model").unlink()
