@@ -3,11 +3,12 @@ made from the text below, so that the goldens need nothing from outside."""
 
 import io
 import json
+import re
 from pathlib import Path
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
-from transformers import LlamaTokenizer
+from transformers import BertTokenizer, LlamaTokenizer
 
 TEXT = """
 A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.
@@ -90,7 +91,7 @@ def write_llama_tokenizer(
         "padding_side": "left", "sp_model_kwargs": {}, "tokenizer_class": "LlamaTokenizer",
         "unk_token": "<unk>" if bos == "<s>" else "</s>", "use_default_system_prompt": False,
     }
-    if "<image>" in extra:
+    if pad == "<pad>":  # LLaVA-Next; InstructBLIP's processor knows its image token by itself
         config["image_token"] = "<image>"
         config["extra_special_tokens"] = {"image_token": "<image>"}
     write_json(folder / "tokenizer_config.json", config)
@@ -111,3 +112,39 @@ def write_llama_tokenizer(
         write_json(folder / "tokenizer.json", description)
     if "tokenizer.model" not in files:
         (folder / "tokenizer.model").unlink()
+
+
+def bert_vocabulary(size: int) -> list[str]:
+    """WordPiece pieces of lower-cased words: special tokens, characters, their continuations, some
+    endings, then the commonest words of TEXT, `size` in all."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    marks = "!\"'(),-.:;?[]{}\u96ea"
+    endings = ["##s", "##ing", "##ed", "##er", "##ly", "##al", "##on", "##en", "##th", "##in", "##re", "##at", "##le"]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *marks, *letters]
+    pieces += ["##" + letter for letter in letters] + [e for e in endings if len(e) > 3]
+    words = re.findall("[a-z]{2,}", TEXT.lower())
+    commonest = sorted(set(words), key=lambda word: (-words.count(word), word))
+    pieces += commonest[: size - len(pieces)]
+    assert len(pieces) == size == len(set(pieces))
+    return pieces
+
+
+def write_bert_tokenizer(folder: Path, size: int, files: tuple[str, ...]) -> None:
+    """`qformer_tokenizer/`: `vocab.txt` and/or `tokenizer.json`, with the `[DEC]` of BLIP at the end."""
+    folder.mkdir(parents=True)
+    pieces = bert_vocabulary(size)
+    tokens = {str(i): added(piece) for i, piece in enumerate(pieces[:5])} | {str(size): added("[DEC]")}
+    write_json(folder / "tokenizer_config.json", {
+        "added_tokens_decoder": tokens, "bos_token": "[DEC]", "clean_up_tokenization_spaces": True,
+        "cls_token": "[CLS]", "do_lower_case": True, "mask_token": "[MASK]",
+        "model_max_length": 512, "pad_token": "[PAD]", "sep_token": "[SEP]",
+        "strip_accents": None, "tokenize_chinese_chars": True, "tokenizer_class": "BertTokenizer",
+        "truncation_side": "left", "unk_token": "[UNK]",
+    })
+    write_json(folder / "added_tokens.json", {"[DEC]": size})
+    (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in pieces), encoding="utf-8")
+    if "tokenizer.json" in files:
+        tokenizer = BertTokenizer.from_pretrained(folder)
+        write_json(folder / "tokenizer.json", json.loads(tokenizer.backend_tokenizer.to_str()))
+    if "vocab.txt" not in files:
+        (folder / "vocab.txt").unlink()

@@ -19,7 +19,9 @@ def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3) -> 
     for name, parameter in sorted(model.named_parameters()):
         draw = torch.from_numpy(random.standard_normal(tuple(parameter.shape)).astype(np.float32))
         fan_in = parameter.shape[1:].numel() if parameter.dim() > 1 else 1
-        if name.endswith("lm_head.weight"):
+        if re.search(r"norm\w*\.(weight|bias)$", name, re.IGNORECASE):
+            draw = 1 + 0.2 * draw if name.endswith("weight") else 0.15 * draw
+        elif name.endswith("lm_head.weight"):
             draw *= logit_deviation / fan_in**0.5
         elif "embed_tokens" in name:
             tied = model.get_output_embeddings().weight is parameter
@@ -31,10 +33,10 @@ def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3) -> 
         elif parameter.dim() > 1:
             gain = 1.6 if re.search(r"(q_proj|k_proj|query|key|qkv)\.weight$", name) else 1.0
             draw *= gain / fan_in**0.5
-        elif re.search(r"norm\w*\.weight$", name, re.IGNORECASE):
-            draw = 1 + 0.2 * draw
         else:
             draw *= 0.15
+            if name.endswith("qkv.bias"):  # EVA: queries and values have a bias, keys have none
+                draw.view(3, -1)[1] = 0
         with torch.no_grad():
             parameter.copy_(draw)
 
