@@ -1,0 +1,288 @@
+"""The InstructBLIP goldens."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    BlipImageProcessorPil,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipProcessor,
+    LlamaTokenizer,
+)
+
+from . import pictures, weights
+from .llava_next import DEVIATION, MEAN, QUESTIONS, SMALLEST_GAP
+from .record import Sites, greedy, outputs_of
+from .vocabulary import write_bert_tokenizer, write_json, write_llama_tokenizer
+
+FORMS = {
+    "wide": "{}",
+    "tall": "Question: {} Short Answer:",
+    "square": "<Image> {}\nOptions: ['a: CT', 'b: MRI']\n\nAnswer with the option's letter.",
+    "small": "{} CAF\u00c9 caf\u00e9,  \u96ea\u5c71 \U0001f600\te\u0301! unbelievableness it's",
+    "odd": "  {}",
+}
+
+VARIANTS = {
+    "hub-f32": {
+        "covers": "f32 in three shards with the buffers that the hub's file still carries (rotary_emb.inv_freq, "
+        "position_ids), rows of the vocabulary without a token, wrong bos and eos ids in text_config, tokenizer.model "
+        "alone with the legacy prefix space, vocab.txt alone, preprocessor_config.json alone",
+        "type": "f32", "shards": 3, "buffers": True, "pieces": 400, "vocabulary": 416,
+        "queries": 8, "processor": "old", "legacy": True, "tokenizer": ("tokenizer.model",),
+        "bert": 220, "bert_files": ("vocab.txt",),
+        "text": dict(bos_token_id=0, eos_token_id=1, hidden_size=64, intermediate_size=64,
+                     max_position_embeddings=2048, num_attention_heads=4, num_hidden_layers=2,
+                     pad_token_id=-1, rms_norm_eps=1e-6),
+        "qformer": dict(hidden_size=32, intermediate_size=64, num_hidden_layers=4,
+                        num_attention_heads=4, cross_attention_frequency=2,
+                        max_position_embeddings=128),
+        "vision": dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                       num_attention_heads=2, image_size=42, patch_size=14, layer_norm_eps=1e-6),
+        "cases": ("wide", "tall", "small"), "seed": 21,
+    },
+    "new-f16": {
+        "covers": "f16, one file, grouped-query attention, an odd number of Q-Former layers, other widths, "
+        "tokenizer.json (Metaspace first), qformer_tokenizer/tokenizer.json, processor_config.json alone",
+        "type": "f16", "shards": 1, "buffers": False, "pieces": 416, "vocabulary": 418,
+        "queries": 5, "processor": "new", "legacy": False, "tokenizer": ("tokenizer.json",),
+        "bert": 240, "bert_files": ("tokenizer.json",),
+        "text": dict(hidden_size=128, intermediate_size=96, num_attention_heads=4,
+                     num_hidden_layers=2, num_key_value_heads=2, rms_norm_eps=1e-5,
+                     rope_parameters={"rope_theta": 50000.0, "rope_type": "default"}),
+        "qformer": dict(hidden_size=32, intermediate_size=96, num_hidden_layers=3,
+                        num_attention_heads=2, cross_attention_frequency=2,
+                        max_position_embeddings=64, layer_norm_eps=1e-12),
+        "vision": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+                       num_attention_heads=4, image_size=32, patch_size=8),
+        "cases": ("square", "odd", "small"), "seed": 22,
+    },
+    "frequency-bf16": {
+        "covers": "bf16, two shards, cross-attention in every third layer, no qkv bias in the tower, tied head, both "
+        "files of either tokenizer, preprocessor_config.json + processor_config.json",
+        "type": "bf16", "shards": 2, "buffers": False, "pieces": 384, "vocabulary": 386,
+        "queries": 4, "processor": "both", "legacy": False,
+        "tokenizer": ("tokenizer.json", "tokenizer.model"),
+        "bert": 200, "bert_files": ("tokenizer.json", "vocab.txt"), "tied": True,
+        "text": dict(hidden_size=64, intermediate_size=96, num_attention_heads=2,
+                     num_hidden_layers=2, num_key_value_heads=1, rms_norm_eps=1e-6),
+        "qformer": dict(hidden_size=32, intermediate_size=64, num_hidden_layers=4,
+                        num_attention_heads=2, cross_attention_frequency=3,
+                        max_position_embeddings=64),
+        "vision": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+                       num_attention_heads=2, image_size=28, patch_size=14, qkv_bias=False),
+        "cases": ("wide", "square"), "seed": 23,
+    },
+}
+
+
+def config_json(variant: dict) -> dict:
+    text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]} | variant["text"]
+    text["vocab_size"] = variant["vocabulary"]
+    if variant.get("tied"):
+        text["tie_word_embeddings"] = True
+    dtype = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[variant["type"]]
+    config = {
+        "architectures": ["InstructBlipForConditionalGeneration"],
+        "image_token_index": variant["pieces"] + 1,
+        "initializer_factor": 1.0,
+        "initializer_range": 0.02,
+        "model_type": "instructblip",
+        "num_query_tokens": variant["queries"],
+        "qformer_config": {
+            "encoder_hidden_size": variant["vision"]["hidden_size"],
+            "model_type": "instructblip_qformer", "vocab_size": variant["bert"] + 1,
+        } | variant["qformer"],
+        "text_config": text,
+        "tie_word_embeddings": bool(variant.get("tied")),
+        "use_decoder_only_language_model": True,
+        "vision_config": {"model_type": "instructblip_vision_model"} | variant["vision"],
+    }
+    config["torch_dtype" if variant["processor"] == "old" else "dtype"] = dtype
+    return config
+
+
+def write_processor(folder: Path, variant: dict) -> None:
+    side = variant["vision"]["image_size"]
+    image = {
+        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
+        "image_mean": MEAN, "image_processor_type": "BlipImageProcessor", "image_std": DEVIATION,
+        "resample": 3, "rescale_factor": 1 / 255, "size": {"height": side, "width": side},
+    }
+    text = {"num_query_tokens": variant["queries"], "processor_class": "InstructBlipProcessor"}
+    if variant["processor"] == "new":
+        write_json(folder / "processor_config.json", {"image_processor": image} | text)
+        return
+    image["processor_class"] = "InstructBlipProcessor"
+    write_json(folder / "preprocessor_config.json", image)
+    if variant["processor"] == "both":
+        write_json(folder / "processor_config.json", text)
+
+
+def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = config_json(variant)
+    model = InstructBlipForConditionalGeneration(InstructBlipConfig(**config))
+    weights.fill(model, seed)
+    tensors = {
+        name: parameter.detach().to(weights.TYPES[variant["type"]])
+        for name, parameter in model.named_parameters()  # a tied head appears once
+    }
+    if variant["buffers"]:
+        # Buffers that transformers wrote into its files when these checkpoints were made.
+        for i, layer in enumerate(model.language_model.model.layers):
+            tensors[f"language_model.model.layers.{i}.self_attn.rotary_emb.inv_freq"] = (
+                model.language_model.model.rotary_emb.inv_freq.clone())
+        tensors["qformer.embeddings.position_ids"] = torch.arange(
+            variant["qformer"]["max_position_embeddings"])[None]
+    weights.write_shards(tensors, folder, variant["shards"])
+    write_json(folder / "config.json", config)
+    write_json(folder / "generation_config.json", {
+        "_from_model_config": True, "bos_token_id": variant["text"].get("bos_token_id", 1),
+        "eos_token_id": variant["text"].get("eos_token_id", 2), "transformers_version": "5.23.0"})
+    write_llama_tokenizer(folder, variant["pieces"], ["[PAD]", "<image>"], legacy=variant["legacy"],
+                          files=variant["tokenizer"], bos="</s>", pad="[PAD]")
+    write_bert_tokenizer(folder / "qformer_tokenizer", variant["bert"], variant["bert_files"])
+    write_processor(folder, variant)
+
+
+def load(folder: Path):
+    """The checkpoint as the reference runs it: float32, eager attention, Pillow's pictures."""
+    model, notes = InstructBlipForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    model.eval()
+    notes["unexpected_keys"] = {
+        key for key in notes["unexpected_keys"]
+        if not key.endswith(("rotary_emb.inv_freq", "position_ids"))
+    }
+    assert not any(notes.values()), notes  # every tensor found and used
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert isinstance(tokenizer, LlamaTokenizer)
+    # From its own folder: as a subfolder of the checkpoint transformers 5.23 does not find vocab.txt
+    # where it stands alone, and goes on with five tokens.
+    qformer_tokenizer = BertTokenizer.from_pretrained(folder / "qformer_tokenizer")
+    if (folder / "processor_config.json").exists():
+        processor = InstructBlipProcessor.from_pretrained(folder)
+        image_processor = processor.image_processor
+    else:
+        image_processor = BlipImageProcessorPil.from_pretrained(folder)
+    processor = InstructBlipProcessor(
+        image_processor, tokenizer, qformer_tokenizer, num_query_tokens=model.config.num_query_tokens)
+    assert isinstance(processor.image_processor, BlipImageProcessorPil)
+    return model, processor
+
+
+def sites_of(model) -> Sites:
+    qformer = model.qformer.encoder.layer
+    return Sites({
+        "lang": [layer.mlp.act_fn for layer in model.language_model.model.layers],
+        "encoder": [layer.mlp.activation_fn for layer in model.vision_model.encoder.layers],
+        "qformer": [layer.intermediate.intermediate_act_fn for layer in qformer],
+        "query": [layer.intermediate_query.intermediate_act_fn for layer in qformer],
+    })
+
+
+@torch.no_grad()
+def stages(model, inputs: dict, sites: Sites, mask: dict | None = None) -> dict[str, np.ndarray]:
+    """What one forward pass over the whole prompt computes, stage by stage."""
+    groups = {
+        "vision_input": [model.vision_model.embeddings],
+        "vision_hidden": list(model.vision_model.encoder.layers),
+        "qformer_input": [model.qformer.embeddings],
+        "qformer_hidden": list(model.qformer.encoder.layer),
+        "image_features": [model.language_projection],
+        "hidden": list(model.language_model.model.layers),
+    }
+    with sites.watch(mask) as counts:
+        seen, result = outputs_of(sum(groups.values(), []), lambda: model(**inputs))
+    found = {"vision_output": result.vision_outputs.last_hidden_state[0]}
+    for name, layers in groups.items():
+        values, seen = seen[: len(layers)], seen[len(layers) :]
+        for i, value in enumerate(values):
+            found[f"{name}.{i}" if name.endswith("hidden") else name] = value[0]
+    found["last_logits"] = result.logits[0, -4:]
+    found = {name: value.float().contiguous().numpy() for name, value in found.items()}
+    return found | counts
+
+
+def inputs_of(processor, picture: Path, prompt: str) -> dict:
+    with Image.open(picture) as image:
+        return dict(processor(images=image.convert("RGB"), text=prompt, return_tensors="pt"))
+
+
+def make_variant(root: Path, name: str, pictures_folder: Path) -> list[dict]:
+    variant = VARIANTS[name]
+    folder = root / name
+    shutil.rmtree(folder, ignore_errors=True)
+    write_checkpoint(folder / "checkpoint", variant, variant["seed"])
+    model, processor = load(folder / "checkpoint")
+    sites, mask, cases = sites_of(model), None, []
+    for case in variant["cases"]:
+        for question in QUESTIONS:
+            prompt = FORMS[case].format(question)
+            inputs = inputs_of(processor, pictures_folder / f"{case}.png", prompt)
+            if mask is None:
+                stages(model, inputs, sites)
+                mask = sites.random_mask(variant["seed"])
+            free = greedy(model, inputs, eos=2)
+            with sites.watch(mask, count=False):
+                held = greedy(model, inputs, eos=2)
+            if min(free["smallest_gap"], held["smallest_gap"]) >= SMALLEST_GAP:
+                break
+        else:
+            raise SystemExit(f"{name}, {case}: every question comes near a tie; change the seed")
+        found = stages(model, inputs, sites)
+        masked = stages(model, inputs, sites, mask)
+        if cases:  # stage by stage for the first case only: the others show where inputs differ
+            found = {key: value for key, value in found.items()
+                     if not key.startswith(("vision_", "qformer_", "hidden."))
+                     or key.rpartition("_")[2] in ("log", "value", "len")}
+        found |= {
+            f"masked.{key}": value for key, value in masked.items()
+            if key == "last_logits" or key.rpartition("_")[2] in ("log", "value", "len")
+        }
+        ids = inputs["input_ids"][0].tolist()
+        found["input_ids"] = np.array(ids, np.int32)
+        found["qformer_input_ids"] = inputs["qformer_input_ids"][0].numpy().astype(np.int32)
+        found["pixel_values"] = inputs["pixel_values"][0].numpy()
+        for run in (free, held):
+            run["text"] = processor.tokenizer.decode(run["tokens"], skip_special_tokens=True)
+        save_file({key: np.ascontiguousarray(found[key]) for key in sorted(found)},
+                  folder / f"{case}.safetensors")
+        with Image.open(pictures_folder / f"{case}.png") as image:
+            size = [image.height, image.width]
+        cases.append({
+            "name": case, "image": f"../images/{case}.png", "image_size": size,
+            "prompt": prompt, "expected": f"{case}.safetensors",
+            "stages": not cases,
+            "image_tokens": variant["queries"], "tokens": len(ids),
+            "qformer_tokens": len(found["qformer_input_ids"]),
+            "logit_deviation": round(float(found["last_logits"].std()), 4),
+            "greedy": free, "greedy_masked": held,
+        })
+    (folder / "mask.json").write_text(json.dumps(mask) + "\n")
+    write_json(folder / "cases.json", {
+        "architecture": "instructblip", "covers": variant["covers"], "seed": variant["seed"],
+        "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", "cases": cases,
+    })
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
+    return cases
+
+
+def make(root: Path, names: list[str]) -> None:
+    pictures.write_all(root / "images")
+    for name in names or VARIANTS:
+        for case in make_variant(root, name, root / "images"):
+            print(name, case["name"], f"{case['tokens']}, {case['qformer_tokens']} tokens,",
+                  f"logits +-{case['logit_deviation']}, gaps {case['greedy']['smallest_gap']}",
+                  case["greedy_masked"]["smallest_gap"], case["greedy"]["tokens"][:8])
