@@ -1,0 +1,193 @@
+// JPEG through libjpeg, with Pillow's settings and Pillow's judgement of broken files.
+#include "picture.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jerror.h>
+#include <jpeglib.h>
+
+typedef struct {
+    struct jpeg_error_mgr manager; // first: libjpeg's pointer to it is a pointer to this struct
+    jmp_buf escape;
+} error_trap;
+
+// The whole file lies in memory, so asking for more always means that the file is cut short. As in
+// Pillow the source then suspends instead of inventing an end-of-image marker.
+typedef struct {
+    struct jpeg_source_mgr manager; // first, as above
+    size_t count;
+} memory_source;
+
+static void trap_error(j_common_ptr info) { longjmp(((error_trap*)info->err)->escape, 1); }
+
+static void ignore_message(j_common_ptr info, int level) {
+    // Warnings are not printed and do not fail the picture: Pillow ignores them too.
+    if (level < 0)
+        info->err->num_warnings++;
+}
+
+static void ignore_output(j_common_ptr info) { (void)info; }
+
+static void ignore_source(j_decompress_ptr info) { (void)info; }
+
+static boolean suspend(j_decompress_ptr info) {
+    (void)info;
+    return FALSE;
+}
+
+static void skip_input(j_decompress_ptr info, long bytes) {
+    struct jpeg_source_mgr* source = info->src;
+    size_t skipped = bytes < 0 ? 0 : (size_t)bytes;
+    if (skipped > source->bytes_in_buffer)
+        skipped = source->bytes_in_buffer;
+    source->next_input_byte += skipped;
+    source->bytes_in_buffer -= skipped;
+}
+
+// All that a decoding holds, so that one place can let go of it however it ends.
+typedef struct {
+    struct jpeg_decompress_struct info;
+    error_trap trap;
+    memory_source source;
+    uint8_t* row; // one row of four-component samples
+} decoding;
+
+static uint64_t reached(const decoding* state) {
+    return state->source.count - state->source.manager.bytes_in_buffer;
+}
+
+static image_codecs_status fail_truncated(const decoding* state, image_codecs_picture* picture,
+                                          const char* place) {
+    return picture_fail(picture, IMAGE_CODECS_TRUNCATED, state->source.count,
+                        "the file ends %s, after %zu bytes", place, state->source.count);
+}
+
+// Inverted CMYK [width, 4] to RGB [width, 3], in Pillow's integer arithmetic: each ink takes its
+// share, rounded, away from the light that black leaves over.
+static void convert_cmyk(const uint8_t* in, uint8_t* out, size_t width) {
+    for (size_t x = 0; x < width; x++, in += 4, out += 3) {
+        const uint32_t light = in[3];
+        for (int i = 0; i < 3; i++) {
+            uint32_t ink = 255u - in[i];
+            uint32_t product = ink * light + 128;
+            uint32_t taken = ((product >> 8) + product) >> 8;
+            out[i] = taken > light ? 0 : (uint8_t)(light - taken);
+        }
+    }
+}
+
+static image_codecs_status decode(decoding* state, uint64_t max_pixels,
+                                  image_codecs_picture* picture) {
+    struct jpeg_decompress_struct* info = &state->info;
+    int header;
+    do {
+        header = jpeg_read_header(info, FALSE);
+    } while (header == JPEG_HEADER_TABLES_ONLY);
+    if (header == JPEG_SUSPENDED)
+        return fail_truncated(state, picture, "before the first scan");
+
+    picture->width = info->image_width;
+    picture->height = info->image_height;
+    image_codecs_status status = picture_check_size(picture, max_pixels, reached(state));
+    if (status != IMAGE_CODECS_OK)
+        return status;
+    switch (info->num_components) {
+    case 1:
+        info->out_color_space = JCS_GRAYSCALE;
+        break;
+    case 3:
+        info->out_color_space = JCS_RGB;
+        break;
+    case 4:
+        info->out_color_space = JCS_CMYK;
+        break;
+    default:
+        return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, reached(state),
+                            "a JPEG of %d components; 1, 3 and 4 are read", info->num_components);
+    }
+    const size_t width = info->image_width, height = info->image_height;
+    picture->pixels = malloc(width * height * 3);
+    state->row = malloc(width * 4);
+    if (!picture->pixels || !state->row)
+        return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, reached(state),
+                            "no memory for %zu x %zu pixels", width, height);
+    if (!jpeg_start_decompress(info))
+        return fail_truncated(state, picture, "before the last scan");
+    for (size_t y = 0; y < height; y++) {
+        uint8_t* pixels = picture->pixels + y * width * 3;
+        JSAMPROW row = info->num_components == 3 ? pixels : state->row;
+        if (jpeg_read_scanlines(info, &row, 1) != 1) {
+            char place[48];
+            snprintf(place, sizeof place, "in row %zu of %zu", y, height);
+            return fail_truncated(state, picture, place);
+        }
+        if (info->num_components == 1) {
+            for (size_t x = 0; x < width; x++)
+                memset(pixels + 3 * x, row[x], 3);
+        } else if (info->num_components == 4) {
+            convert_cmyk(row, pixels, width);
+        }
+    }
+    // All rows are there. Only a missing end-of-image marker is forgiven, as Pillow does.
+    jpeg_finish_decompress(info);
+    return IMAGE_CODECS_OK;
+}
+
+image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
+                                             uint64_t max_pixels, image_codecs_picture* picture) {
+    picture_clear(picture);
+    decoding* state = calloc(1, sizeof *state);
+    if (!state)
+        return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for a JPEG decoder");
+    state->info.err = jpeg_std_error(&state->trap.manager);
+    state->trap.manager.error_exit = trap_error;
+    state->trap.manager.emit_message = ignore_message;
+    state->trap.manager.output_message = ignore_output;
+    state->source.count = count;
+    state->source.manager = (struct jpeg_source_mgr){
+        .next_input_byte = bytes,
+        .bytes_in_buffer = count,
+        .init_source = ignore_source,
+        .fill_input_buffer = suspend,
+        .skip_input_data = skip_input,
+        .resync_to_restart = jpeg_resync_to_restart,
+        .term_source = ignore_source,
+    };
+    image_codecs_status status;
+    if (setjmp(state->trap.escape) == 0) {
+        jpeg_create_decompress(&state->info);
+        state->info.src = &state->source.manager;
+        status = decode(state, max_pixels, picture);
+    } else {
+        char message[JMSG_LENGTH_MAX];
+        state->info.err->format_message((j_common_ptr)&state->info, message);
+        switch (state->info.err->msg_code) {
+        case JERR_SOF_UNSUPPORTED:
+        case JERR_BAD_PRECISION:
+        case JERR_CONVERSION_NOTIMPL:
+        case JERR_ARITH_NOTIMPL:
+        case JERR_NOT_COMPILED:
+            status = IMAGE_CODECS_UNSUPPORTED;
+            break;
+        case JERR_OUT_OF_MEMORY:
+            status = IMAGE_CODECS_NO_MEMORY;
+            break;
+        case JERR_EMPTY_IMAGE:
+            status = IMAGE_CODECS_EMPTY;
+            break;
+        default:
+            status = IMAGE_CODECS_CORRUPT;
+        }
+        picture_fail(picture, status, reached(state), "libjpeg: %s", message);
+    }
+    // Safe also where creating failed: the struct was zeroed.
+    jpeg_destroy_decompress(&state->info);
+    free(state->row);
+    free(state);
+    if (status != IMAGE_CODECS_OK)
+        image_codecs_free(picture);
+    return status;
+}

@@ -1,0 +1,67 @@
+/// The settings of a processor that squashes every picture to one size, as InstructBLIP's
+/// `BlipImageProcessor`.
+public struct SquashImageConfig: Codable, Sendable, Equatable {
+    /// Size of the result; the aspect ratio is not kept.
+    public var size: PixelSize
+    /// How samples become floats.
+    public var normalization: PixelNormalization
+
+    /// All settings, explicitly.
+    public init(size: PixelSize, normalization: PixelNormalization) {
+        self.size = size
+        self.normalization = normalization
+    }
+
+    /// Reads the settings from the bytes of `preprocessor_config.json` or, as transformers 5 writes
+    /// it, `processor_config.json` (there under "image_processor").
+    ///
+    /// - Throws: ``ImageError`` naming file and key: a key missing, of a wrong type or value, or
+    ///   asking for what is not supported.
+    public static func parse(json bytes: [UInt8], file: String) throws -> SquashImageConfig {
+        let reader = try ImageConfigReader(json: bytes, file: file)
+        try reader.requireKind("BlipImageProcessor")
+        try reader.requireBicubic()
+        try reader.requireFlag("do_resize", true, default: true)
+        try reader.requireFlag("do_center_crop", false, default: false)
+        try reader.requireFlag("do_pad", false, default: false)
+        _ = try reader.flag("do_convert_rgb", default: true)
+        return SquashImageConfig(
+            size: try reader.squareOrSize("size"), normalization: try reader.normalization())
+    }
+}
+
+/// Turns pictures into input of one size as transformers' `BlipImageProcessor` does (its Pillow
+/// path): bicubic resize without keeping the aspect ratio, rescale, normalise.
+public struct SquashImageProcessor: Sendable {
+    /// The settings.
+    public let config: SquashImageConfig
+    private let tables: [[Float]]
+
+    /// A processor with the given settings.
+    ///
+    /// - Throws: ``ImageError`` if a side is below 1.
+    public init(config: SquashImageConfig) throws {
+        guard config.size.height > 0 && config.size.width > 0 else {
+            throw ImageError(
+                .wrongValue, file: "picture settings", key: "size", expected: "at least 1 x 1",
+                found: "\(config.size.height) x \(config.size.width)")
+        }
+        self.config = config
+        tables = config.normalization.tables()
+    }
+
+    /// The picture as [3, height, width] float32, row-major, red first.
+    ///
+    /// - Throws: ``ImageError`` for a picture without pixels.
+    public func process(_ image: RGBImage) throws -> [Float] {
+        try image.requirePixels()
+        let squashed = image.resizedBicubic(width: config.size.width, height: config.size.height)
+        let count = 3 * config.size.height * config.size.width
+        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            PixelNormalization.write(
+                squashed, through: tables,
+                to: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+            initialized = count
+        }
+    }
+}
