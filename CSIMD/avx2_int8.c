@@ -279,17 +279,25 @@ void csimd_avx2_panel_product(csimd_type type, const void* panel, const csimd_q8
     }
 }
 
-/// Eight sums of four products. Q4_0: nibbles need no widening. Q8_0: the sign of the weight is
-/// moved to the activation, since unsigned x signed pairs would pass 16 bits (|w| <= 128 and
-/// |x| <= 127 do not); the offset of 128 is undone first, so there is nothing to correct.
-static inline __m256i block_dot(csimd_type type, __m256i w, __m256i x, __m256i correction) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    if (type == CSIMD_Q4_0) {
-        return _mm256_madd_epi16(_mm256_sub_epi16(_mm256_maddubs_epi16(w, x), correction), ones);
-    }
-    __m256i value = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+/// Nibbles x int8 of a pair of half blocks: four products fit 16 bits.
+static inline __m256i pair_dot(__m256i w0, __m256i x0, __m256i w1, __m256i x1) {
     return _mm256_madd_epi16(
-        _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(x, value)), ones);
+        _mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w1, x1)),
+        _mm256_set1_epi16(1));
+}
+
+/// The sign of the weight moves to the activation, since unsigned x signed pairs would pass 16
+/// bits; |w| <= 128 and |x| <= 127 do not. Nothing to correct.
+static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction) {
+    (void)correction;
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)),
+                             _mm256_set1_epi16(1));
+}
+
+static inline void fill_corrections(__m256i* corrections, const int8_t* q, size_t blocks) {
+    (void)corrections;
+    (void)q;
+    (void)blocks;
 }
 
 #include "rows_int8.inc"
@@ -297,30 +305,7 @@ static inline __m256i block_dot(csimd_type type, __m256i w, __m256i x, __m256i c
 void csimd_avx2_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,
                             size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,
                             size_t y_stride) {
-    // The offset of the nibbles, 8 x the pair sums of x, in 16-bit lanes.
-    enum { MOST = 2048 }; // blocks on the stack: 64 KiB
-    __m256i corrections[MOST];
-    size_t blocks = x->cols / CSIMD_BLOCK;
-    size_t together = blocks && MOST / blocks ? MOST / blocks : 1;
-    if (blocks > MOST) { // wider than any model: fall back to the specification
-        csimd_scalar_row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
-        return;
-    }
-    for (size_t first = 0; first < tokens; first += together) {
-        size_t count = tokens - first < together ? tokens - first : together;
-        csimd_q8_rows part = {x->q + first * x->cols, x->scales + first * blocks,
-                              x->sums + first * blocks, x->cols};
-        float* to = y + first * y_stride;
-        if (type == CSIMD_Q4_0) {
-            for (size_t i = 0; i < count * blocks; i++) {
-                __m256i q = _mm256_loadu_si256((const __m256i*)(part.q + i * CSIMD_BLOCK));
-                corrections[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(8), q);
-            }
-            rows_all(CSIMD_Q4_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
-        } else {
-            rows_all(CSIMD_Q8_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
-        }
-    }
+    row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
 }
 
 #pragma clang attribute pop

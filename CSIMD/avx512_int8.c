@@ -166,10 +166,22 @@ void csimd_avx512_panel_product(csimd_type type, const void* panel, const csimd_
     }
 }
 
-/// Eight sums of four products: one vpdpbusd that starts from the correction.
-static inline __m256i block_dot(csimd_type type, __m256i w, __m256i x, __m256i correction) {
-    (void)type;
-    return _mm256_dpbusd_epi32(correction, w, x);
+static inline __m256i pair_dot(__m256i w0, __m256i x0, __m256i w1, __m256i x1) {
+    return _mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w0, x0), w1, x1);
+}
+
+/// Weights + 128 are unsigned; the correction takes the 128 out again.
+static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction) {
+    return _mm256_dpbusd_epi32(_mm256_loadu_si256(correction),
+                               _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80)), x);
+}
+
+static inline void fill_corrections(__m256i* corrections, const int8_t* q, size_t blocks) {
+    const __m256i zero = _mm256_setzero_si256(), offset = _mm256_set1_epi8((char)0x80);
+    for (size_t b = 0; b < blocks; b++) {
+        __m256i v = _mm256_loadu_si256((const __m256i*)(q + b * CSIMD_BLOCK));
+        corrections[b] = _mm256_sub_epi32(zero, _mm256_dpbusd_epi32(zero, offset, v));
+    }
 }
 
 #include "rows_int8.inc"
@@ -177,31 +189,7 @@ static inline __m256i block_dot(csimd_type type, __m256i w, __m256i x, __m256i c
 void csimd_avx512_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,
                               size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,
                               size_t y_stride) {
-    enum { MOST = 2048 }; // blocks on the stack: 64 KiB
-    __m256i corrections[MOST];
-    size_t blocks = x->cols / CSIMD_BLOCK;
-    if (blocks > MOST) { // wider than any model: fall back to the specification
-        csimd_scalar_row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
-        return;
-    }
-    const __m256i offset = _mm256_set1_epi8(type == CSIMD_Q4_0 ? 8 : (char)0x80);
-    size_t together = blocks ? MOST / blocks : 1;
-    for (size_t first = 0; first < tokens; first += together) {
-        size_t count = tokens - first < together ? tokens - first : together;
-        csimd_q8_rows part = {x->q + first * x->cols, x->scales + first * blocks,
-                              x->sums + first * blocks, x->cols};
-        for (size_t i = 0; i < count * blocks; i++) {
-            __m256i q = _mm256_loadu_si256((const __m256i*)(part.q + i * CSIMD_BLOCK));
-            corrections[i] = _mm256_sub_epi32(
-                _mm256_setzero_si256(), _mm256_dpbusd_epi32(_mm256_setzero_si256(), offset, q));
-        }
-        float* to = y + first * y_stride;
-        if (type == CSIMD_Q4_0) {
-            rows_all(CSIMD_Q4_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
-        } else {
-            rows_all(CSIMD_Q8_0, w, row_bytes, row0, row1, &part, count, corrections, to, y_stride);
-        }
-    }
+    row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
 }
 
 #pragma clang attribute pop
