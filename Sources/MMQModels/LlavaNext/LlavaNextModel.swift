@@ -1,0 +1,150 @@
+import CSIMD
+import MMQFormats
+import MMQImage
+import MMQText
+
+/// LLaVA-Next: CLIP tower over tiles, two-layer projector, features packed into the prompt of a
+/// LLaMA decoder.
+public final class LlavaNextModel: VisionLanguageModel {
+    public let modules: [ModuleShape]
+    public let visionModule = "vision"
+    public let fingerprint: String
+    public let tokenizer: SentencePieceTokenizer
+    public let stopTokens: Set<Int32>
+
+    private let config: LlavaNextConfig
+    private let files: ModelFiles
+    private let images: LlavaNextImageProcessor
+    private let vision: CLIPTower
+    private let projector: FeedForward
+    private let newline: UnsafePointer<Float>
+    private let backend: LanguageBackend
+
+    /// Indices into `modules`.
+    private enum Module { static let lang = 0, vision = 1, mmproj = 2 }
+
+    /// Opens the model of checked files.
+    init(files: ModelFiles, config: LlavaNextConfig, tokenizer: SentencePieceTokenizer) throws {
+        self.files = files
+        self.config = config
+        self.tokenizer = tokenizer
+        fingerprint = files.fingerprint
+        images = try LlavaNextImageProcessor(config: files.llavaNextImageConfig())
+        let weights = Weights(files)
+        vision = try CLIPTower(weights: weights, config: config.vision)
+        projector = FeedForward(
+            up: try weights.linear("mm.0"), down: try weights.linear("mm.2"),
+            activation: config.projectorActivation.kernel)
+        newline = try weights.vector("model.image_newline")
+        let decoder = try LlamaDecoder(weights: weights, config: config.text)
+        backend = LanguageBackend(
+            decoder: decoder, imageToken: Int32(config.imageToken), module: Module.lang,
+            contextLength: config.text.contextLength)
+        stopTokens = Set([tokenizer.eosID].compactMap { $0 })
+        modules = [
+            ModuleShape(
+                name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
+            ModuleShape(
+                name: "vision", layers: config.vision.layers, neurons: config.vision.ffnSize),
+            ModuleShape(name: "mmproj", layers: 1, neurons: projector.up.outputs),
+        ]
+    }
+
+    public var contextLength: Int { backend.contextLength }
+    public var vocabularySize: Int { backend.decoder.vocabularySize }
+    public var decodingWeightBytes: Int { backend.decoder.decodingWeightBytes }
+
+    /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
+    /// the template on the model's page says "human").
+    public func template(_ prompt: String) -> String {
+        let question = prompt.contains("<image>") ? prompt : "<image>\n" + prompt
+        return "A chat between a curious user and an artificial intelligence assistant. "
+            + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
+            + "USER: \(question) ASSISTANT:"
+    }
+
+    public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
+        let tiling = try images.process(image)
+        let count = try images.imageTokenCount(
+            width: image.width, height: image.height, patchSize: config.vision.patchSize,
+            additionalTokens: 1, dropsFirstToken: true)
+        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
+        let placeholders = ids.count { $0 == backend.imageToken }
+        guard placeholders == 1 else {
+            throw ModelError.prompt(
+                "expected <image> once, where the picture belongs, found it \(placeholders) times")
+        }
+        let expanded = ids.flatMap {
+            $0 == backend.imageToken ? Array(repeating: $0, count: count) : [$0]
+        }
+        try backend.check(expanded, imageTokens: count)
+        return PreparedInput(
+            inputIDs: expanded, qformerIDs: nil, pixelValues: tiling.pixelValues,
+            pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
+            imageTokens: count, tiling: tiling)
+    }
+
+    public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
+        guard let tiling = input.tiling else {
+            throw ModelError.prompt("the input was prepared for another architecture")
+        }
+        let workspace = backend.workspace
+        let patches = vision.patches
+        let hidden = backend.decoder.hiddenSize
+        let selected = try vision.features(
+            tiling, layer: config.visionFeatureLayer,
+            sites: ModuleSites(observation: observation, module: Module.vision),
+            runsAll: observation?.isCounting ?? false, workspace: workspace)
+        let rows = tiling.tiles * patches
+        let projected = FloatBuffer(count: rows * hidden)
+        let sites = ModuleSites(observation: observation, module: Module.mmproj)
+        projector.apply(
+            selected.pointer, tokens: rows, to: projected.pointer, sites: sites, layer: 0,
+            workspace: workspace)
+        sites.saw(tokens: rows)
+        return pack(projected.pointer, tiling: tiling, hidden: hidden)
+    }
+
+    /// The base tile's features, then the grid's, row by row, padding cut off and one
+    /// `image_newline` at the end of each row (transformers' `pack_image_features`).
+    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float] {
+        let side = vision.patchesPerSide
+        let range = LlavaNextGeometry.unpaddedFeatureRange(
+            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+        var packed: [Float] = []
+        packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
+        packed.append(
+            contentsOf: UnsafeBufferPointer(start: features, count: vision.patches * hidden))
+        for row in range.rows {
+            for column in range.columns {
+                let tile = 1 + row / side * tiling.gridColumns + column / side
+                let patch = row % side * side + column % side
+                packed.append(
+                    contentsOf: UnsafeBufferPointer(
+                        start: features + (tile * vision.patches + patch) * hidden, count: hidden))
+            }
+            packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: hidden))
+        }
+        return packed
+    }
+
+    public func run(
+        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
+        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
+    ) throws -> PromptState {
+        try backend.run(
+            input, features: features, observation: observation, keepsCache: keepsCache,
+            after: after)
+    }
+
+    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
+        backend.logits(of: hidden, rows: rows)
+    }
+
+    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
+        -> [Float]
+    {
+        try backend.step(tokens, states: states, observations: observations)
+    }
+}

@@ -1,0 +1,194 @@
+import CSIMD
+import MMQImage
+import MMQText
+
+/// A picture and a prompt as a model takes them.
+public struct PreparedInput: Sendable {
+    /// Token ids with image placeholders expanded, [tokens].
+    public let inputIDs: [Int32]
+    /// The instruction's ids for the Q-Former (InstructBLIP), else nil.
+    public let qformerIDs: [Int32]?
+    /// Pixels, [tiles, 3, H, W] or [3, H, W].
+    public let pixelValues: [Float]
+    /// The shape of `pixelValues`.
+    public let pixelShape: [Int]
+    /// How many of `inputIDs` are image placeholders.
+    public let imageTokens: Int
+    /// The picture as tiles, where the model packs features of tiles (LLaVA-Next).
+    let tiling: TiledImage?
+}
+
+/// A vision-language model of any architecture: a picture and a prompt in, embeddings into one
+/// shared decoder.
+///
+/// Not thread-safe: one pass at a time. Kernels use all threads inside.
+public protocol VisionLanguageModel: CountingModel, AnyObject {
+    /// The tokenizer of the language model.
+    var tokenizer: SentencePieceTokenizer { get }
+    /// Positions that the language model was made for.
+    var contextLength: Int { get }
+    /// Ids that end an answer.
+    var stopTokens: Set<Int32> { get }
+    /// Rows of the head: the length of a row of logits.
+    var vocabularySize: Int { get }
+
+    /// Puts the model's own template round a user's words.
+    func template(_ prompt: String) -> String
+    /// Tokenizes `prompt` as it is and turns the picture into pixels.
+    func prepare(image: RGBImage, prompt: String) throws -> PreparedInput
+    /// Runs the towers: [image tokens, hidden], row by row in the order of the placeholders.
+    func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float]
+    /// Runs the decoder over a prompt whose placeholders are filled with `features`.
+    func run(
+        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
+        after: (_ layer: Int, _ hidden: UnsafeBufferPointer<Float>) throws -> Void
+    ) throws -> PromptState
+    /// Logits of hidden states [rows, hidden] that a layer put out.
+    func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float]
+    /// One decoding step of several answers: the next token of each in, its logits out,
+    /// [answers, vocabulary] one after the other.
+    func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
+        -> [Float]
+    /// Bytes of the language model's weights that one decoding step reads.
+    var decodingWeightBytes: Int { get }
+}
+
+/// What a pass over a prompt leaves behind: its last hidden states, and a cache to go on from.
+public final class PromptState {
+    /// Tokens of the prompt.
+    public let tokens: Int
+    /// Outputs of the last decoder layer for the last rows, [rows, hidden], at most four rows.
+    public let lastHidden: [Float]
+    /// How many rows `lastHidden` has.
+    public let lastRows: Int
+    let cache: KVCache?
+
+    init(tokens: Int, lastHidden: [Float], lastRows: Int, cache: KVCache?) {
+        self.tokens = tokens
+        self.lastHidden = lastHidden
+        self.lastRows = lastRows
+        self.cache = cache
+    }
+}
+
+/// The part that all architectures share: a decoder behind embeddings.
+final class LanguageBackend {
+    let decoder: LlamaDecoder
+    let workspace = Workspace()
+    let imageToken: Int32
+    /// The index of `lang` among the model's modules.
+    let module: Int
+    let contextLength: Int
+
+    init(decoder: LlamaDecoder, imageToken: Int32, module: Int, contextLength: Int) {
+        self.decoder = decoder
+        self.imageToken = imageToken
+        self.module = module
+        self.contextLength = contextLength
+    }
+
+    /// Checks ids against the embedding table and the context.
+    func check(_ ids: [Int32], imageTokens: Int) throws {
+        guard ids.count <= contextLength else {
+            throw ModelError.tooLong(tokens: ids.count, context: contextLength)
+        }
+        for id in ids where id != imageToken {
+            guard id >= 0, Int(id) < decoder.vocabularySize else {
+                throw ModelError.prompt(
+                    "token \(id) is outside the vocabulary of \(decoder.vocabularySize)")
+            }
+        }
+        let placeholders = ids.count { $0 == imageToken }
+        guard placeholders == imageTokens else {
+            throw ModelError.prompt(
+                "\(placeholders) image placeholders for \(imageTokens) image features")
+        }
+    }
+
+    func run(
+        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
+        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
+    ) throws -> PromptState {
+        let hidden = decoder.hiddenSize
+        let tokens = input.inputIDs.count
+        precondition(features.count == input.imageTokens * hidden)
+        let x = workspace.floats(.stream, tokens * hidden)
+        features.withUnsafeBufferPointer { source in
+            var next = 0
+            for (row, id) in input.inputIDs.enumerated() {
+                if id == imageToken, let base = source.baseAddress {
+                    (x + row * hidden).update(from: base + next * hidden, count: hidden)
+                    next += 1
+                } else {
+                    decoder.embed(id, to: x + row * hidden)
+                }
+            }
+        }
+        let cache = keepsCache.map { decoder.makeCache(capacity: $0) }
+        try decoder.prefill(
+            x, tokens: tokens, cache: cache,
+            sites: ModuleSites(observation: observation, module: module), workspace: workspace
+        ) { layer in
+            try after(layer, UnsafeBufferPointer(start: x, count: tokens * hidden))
+        }
+        let rows = min(4, tokens)
+        return PromptState(
+            tokens: tokens,
+            lastHidden: Array(
+                UnsafeBufferPointer(start: x + (tokens - rows) * hidden, count: rows * hidden)),
+            lastRows: rows, cache: cache)
+    }
+
+    /// Logits [rows, vocabulary] by the same kernel whatever the number of rows.
+    func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
+        precondition(hidden.count == rows * decoder.hiddenSize)
+        guard let base = hidden.baseAddress else { return [] }
+        return [Float](unsafeUninitializedCapacity: rows * decoder.vocabularySize) { buffer, count in
+            if let target = buffer.baseAddress {
+                decoder.logits(base, tokens: rows, to: target, few: false, workspace: workspace)
+                count = rows * decoder.vocabularySize
+            }
+        }
+    }
+
+    func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
+        -> [Float]
+    {
+        let hidden = decoder.hiddenSize
+        let caches = try states.map { state in
+            guard let cache = state.cache else {
+                throw ModelError.prompt("the pass over the prompt kept no cache to go on from")
+            }
+            guard cache.count < cache.capacity else {
+                throw ModelError.tooLong(tokens: cache.count + 1, context: cache.capacity)
+            }
+            return cache
+        }
+        let x = workspace.floats(.stream, tokens.count * hidden)
+        for (row, token) in tokens.enumerated() { decoder.embed(token, to: x + row * hidden) }
+        try decoder.step(
+            x, caches: caches,
+            sites: observations.map { ModuleSites(observation: $0, module: module) },
+            workspace: workspace)
+        let size = tokens.count * decoder.vocabularySize
+        return [Float](unsafeUninitializedCapacity: size) { buffer, count in
+            if let target = buffer.baseAddress {
+                decoder.logits(x, tokens: tokens.count, to: target, few: true, workspace: workspace)
+                count = size
+            }
+        }
+    }
+}
+
+extension VisionLanguageModel {
+    /// One counting pass. Every row of every layer runs, unused layers of the towers included.
+    public func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+        let observation = Observation(modules: modules, counting: true)
+        let input = try prepare(image: image, prompt: prompt)
+        let features = try imageFeatures(input, observation: observation)
+        _ = try run(
+            input, features: features, observation: observation, keepsCache: nil,
+            after: { _, _ in })
+        return observation.counts()
+    }
+}
