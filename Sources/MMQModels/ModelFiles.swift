@@ -1,0 +1,154 @@
+import CSIMD
+import Foundation
+import MMQFormats
+
+/// A weight as it lies in a mapped GGUF file.
+///
+/// The bytes stay valid as long as the `ModelFiles` that gave the view lives.
+public struct WeightView: @unchecked Sendable {  // read-only memory of a mapping
+    /// The element type.
+    public let type: csimd_type
+    /// The shape, rows first.
+    public let shape: [Int]
+    /// Rows of the tensor seen as a matrix; 1 for a vector.
+    public let rows: Int
+    /// Columns of the tensor seen as a matrix.
+    public let cols: Int
+    /// The first byte.
+    public let pointer: UnsafeRawPointer
+    /// Bytes of one row.
+    public let rowBytes: Int
+
+    /// All bytes.
+    public var byteCount: Int { rows * rowBytes }
+
+    /// Some of the rows, as a view of their own.
+    ///
+    /// - Precondition: the range lies within the rows, and the tensor has two dimensions.
+    public func rows(_ range: Range<Int>) -> WeightView {
+        precondition(shape.count == 2 && range.lowerBound >= 0 && range.upperBound <= rows)
+        return WeightView(
+            type: type, shape: [range.count, cols], rows: range.count, cols: cols,
+            pointer: pointer + range.lowerBound * rowBytes, rowBytes: rowBytes)
+    }
+}
+
+/// The two mapped GGUF files of a model, checked against the model's tensor table: every tensor is
+/// there, none is left over, and shapes and types are right.
+public final class ModelFiles: Sendable {
+    /// The decoder's file.
+    public let language: GGUFFile
+    /// The vision file.
+    public let vision: GGUFFile
+    /// The model's kind and configuration.
+    public let model: ModelDescription
+    /// The model's tensors.
+    public let table: TensorTable
+
+    /// Opens the language and the vision file of a model.
+    public init(language languagePath: String, vision visionPath: String) throws {
+        let language = try GGUFFile(path: languagePath)
+        let vision = try GGUFFile(path: visionPath)
+        let model = try ModelDescription(language: language, vision: vision)
+        let table = model.table(hasHead: language["output.weight"] != nil)
+        try Self.check(language, table.rows(.language))
+        try Self.check(vision, table.rows(.vision))
+        self.language = language
+        self.vision = vision
+        self.model = model
+        self.table = table
+    }
+
+    /// Opens a model folder: the one `language-*.gguf` and the one `vision-*.gguf` in it.
+    public convenience init(folder: String) throws {
+        try self.init(
+            language: Self.file(.language, in: folder), vision: Self.file(.vision, in: folder))
+    }
+
+    /// Opens a model folder.
+    public static func open(folder: String) throws -> ModelFiles { try ModelFiles(folder: folder) }
+
+    /// Opens two files.
+    public static func open(language: String, vision: String) throws -> ModelFiles {
+        try ModelFiles(language: language, vision: vision)
+    }
+
+    /// The weight of that GGUF name, from whichever file holds it.
+    public func weight(_ name: String) throws -> WeightView {
+        let file = language[name] != nil ? language : vision
+        let tensor = try file.tensor(name)
+        let cols = tensor.shape.count > 1 ? tensor.shape[1...].reduce(1, *) : tensor.shape[0]
+        let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
+        let bytes = try file.bytes(tensor)
+        guard let type = tensor.type.kernelType, let pointer = bytes.baseAddress, rows > 0 else {
+            throw FormatError(
+                .badType, file: file.path, item: "tensor '\(name)'",
+                expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
+        }
+        return WeightView(
+            type: type, shape: tensor.shape, rows: rows, cols: cols, pointer: pointer,
+            rowBytes: tensor.byteCount / rows)
+    }
+
+    /// A small weight's elements as f32, row-major.
+    public func floats(_ name: String) throws -> [Float] {
+        try (language[name] != nil ? language : vision).floats(name)
+    }
+
+    /// The one GGUF file of a role in a model folder.
+    public static func file(_ role: ModelFileRole, in folder: String) throws -> String {
+        let entries: [String]
+        do {
+            entries = try FileManager.default.contentsOfDirectory(atPath: folder)
+        } catch {
+            throw FormatError(.unreadable, file: folder, expected: "a model folder")
+        }
+        let names = entries.filter { $0.hasPrefix(role.rawValue + "-") && $0.hasSuffix(".gguf") }
+            .sorted()
+        guard let name = names.first, names.count == 1 else {
+            throw FormatError(
+                .unreadable, file: folder, expected: "one \(role.rawValue)-<type>.gguf",
+                found: names.isEmpty ? "none" : names.joined(separator: ", "))
+        }
+        return (folder as NSString).appendingPathComponent(name)
+    }
+
+    private static func check(_ file: GGUFFile, _ rows: [TensorRow]) throws {
+        let known = Set(rows.map(\.name))
+        for tensor in file.tensors where !known.contains(tensor.name) {
+            throw FormatError(
+                .extraTensor, file: file.path, item: "tensor '\(tensor.name)'",
+                expected: "only the model's tensors", found: "one more")
+        }
+        for row in rows {
+            guard let tensor = file[row.name] else {
+                throw FormatError(
+                    .missingTensor, file: file.path, item: "tensor '\(row.name)'",
+                    expected: "shape \(row.shape)", found: "no such tensor")
+            }
+            guard tensor.shape == row.shape else {
+                throw FormatError(
+                    .badShape, file: file.path, item: "tensor '\(row.name)'",
+                    expected: "shape \(row.shape)", found: "\(tensor.shape)")
+            }
+            let allowed = row.kind.allowedTypes
+            guard allowed.contains(tensor.type) else {
+                throw FormatError(
+                    .badType, file: file.path, item: "tensor '\(row.name)'",
+                    expected: allowed.map(\.name).joined(separator: ", "),
+                    found: tensor.type.name)
+            }
+        }
+    }
+}
+
+extension TensorKind {
+    /// Types that the model code can read for a tensor of this kind.
+    public var allowedTypes: [GGUFTensorType] {
+        switch self {
+        case .matrix, .embedding: [.f32, .f16, .bf16, .q8_0, .q4_0]
+        case .kernel: [.f32, .f16, .bf16]
+        case .plain: [.f32]
+        }
+    }
+}
