@@ -1,0 +1,164 @@
+import Foundation
+import MMQModels
+
+/// The domain-specific neurons of one module, found by domain activation probability entropy (DAPE;
+/// Huo et al., MMNeuron, EMNLP 2024).
+///
+/// All in 64-bit floats. p(neuron, domain) = count / tokens; q is p normalised over the domains; the
+/// entropy is -Σ q ln q with 0 ln 0 = 0. The filter threshold is the k-th smallest of all p,
+/// k = filter rate × their number, rounded half to even; neurons with no p above it come last.
+/// Of all neurons the top rate × their number of least entropy are selected, ties by the lower
+/// flat index. A selected neuron belongs to every domain whose p is above the activation bar, a
+/// threshold found like the first.
+public struct Identification: Sendable, Equatable {
+    /// The three rates.
+    public struct Settings: Sendable, Equatable, Codable {
+        /// The part of all neurons that is selected.
+        public var topRate: Double
+        /// The quantile of p that a neuron must exceed in some domain.
+        public var filterRate: Double
+        /// The quantile of p that a selected neuron must exceed to belong to a domain.
+        public var activationBar: Double
+
+        /// The official rates, or others.
+        public init(topRate: Double = 0.01, filterRate: Double = 0.95, activationBar: Double = 0.95) {
+            self.topRate = topRate
+            self.filterRate = filterRate
+            self.activationBar = activationBar
+        }
+    }
+
+    /// The module.
+    public let module: ModuleShape
+    /// The domains that were compared, in the official order.
+    public let domains: [Domain]
+    /// The split that was counted.
+    public let split: String
+    /// The rates.
+    public let settings: Settings
+    /// The p that corresponds to the filter rate.
+    public let filterThreshold: Double
+    /// The p that corresponds to the activation bar.
+    public let activationThreshold: Double
+    /// How many neurons were selected, those that belong to no domain included.
+    public let selected: Int
+    /// For each domain (as in `domains`) and layer the neurons, ascending.
+    public let neurons: [[[Int]]]
+
+    /// The neurons of one domain, one ascending list per layer.
+    public func neurons(of domain: Domain) -> [[Int]]? {
+        domains.firstIndex(of: domain).map { neurons[$0] }
+    }
+
+    init(
+        module: ModuleShape, domains: [Domain], split: String, settings: Settings,
+        filterThreshold: Double, activationThreshold: Double, selected: Int, neurons: [[[Int]]]
+    ) {
+        self.module = module
+        self.domains = domains
+        self.split = split
+        self.settings = settings
+        self.filterThreshold = filterThreshold
+        self.activationThreshold = activationThreshold
+        self.selected = selected
+        self.neurons = neurons
+    }
+
+    /// Finds the neurons.
+    ///
+    /// - Parameters:
+    ///   - counts: what each domain counted in one module; two or more domains.
+    ///   - split: the split that was counted.
+    ///   - settings: the rates, each in 0...1.
+    /// - Throws: `StudyError`, `.mismatch` if that is not what was given.
+    public init(
+        counts: [(domain: Domain, counts: ModuleCounts)], split: String = "train",
+        settings: Settings = Settings()
+    ) throws {
+        let counts = counts.sorted { $0.domain.place < $1.domain.place }
+        guard let module = counts.first?.counts.shape, counts.count >= 2 else {
+            throw StudyError(
+                .mismatch, file: "identify", "two or more domains are needed, not \(counts.count)")
+        }
+        for entry in counts {
+            guard entry.counts.shape == module else {
+                throw StudyError(
+                    .mismatch, file: "identify", key: entry.domain.rawValue, "another module")
+            }
+            guard entry.counts.tokens > 0 else {
+                throw StudyError(
+                    .mismatch, file: "identify", key: entry.domain.rawValue,
+                    "module \(module.name) has seen no tokens")
+            }
+        }
+        let width = counts.count
+        let total = module.layers * module.neurons
+        var probabilities = [Double](repeating: 0, count: total * width)
+        for (column, entry) in counts.enumerated() {
+            let tokens = Double(entry.counts.tokens)
+            for neuron in 0..<total {
+                probabilities[neuron * width + column] =
+                    Double(entry.counts.counts[neuron]) / tokens
+            }
+        }
+        let sorted = probabilities.sorted()
+        let filter = try Self.quantile(sorted, settings.filterRate, "filter rate")
+        let bar = try Self.quantile(sorted, settings.activationBar, "activation bar")
+
+        let entropies = (0..<total).map { neuron in
+            Self.entropy(probabilities[(neuron * width)..<((neuron + 1) * width)], above: filter)
+        }
+        guard (0...1).contains(settings.topRate) else {
+            throw StudyError(
+                .mismatch, file: "identify", "top rate \(settings.topRate) is not within 0...1")
+        }
+        let wanted = Int((Double(total) * settings.topRate).rounded(.toNearestOrEven))
+        let ranked = (0..<total).sorted {
+            (entropies[$0], $0) < (entropies[$1], $1)
+        }
+        var neurons = Array(
+            repeating: [[Int]](repeating: [], count: module.layers), count: width)
+        // Ascending flat indices leave every layer's list ascending.
+        for neuron in ranked.prefix(wanted).sorted() {
+            for column in 0..<width where probabilities[neuron * width + column] > bar {
+                neurons[column][neuron / module.neurons].append(neuron % module.neurons)
+            }
+        }
+        self.init(
+            module: module, domains: counts.map(\.domain), split: split, settings: settings,
+            filterThreshold: filter, activationThreshold: bar, selected: wanted, neurons: neurons)
+    }
+
+    /// The k-th smallest of ascending values, k = rate × their number, from 1, rounded half to even.
+    private static func quantile(
+        _ sorted: [Double], _ rate: Double, _ name: String
+    ) throws -> Double {
+        guard (0...1).contains(rate) else {
+            throw StudyError(.mismatch, file: "identify", "\(name) \(rate) is not within 0...1")
+        }
+        let place = Int((Double(sorted.count) * rate).rounded(.toNearestOrEven))
+        guard place >= 1 else {
+            throw StudyError(
+                .mismatch, file: "identify",
+                "\(name) \(rate) of \(sorted.count) values is less than one value")
+        }
+        return sorted[place - 1]
+    }
+
+    /// The entropy over domains; infinite for a neuron with no p above the threshold.
+    private static func entropy(_ p: ArraySlice<Double>, above threshold: Double) -> Double {
+        guard p.contains(where: { $0 > threshold }) else { return .infinity }
+        let sum = p.reduce(0, +)
+        var entropy = 0.0
+        for value in p where value > 0 {
+            let q = value / sum
+            entropy += q * log(q)
+        }
+        return -entropy
+    }
+}
+
+extension Domain {
+    /// The place in the official order.
+    var place: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import GRDB
+import MMQModels
+
+/// A study file: what was counted and found for one model, in SQLite.
+///
+/// Counts and the place in the bench up to which they reach change in one transaction, so a
+/// process that is killed loses the samples since its last commit and counts none twice.
+public final class Study {
+    /// How a study file is opened.
+    public enum Access: Sendable {
+        /// To look at; the file must be there. Any number of processes, also beside a writer.
+        case reading
+        /// To change; made if it is not there. One process at a time.
+        case writing
+    }
+
+    /// The file's path.
+    public let path: String
+    private let database: DatabaseQueue
+    private let lock: StudyLock?
+
+    /// Opens a study file, bringing an older one up to date.
+    ///
+    /// - Throws: `StudyError`, `.locked` if another process writes to it.
+    public init(path: String, access: Access) throws {
+        self.path = path
+        if access == .reading, !exists(path) {
+            throw StudyError(.badInput, file: path, "no such study file")
+        }
+        lock = access == .writing ? try StudyLock(study: path) : nil
+        var configuration = Configuration()
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(30)
+        database = try Self.translating(path) {
+            // Ask first: opening in WAL mode would already write to a database of something else.
+            if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int,
+                size > 0
+            {
+                var look = Configuration()
+                look.readonly = true
+                look.busyMode = .timeout(30)
+                try DatabaseQueue(path: path, configuration: look).read { db in
+                    let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
+                    // An empty database is what a process killed at once leaves behind.
+                    let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
+                    guard id == StudySchema.applicationID || tables == 0 else {
+                        throw StudyError(.badInput, file: path, "a database, but not a study")
+                    }
+                }
+            } else if access == .reading {
+                throw StudyError(.badInput, file: path, "an empty file, not a study")
+            }
+            let database = try DatabaseQueue(path: path, configuration: configuration)
+            if try database.read(StudySchema.migrator.hasBeenSuperseded) {
+                throw StudyError(.badInput, file: path, "made by a newer mmq")
+            }
+            try StudySchema.migrator.migrate(database)
+            return database
+        }
+    }
+
+    // MARK: - Model
+
+    /// The model's fingerprint; nil in a study that nothing was counted into.
+    public func model() throws -> String? { try setting("model") }
+
+    /// The modules, in the model's order.
+    public func modules() throws -> [ModuleShape] {
+        try read { db in
+            try Row.fetchAll(db, sql: "SELECT name, layers, neurons FROM module ORDER BY ordinal")
+                .map { ModuleShape(name: $0["name"], layers: $0["layers"], neurons: $0["neurons"]) }
+        }
+    }
+
+    /// The module called `name`.
+    public func module(_ name: String) throws -> ModuleShape {
+        let modules = try modules()
+        guard let module = modules.first(where: { $0.name == name }) else {
+            let names = modules.map(\.name).joined(separator: ", ")
+            throw StudyError(
+                .mismatch, file: path, key: name, "no such module; the study has \(names)")
+        }
+        return module
+    }
+
+    /// Makes this the study of a model, or checks that it is.
+    public func bind(modules: [ModuleShape], fingerprint: String) throws {
+        if let model = try model() {
+            guard model == fingerprint else {
+                throw StudyError(
+                    .mismatch, file: path, key: "model",
+                    "made with another model (\(model)), not with this one (\(fingerprint))")
+            }
+            guard try self.modules() == modules else {
+                throw StudyError(
+                    .mismatch, file: path, key: "model", "made with modules of other shapes")
+            }
+            return
+        }
+        try write { db in
+            for (ordinal, module) in modules.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO module VALUES (?, ?, ?, ?)",
+                    arguments: [ordinal, module.name, module.layers, module.neurons])
+            }
+            try db.execute(
+                sql: "INSERT INTO setting VALUES ('model', ?)", arguments: [fingerprint])
+        }
+    }
+
+    func setting(_ key: String) throws -> String? {
+        try read { db in
+            try String.fetchOne(
+                db, sql: "SELECT value FROM setting WHERE key = ?", arguments: [key])
+        }
+    }
+
+    // MARK: - Database
+
+    func read<T>(_ body: (Database) throws -> T) throws -> T {
+        try Self.translating(path) { try database.read(body) }
+    }
+
+    func write<T>(_ body: (Database) throws -> T) throws -> T {
+        guard lock != nil else {
+            throw StudyError(.failed, file: path, "opened for reading only")
+        }
+        return try Self.translating(path) { try database.write(body) }
+    }
+
+    private static func translating<T>(_ path: String, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let error as DatabaseError {
+            let text = error.message ?? "error \(error.resultCode.rawValue)"
+            switch error.resultCode {
+            case .SQLITE_NOTADB:
+                throw StudyError(.badInput, file: path, "not a study file: \(text)")
+            case .SQLITE_CORRUPT:
+                throw StudyError(.badInput, file: path, "a damaged study file: \(text)")
+            case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
+                throw StudyError(.badInput, file: path, "cannot be opened for writing: \(text)")
+            case .SQLITE_BUSY, .SQLITE_LOCKED:
+                throw StudyError(.locked, file: path, "in use by another process: \(text)")
+            default:
+                throw StudyError(.failed, file: path, "database: \(text)")
+            }
+        }
+    }
+}
