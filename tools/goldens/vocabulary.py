@@ -76,12 +76,12 @@ def added(content: str) -> dict:
 
 def write_llama_tokenizer(
     folder: Path, size: int, extra: list[str], *, legacy: bool, files: tuple[str, ...],
-    bos: str = "<s>", pad: str = "<pad>", old_json: bool = False,
+    bos: str = "<s>", pad: str = "<pad>", old_json: bool = False, model: bytes | None = None,
 ) -> None:
     """`tokenizer.model` and/or `tokenizer.json` (`files`) with their `tokenizer_config.json`, as
     transformers wrote them for the hub's LLaMA checkpoints: `extra` tokens follow the `size` pieces.
     `old_json` writes tokenizer.json as transformers 4 did for legacy tokenizers: the prefix space
-    by a normalizer, and merges as strings."""
+    by a normalizer, and merges as strings. `model` is a vocabulary of `size` pieces made elsewhere."""
     tokens = {str(i): added(token) for i, token in enumerate((*SPECIAL, *extra)) if i < 3}
     tokens |= {str(size + i): added(token) for i, token in enumerate(extra)}
     config = {
@@ -95,7 +95,7 @@ def write_llama_tokenizer(
         config["image_token"] = "<image>"
         config["extra_special_tokens"] = {"image_token": "<image>"}
     write_json(folder / "tokenizer_config.json", config)
-    (folder / "tokenizer.model").write_bytes(sentencepiece_model(size))
+    (folder / "tokenizer.model").write_bytes(model or sentencepiece_model(size))
     if extra:
         write_json(folder / "added_tokens.json", {token: size + i for i, token in enumerate(extra)})
     if "tokenizer.json" in files:
@@ -129,11 +129,15 @@ def bert_vocabulary(size: int) -> list[str]:
     return pieces
 
 
-def write_bert_tokenizer(folder: Path, size: int, files: tuple[str, ...]) -> None:
-    """`qformer_tokenizer/`: `vocab.txt` and/or `tokenizer.json`, with the `[DEC]` of BLIP at the end."""
+def write_bert_tokenizer(
+    folder: Path, size: int, files: tuple[str, ...], pieces: list[str] | None = None
+) -> None:
+    """`qformer_tokenizer/`: `vocab.txt` and/or `tokenizer.json`, with the `[DEC]` of BLIP at the end.
+    `pieces` is a vocabulary of `size` pieces made elsewhere."""
     folder.mkdir(parents=True)
-    pieces = bert_vocabulary(size)
-    tokens = {str(i): added(piece) for i, piece in enumerate(pieces[:5])} | {str(size): added("[DEC]")}
+    pieces = pieces or bert_vocabulary(size)
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    tokens = {str(pieces.index(piece)): added(piece) for piece in special} | {str(size): added("[DEC]")}
     write_json(folder / "tokenizer_config.json", {
         "added_tokens_decoder": tokens, "bos_token": "[DEC]", "clean_up_tokenization_spaces": True,
         "cls_token": "[CLS]", "do_lower_case": True, "mask_token": "[MASK]",
