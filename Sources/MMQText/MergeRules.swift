@@ -1,0 +1,60 @@
+/// The list of pairs that merge, from explicit pairs or from scores.
+enum MergeRules {
+    /// Rank and result of every pair.
+    ///
+    /// - Precondition: the tables are valid.
+    static func table(
+        _ tables: TokenizerTables, model: PieceIndex, outside: Set<Int32>
+    ) -> MergeTable {
+        let pairs: [MergePair]
+        switch tables.mergeOrder {
+        case .explicit(let explicit): pairs = explicit
+        case .byScore(let order): pairs = derive(tables, order, model: model, outside: outside)
+        }
+        var table = MergeTable(count: pairs.count)
+        for (rank, pair) in pairs.enumerated() {
+            let merged = tables.pieces[Int(pair.left)] + tables.pieces[Int(pair.right)]
+            guard let result = model.id(merged) else { continue }
+            let merge = MergeTable.Merge(rank: UInt32(truncatingIfNeeded: rank), result: result)
+            table.set(pair.left, pair.right, merge)
+        }
+        return table
+    }
+
+    /// All pairs that give a piece, by falling score and rising id of that piece, the splits of one
+    /// piece in `order`: how transformers makes merges out of a SentencePiece vocabulary
+    /// (`generate_merges`).
+    static func derive(
+        _ tables: TokenizerTables, _ order: SplitOrder, model: PieceIndex, outside: Set<Int32>
+    ) -> [MergePair] {
+        var candidates: [Int32] = []
+        for i in tables.pieces.indices where tables.types[i] != .unused {
+            let id = Int32(i)
+            if !outside.contains(id) && model.id(tables.pieces[i]) == id { candidates.append(id) }
+        }
+        // `sort` is not promised to be stable, so the id is part of the key.
+        candidates.sort { a, b in
+            let (x, y) = (tables.scores[Int(a)], tables.scores[Int(b)])
+            return x != y ? x > y : a < b
+        }
+        var pairs: [MergePair] = []
+        for id in candidates {
+            var splits: [MergePair] = []
+            tables.pieces[Int(id)].withUnsafeBufferPointer { piece in
+                for cut in 1..<max(piece.count, 1) where piece[cut] & 0xC0 != 0x80 {
+                    guard let left = model.id(UnsafeBufferPointer(rebasing: piece[..<cut])),
+                        let right = model.id(UnsafeBufferPointer(rebasing: piece[cut...]))
+                    else { continue }
+                    splits.append(MergePair(left, right))
+                }
+            }
+            switch order {
+            case .shorterLeft: break
+            case .longerLeft: splits.reverse()
+            case .leftID: splits.sort { $0.left < $1.left }
+            }
+            pairs += splits
+        }
+        return pairs
+    }
+}

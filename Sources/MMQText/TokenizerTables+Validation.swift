@@ -1,0 +1,54 @@
+extension TokenizerTables {
+    /// What errors about tables name as their file.
+    static let source = "tokenizer tables"
+
+    /// Refuses tables that contradict themselves.
+    ///
+    /// - Throws: `TextError` naming the field.
+    func validate() throws {
+        func fail(_ key: String, _ expected: String, _ found: String) -> TextError {
+            TextError(file: Self.source, key: key, expected: expected, found: found)
+        }
+        // Ids are Int32, and the indices count up to twice as many slots.
+        guard pieces.count > 0 && pieces.count <= 1 << 26 else {
+            throw fail("pieces", "between 1 and \(1 << 26) pieces", "\(pieces.count)")
+        }
+        guard scores.count == pieces.count else {
+            throw fail("scores", "\(pieces.count), one per piece", "\(scores.count)")
+        }
+        guard types.count == pieces.count else {
+            throw fail("types", "\(pieces.count), one per piece", "\(types.count)")
+        }
+        if let bad = scores.firstIndex(where: { $0.isNaN }) {
+            throw fail("scores[\(bad)]", "a number", "NaN")
+        }
+        for (i, piece) in pieces.enumerated()
+        where types[i] != .unused && !UTF8Scan.isValid(piece) {
+            throw fail("pieces[\(i)]", "valid UTF-8", "\(piece)")
+        }
+        func check(_ key: String, _ id: Int32?) throws {
+            guard let id else { return }
+            guard id >= 0 && Int(id) < pieces.count else {
+                throw fail(key, "an id below \(pieces.count)", "\(id)")
+            }
+        }
+        try check("bosID", bosID)
+        try check("eosID", eosID)
+        try check("unkID", unkID)
+        try check("padID", padID)
+        try check("modelUnknownID", modelUnknownID)
+        for id in prefixIDs { try check("prefixIDs", id) }
+        for id in suffixIDs { try check("suffixIDs", id) }
+        for token in addedTokens { try check("addedTokens", token.id) }
+        if case .explicit(let pairs) = mergeOrder {
+            for (i, pair) in pairs.enumerated() {
+                try check("merges[\(i)]", pair.left)
+                try check("merges[\(i)]", pair.right)
+            }
+        }
+        if let metaspace, metaspace.replacement.isEmpty || !UTF8Scan.isValid(metaspace.replacement)
+        {
+            throw fail("metaspace.replacement", "one character", "\(metaspace.replacement)")
+        }
+    }
+}
