@@ -14,6 +14,17 @@ struct CLIPTower {
     let positions: UnsafePointer<Float>
     let preNorm: ViTEncoder.Norm
 
+    init(weights: Weights, config: VisionTowerConfig) throws {
+        patchSize = config.patchSize
+        patchesPerSide = config.patchesPerSide
+        patches = config.patches
+        encoder = try ViTEncoder(weights: weights, config: config)
+        patchEmbedding = try weights.linear("v.patch_embd")
+        classEmbedding = try weights.vector("v.class_embd")
+        positions = try weights.vector("v.position_embd.weight")
+        preNorm = try weights.norm("v.pre_ln")
+    }
+
     /// The selected layer's features without the class token, [tiles, patches, hidden].
     ///
     /// - Parameters:

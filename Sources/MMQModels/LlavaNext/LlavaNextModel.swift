@@ -24,21 +24,37 @@ public final class LlavaNextModel: VisionLanguageModel {
     private enum Module { static let lang = 0, vision = 1, mmproj = 2 }
 
     /// Opens the model of checked files.
-    init(files: ModelFiles, config: LlavaNextConfig, tokenizer: SentencePieceTokenizer) throws {
+    init(
+        files: ModelFiles, config: LlavaNextConfig, images: LlavaNextImageConfig,
+        tokenizer: SentencePieceTokenizer
+    ) throws {
+        guard config.featureStrategy == .default else {
+            throw ModelError.file(
+                path: files.vision.path, item: "key 'mmq.feature_strategy'", expected: "default",
+                found: config.featureStrategy.rawValue)
+        }
         self.files = files
         self.config = config
         self.tokenizer = tokenizer
         fingerprint = files.fingerprint
-        images = try LlavaNextImageProcessor(config: files.llavaNextImageConfig())
+        self.images = try LlavaNextImageProcessor(config: images)
+        let size = images.outputSize
+        guard size.height == config.vision.imageSize, size.width == config.vision.imageSize else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings",
+                expected: "tiles of \(config.vision.imageSize) x \(config.vision.imageSize)",
+                found: "\(size.height) x \(size.width)")
+        }
         let weights = Weights(files)
         vision = try CLIPTower(weights: weights, config: config.vision)
         projector = FeedForward(
             up: try weights.linear("mm.0"), down: try weights.linear("mm.2"),
             activation: config.projectorActivation.kernel)
         newline = try weights.vector("model.image_newline")
-        let decoder = try LlamaDecoder(weights: weights, config: config.text)
+        let decoder = try LlamaDecoder(
+            weights: weights, config: config.text, hasHead: files.has("output.weight"))
         backend = LanguageBackend(
-            decoder: decoder, imageToken: Int32(config.imageToken), module: Module.lang,
+            decoder: decoder, imageToken: Int32(config.imageTokenID), module: Module.lang,
             contextLength: config.text.contextLength)
         stopTokens = Set([tokenizer.eosID].compactMap { $0 })
         modules = [
@@ -92,7 +108,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         let patches = vision.patches
         let hidden = backend.decoder.hiddenSize
         let selected = try vision.features(
-            tiling, layer: config.visionFeatureLayer,
+            tiling, layer: config.featureLayer,
             sites: ModuleSites(observation: observation, module: Module.vision),
             runsAll: observation?.isCounting ?? false, workspace: workspace)
         let rows = tiling.tiles * patches

@@ -1,0 +1,129 @@
+import CSIMD
+
+/// Finds weights by name and hands them out as the blocks want them.
+struct Weights {
+    private let files: ModelFiles
+
+    init(_ files: ModelFiles) { self.files = files }
+
+    /// A matrix [rows, cols].
+    func matrix(_ name: String) throws -> csimd_matrix {
+        let view = try files.weight(name)
+        return csimd_matrix(type: view.type, data: view.pointer, rows: view.rows, cols: view.cols)
+    }
+
+    /// An f32 tensor, read where it lies.
+    func vector(_ name: String) throws -> UnsafePointer<Float> {
+        // The loader has checked that plain tensors are F32; GGUF aligns them.
+        try files.weight(name).pointer.assumingMemoryBound(to: Float.self)
+    }
+
+    /// `name.weight` and, where the model has one, `name.bias`.
+    func linear(_ name: String, bias: Bool = true) throws -> Linear {
+        let hasBias = bias && files.has(name + ".bias")
+        return Linear(
+            matrix: try matrix(name + ".weight"),
+            bias: hasBias ? try vector(name + ".bias") : nil)
+    }
+
+    /// `name.weight` and `name.bias` of a LayerNorm.
+    func norm(_ name: String) throws -> ViTEncoder.Norm {
+        ViTEncoder.Norm(
+            weight: try vector(name + ".weight"), bias: try vector(name + ".bias"))
+    }
+}
+
+extension ModelFiles {
+    /// Whether either file holds that tensor.
+    func has(_ name: String) -> Bool { language[name] != nil || vision[name] != nil }
+
+    /// Identifies the weights: FNV-1a over names, types, shapes and a few bytes from the middle of
+    /// every tensor, so that a file of gigabytes is not read for it.
+    var fingerprint: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func add(_ bytes: some Sequence<UInt8>) {
+            for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        }
+        for file in [language, vision] {
+            for tensor in file.tensors {
+                add("\(tensor.name) \(tensor.type.name) \(tensor.shape)".utf8)
+                guard let bytes = try? file.bytes(tensor) else { continue }
+                add(bytes[(bytes.count / 2)...].prefix(64))
+            }
+        }
+        let digits = String(hash, radix: 16)
+        return model.architecture + "-" + String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+extension Activation {
+    /// The kernel's name for it.
+    var kernel: csimd_activation {
+        switch self {
+        case .quickGELU: CSIMD_GELU_QUICK
+        case .gelu: CSIMD_GELU_ERF
+        case .silu: CSIMD_SILU
+        }
+    }
+}
+
+extension LlamaDecoder {
+    /// The decoder of a `llama` GGUF.
+    convenience init(weights: Weights, config: LlamaConfig, hasHead: Bool) throws {
+        let layers = try (0..<config.layers).map { index in
+            let block = "blk.\(index)."
+            return Layer(
+                attentionNorm: try weights.vector(block + "attn_norm.weight"),
+                query: try weights.linear(block + "attn_q"),
+                key: try weights.linear(block + "attn_k"),
+                value: try weights.linear(block + "attn_v"),
+                output: try weights.linear(block + "attn_output"),
+                mlpNorm: try weights.vector(block + "ffn_norm.weight"),
+                mlp: GatedFeedForward(
+                    gate: try weights.linear(block + "ffn_gate"),
+                    up: try weights.linear(block + "ffn_up"),
+                    down: try weights.linear(block + "ffn_down")))
+        }
+        let embedding = try weights.matrix("token_embd.weight")
+        self.init(
+            hiddenSize: config.hiddenSize, heads: config.heads, kvHeads: config.kvHeads,
+            headDim: config.headDim, epsilon: config.normEpsilon,
+            ropeTheta: Double(config.ropeTheta), layers: layers,
+            finalNorm: try weights.vector("output_norm.weight"), embedding: embedding,
+            head: hasHead
+                ? try weights.linear("output") : Linear(matrix: embedding, bias: nil))
+    }
+
+    /// Bytes of weights that one decoding step reads.
+    var decodingWeightBytes: Int {
+        layers.reduce(head.weightBytes) { sum, layer in
+            [
+                layer.query, layer.key, layer.value, layer.output, layer.mlp.gate, layer.mlp.up,
+                layer.mlp.down,
+            ].reduce(sum) { $0 + $1.weightBytes }
+        }
+    }
+}
+
+extension ViTEncoder {
+    /// The encoder layers of a vision tower, `v.blk.N`.
+    init(weights: Weights, config: VisionTowerConfig) throws {
+        hiddenSize = config.hiddenSize
+        heads = config.heads
+        epsilon = config.normEpsilon
+        layers = try (0..<config.layers).map { index in
+            let block = "v.blk.\(index)."
+            return Layer(
+                norm1: try weights.norm(block + "ln1"),
+                query: try weights.linear(block + "attn_q"),
+                key: try weights.linear(block + "attn_k"),
+                value: try weights.linear(block + "attn_v"),
+                output: try weights.linear(block + "attn_out"),
+                norm2: try weights.norm(block + "ln2"),
+                mlp: FeedForward(
+                    up: try weights.linear(block + "ffn_up"),
+                    down: try weights.linear(block + "ffn_down"),
+                    activation: config.activation.kernel))
+        }
+    }
+}
