@@ -6,6 +6,14 @@ struct ViTEncoder {
     struct Norm {
         let weight: UnsafePointer<Float>
         let bias: UnsafePointer<Float>
+
+        /// y = norm(x), rows of n; y may be x.
+        func apply(
+            _ x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, rows: Int, n: Int,
+            epsilon: Float
+        ) {
+            csimd_layer_norm(x, weight, bias, epsilon, y, rows, n)
+        }
     }
     struct Layer {
         let norm1: Norm

@@ -15,7 +15,7 @@ public final class LlavaNextModel: VisionLanguageModel {
     private let config: LlavaNextConfig
     private let files: ModelFiles
     private let images: LlavaNextImageProcessor
-    private let vision: CLIPTower
+    private let vision: VisionTower
     private let projector: FeedForward
     private let newline: UnsafePointer<Float>
     private let backend: LanguageBackend
@@ -46,7 +46,7 @@ public final class LlavaNextModel: VisionLanguageModel {
                 found: "\(size.height) x \(size.width)")
         }
         let weights = Weights(files)
-        vision = try CLIPTower(weights: weights, config: config.vision)
+        vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: true)
         projector = FeedForward(
             up: try weights.linear("mm.0"), down: try weights.linear("mm.2"),
             activation: config.projectorActivation.kernel)
@@ -107,10 +107,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         let workspace = backend.workspace
         let patches = vision.patches
         let hidden = backend.decoder.hiddenSize
-        let selected = try vision.features(
-            tiling, layer: config.featureLayer,
-            sites: ModuleSites(observation: observation, module: Module.vision),
-            runsAll: observation?.isCounting ?? false, workspace: workspace)
+        let selected = try visionFeatures(tiling, observation: observation)
         let rows = tiling.tiles * patches
         let projected = FloatBuffer(count: rows * hidden)
         let sites = ModuleSites(observation: observation, module: Module.mmproj)
@@ -119,6 +116,33 @@ public final class LlavaNextModel: VisionLanguageModel {
             workspace: workspace)
         sites.saw(tokens: rows)
         return pack(projected.pointer, tiling: tiling, hidden: hidden)
+    }
+
+    /// The selected layer's features without the class token, [tiles, patches, hidden]. While
+    /// counting, the layers behind it run too: nobody uses their output, but the study counts them.
+    private func visionFeatures(_ tiling: TiledImage, observation: Observation?) throws
+        -> FloatBuffer
+    {
+        let hidden = vision.encoder.hiddenSize
+        let layer = config.featureLayer
+        let x = vision.embed(
+            tiling.pixelValues, images: tiling.tiles, workspace: backend.workspace)
+        let selected = FloatBuffer(count: tiling.tiles * vision.patches * hidden)
+        func select() {
+            for tile in 0..<tiling.tiles {
+                (selected.pointer + tile * vision.patches * hidden).update(
+                    from: x + (tile * vision.tokens + 1) * hidden, count: vision.patches * hidden)
+            }
+        }
+        if layer == 0 { select() }
+        let counts = observation?.isCounting ?? false
+        try vision.encoder.run(
+            x, images: tiling.tiles, tokens: vision.tokens,
+            layers: 0..<(counts ? vision.encoder.layers.count : layer),
+            sites: ModuleSites(observation: observation, module: Module.vision),
+            workspace: backend.workspace
+        ) { if $0 + 1 == layer { select() } }
+        return selected
     }
 
     /// The base tile's features, then the grid's, row by row, padding cut off and one

@@ -1,0 +1,83 @@
+import Foundation
+
+/// How the next token is chosen.
+public struct SamplingOptions: Sendable, Equatable {
+    /// Divides the logits; 0 takes the best token.
+    public var temperature: Double
+    /// Only the k best tokens; 0 for all.
+    public var topK: Int
+    /// The fewest best tokens whose probabilities add up to at least p; 1 for all.
+    public var topP: Double
+    /// The same seed gives the same answer.
+    public var seed: UInt64
+
+    /// Greedy by default.
+    public init(temperature: Double = 0, topK: Int = 0, topP: Double = 1, seed: UInt64 = 0) {
+        self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
+        self.seed = seed
+    }
+}
+
+/// Chooses tokens from logits, in the order of transformers' logits processors: temperature, then
+/// top-k, then top-p.
+public struct Sampler: Sendable {
+    private let options: SamplingOptions
+    private var state: UInt64
+
+    /// A sampler at the start of its random sequence.
+    public init(_ options: SamplingOptions) {
+        self.options = options
+        state = options.seed
+    }
+
+    /// The next token. Ties go to the lower id. NaN logits are never chosen unless all are NaN.
+    public mutating func next(_ logits: some RandomAccessCollection<Float>) -> Int32 {
+        if options.temperature <= 0 {
+            var best = 0
+            var bestValue = -Float.infinity
+            for (index, value) in logits.enumerated() where value > bestValue {
+                best = index
+                bestValue = value
+            }
+            return Int32(best)
+        }
+        return sample(logits)
+    }
+
+    private mutating func sample(_ logits: some RandomAccessCollection<Float>) -> Int32 {
+        var candidates = logits.enumerated()
+            .filter { !$0.element.isNaN }
+            .map { (id: Int32($0.offset), score: Double($0.element) / options.temperature) }
+        candidates.sort { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
+        if options.topK > 0 { candidates = Array(candidates.prefix(options.topK)) }
+        guard let best = candidates.first else { return 0 }
+        var weights = candidates.map { exp($0.score - best.score) }
+        if options.topP < 1 {
+            let total = weights.reduce(0, +)
+            var sum = 0.0
+            let kept = weights.firstIndex {
+                sum += $0
+                return sum >= options.topP * total
+            }
+            weights = Array(weights.prefix((kept ?? weights.count - 1) + 1))
+        }
+        var draw = uniform() * weights.reduce(0, +)
+        for (index, weight) in weights.enumerated() {
+            draw -= weight
+            if draw < 0 { return candidates[index].id }
+        }
+        return candidates[weights.count - 1].id
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014): 53 bits in [0, 1).
+    private mutating func uniform() -> Double {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        z ^= z >> 31
+        return Double(z >> 11) * 0x1p-53
+    }
+}
