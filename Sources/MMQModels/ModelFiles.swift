@@ -2,9 +2,40 @@ import CSIMD
 import Foundation
 import MMQFormats
 
+/// A weight as it lies in a mapped GGUF file.
+///
+/// The bytes stay valid as long as the `ModelFiles` that gave the view lives.
+public struct WeightView: @unchecked Sendable {  // read-only memory of a mapping
+    /// The element type.
+    public let type: csimd_type
+    /// The shape, rows first.
+    public let shape: [Int]
+    /// Rows of the tensor seen as a matrix; 1 for a vector.
+    public let rows: Int
+    /// Columns of the tensor seen as a matrix.
+    public let cols: Int
+    /// The first byte.
+    public let pointer: UnsafeRawPointer
+    /// Bytes of one row.
+    public let rowBytes: Int
+
+    /// All bytes.
+    public var byteCount: Int { rows * rowBytes }
+
+    /// Some of the rows, as a view of their own.
+    ///
+    /// - Precondition: the range lies within the rows, and the tensor has two dimensions.
+    public func rows(_ range: Range<Int>) -> WeightView {
+        precondition(shape.count == 2 && range.lowerBound >= 0 && range.upperBound <= rows)
+        return WeightView(
+            type: type, shape: [range.count, cols], rows: range.count, cols: cols,
+            pointer: pointer + range.lowerBound * rowBytes, rowBytes: rowBytes)
+    }
+}
+
 /// The two mapped GGUF files of a model, checked against the model's tensor table: every tensor is
 /// there, none is left over, and shapes and types are right.
-public final class ModelFiles: WeightSource, Sendable {
+public final class ModelFiles: Sendable {
     /// The decoder's file.
     public let language: GGUFFile
     /// The vision file.
@@ -42,17 +73,21 @@ public final class ModelFiles: WeightSource, Sendable {
         try ModelFiles(language: language, vision: vision)
     }
 
-    /// The weight of that GGUF name, from whichever file holds it; valid as long as this object.
+    /// The weight of that GGUF name, from whichever file holds it.
     public func weight(_ name: String) throws -> WeightView {
         let file = language[name] != nil ? language : vision
         let tensor = try file.tensor(name)
+        let cols = tensor.shape.count > 1 ? tensor.shape[1...].reduce(1, *) : tensor.shape[0]
+        let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
         let bytes = try file.bytes(tensor)
-        guard let type = tensor.type.kernelType, let pointer = bytes.baseAddress else {
+        guard let type = tensor.type.kernelType, let pointer = bytes.baseAddress, rows > 0 else {
             throw FormatError(
                 .badType, file: file.path, item: "tensor '\(name)'",
                 expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
         }
-        return WeightView(type: type, shape: tensor.shape, pointer: pointer)
+        return WeightView(
+            type: type, shape: tensor.shape, rows: rows, cols: cols, pointer: pointer,
+            rowBytes: tensor.byteCount / rows)
     }
 
     /// A small weight's elements as f32, row-major.
