@@ -167,7 +167,7 @@ CSIMD_AVX2 static void quantize_q4_0_avx2(const float* x, csimd_block_q4_0* y, s
             const __m256 equal = _mm256_cmp_ps(_mm256_andnot_ps(sign, v[k]), amax, _CMP_EQ_OQ);
             where |= (uint32_t)_mm256_movemask_ps(equal) << 8 * k;
         }
-        const float d = where != 0 ? x[__builtin_ctz(where)] / -8.0f : 0.0f;
+        const float d = where != 0 ? x[(size_t)__builtin_ctz(where)] / -8.0f : 0.0f;
         const float id = inverse(d);
         if (where == 0 || !(fabsf(id) <= FLT_MAX)) {
             quantize_q4_0_block(x, y + i);

@@ -53,7 +53,7 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         vocabularySize = try reader.positive("vocab_size", 32000)
         hiddenSize = try reader.positive("hidden_size", 4096)
         ffnSize = try reader.positive("intermediate_size", 11008)
-        layers = try reader.positive("num_hidden_layers", 32)
+        layers = try reader.layers("num_hidden_layers", 32)
         heads = try reader.positive("num_attention_heads", 32)
         kvHeads = try reader.positive("num_key_value_heads", heads)
         contextLength = try reader.positive("max_position_embeddings", 2048)
@@ -110,7 +110,7 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         }
         hiddenSize = try size("embedding_length")
         ffnSize = try size("feed_forward_length")
-        layers = try size("block_count")
+        layers = try metadata.integer("llama.block_count", in: ConfigReader.layerRange)
         heads = try size("attention.head_count")
         kvHeads = try optional("attention.head_count_kv", heads)
         contextLength = try size("context_length")
@@ -121,7 +121,12 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         // Older files have no vocab_size; the embedding table has one row for each token.
         vocabularySize = try optional(
             "vocab_size", file.tensor("token_embd.weight").shape.first ?? 0)
-        guard heads > 0, hiddenSize % heads == 0 else {
+        guard vocabularySize > 0 else {
+            throw FormatError(
+                .badShape, file: file.path, item: "tensor 'token_embd.weight'",
+                expected: "a row for each token", found: "none")
+        }
+        guard hiddenSize % heads == 0 else {
             throw FormatError(
                 .badValue, file: file.path, item: "key 'llama.attention.head_count'",
                 expected: "a divisor of \(hiddenSize)", found: "\(heads)")

@@ -52,7 +52,7 @@ public struct VisionTowerConfig: Sendable, Codable, Equatable {
         }
         hiddenSize = try reader.positive("hidden_size", defaults.hiddenSize)
         ffnSize = try reader.positive("intermediate_size", defaults.ffnSize)
-        layers = try reader.positive("num_hidden_layers", defaults.layers)
+        layers = try reader.layers("num_hidden_layers", defaults.layers)
         heads = try reader.positive("num_attention_heads", defaults.heads)
         let side = 1...16384
         imageSize = try Self.side(reader, "image_size", side, defaults.imageSize)
@@ -96,12 +96,12 @@ public struct VisionTowerConfig: Sendable, Codable, Equatable {
         }
         hiddenSize = try size("embedding_length")
         ffnSize = try size("feed_forward_length")
-        layers = try size("block_count")
+        layers = try metadata.integer("clip.vision.block_count", in: ConfigReader.layerRange)
         heads = try size("attention.head_count")
         imageSize = try metadata.integer("clip.vision.image_size", in: 1...16384)
         patchSize = try metadata.integer("clip.vision.patch_size", in: 1...16384)
         activation = try metadata.activation("mmq.vision.activation", [.quickGELU, .gelu])
-        normEpsilon = try metadata.float("clip.vision.attention.layer_norm_epsilon")
+        normEpsilon = try metadata.positiveFloat("clip.vision.attention.layer_norm_epsilon")
         guard hiddenSize % heads == 0 else {
             throw FormatError(
                 .badValue, file: metadata.file, item: "key 'clip.vision.attention.head_count'",
@@ -141,6 +141,17 @@ extension GGUFMetadata {
                 expected: choices.map(\.rawValue).joined(separator: " or "), found: "'\(name)'")
         }
         return activation
+    }
+
+    /// A number above 0.
+    func positiveFloat(_ key: String) throws -> Float {
+        let number = try float(key)
+        guard number > 0 else {
+            throw FormatError(
+                .badValue, file: file, item: "key '\(key)'", expected: "a positive number",
+                found: "\(number)")
+        }
+        return number
     }
 
     /// Requires `mmq.architecture` to be the given one.

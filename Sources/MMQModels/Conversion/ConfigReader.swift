@@ -58,6 +58,14 @@ struct ConfigReader {
         try integer(key, in: 1...Int(Int32.max), "a positive integer", fallback)
     }
 
+    /// More layers than this is a broken or hostile file: tables are built from the number.
+    static let layerRange = 1...4096
+
+    /// A number of layers.
+    func layers(_ key: String, _ fallback: Int) throws -> Int {
+        try integer(key, in: Self.layerRange, "a positive integer up to 4096", fallback)
+    }
+
     /// An integer within a range.
     func integer(
         _ key: String, in range: ClosedRange<Int>, _ words: String, _ fallback: Int? = nil

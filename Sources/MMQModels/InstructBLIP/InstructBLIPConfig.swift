@@ -33,7 +33,7 @@ public struct QFormerConfig: Sendable, Codable, Equatable {
         vocabularySize = try reader.positive("vocab_size", 30522)
         hiddenSize = try reader.positive("hidden_size", 768)
         ffnSize = try reader.positive("intermediate_size", 3072)
-        layers = try reader.positive("num_hidden_layers", 12)
+        layers = try reader.layers("num_hidden_layers", 12)
         heads = try reader.positive("num_attention_heads", 12)
         contextLength = try reader.positive("max_position_embeddings", 512)
         crossAttentionFrequency = try reader.positive("cross_attention_frequency", 2)
@@ -55,12 +55,12 @@ public struct QFormerConfig: Sendable, Codable, Equatable {
         vocabularySize = try size("vocab_size")
         hiddenSize = try size("embedding_length")
         ffnSize = try size("feed_forward_length")
-        layers = try size("block_count")
+        layers = try metadata.integer("mmq.qformer.block_count", in: ConfigReader.layerRange)
         heads = try size("attention.head_count")
         contextLength = try size("context_length")
         crossAttentionFrequency = try size("cross_attention_frequency")
         activation = try metadata.activation("mmq.qformer.activation", [.gelu, .quickGELU])
-        normEpsilon = try metadata.float("mmq.qformer.attention.layer_norm_epsilon")
+        normEpsilon = try metadata.positiveFloat("mmq.qformer.attention.layer_norm_epsilon")
         guard hiddenSize % heads == 0 else {
             throw FormatError(
                 .badValue, file: metadata.file, item: "key 'mmq.qformer.attention.head_count'",

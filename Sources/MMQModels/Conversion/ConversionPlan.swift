@@ -1,0 +1,139 @@
+import CSIMD
+import MMQFormats
+
+/// Types that weights may be converted to.
+public enum StoredType: String, Sendable, CaseIterable {
+    /// 32-bit float.
+    case f32
+    /// IEEE half.
+    case f16
+    /// The upper half of a 32-bit float.
+    case bf16
+    /// 8 bits, a scale per 32.
+    case q8_0
+    /// 4 bits, a scale per 32; embedding table and output head stay q8_0.
+    case q4_0
+
+    /// The GGUF type of a tensor of that kind; quantized rows must come in whole blocks, others
+    /// fall back to f16.
+    func type(of row: TensorRow) -> GGUFTensorType {
+        let wanted: GGUFTensorType
+        switch (row.kind, self) {
+        case (.plain, _), (_, .f32): wanted = .f32
+        case (_, .f16), (.kernel, .q8_0), (.kernel, .q4_0): wanted = .f16
+        case (_, .bf16): wanted = .bf16
+        case (_, .q8_0), (.embedding, .q4_0): wanted = .q8_0
+        case (.matrix, .q4_0): wanted = .q4_0
+        }
+        return row.cols % wanted.blockElements == 0 ? wanted : .f16
+    }
+
+    /// `general.file_type`, as llama.cpp numbers it.
+    var fileType: UInt32 {
+        switch self {
+        case .f32: 0
+        case .f16: 1
+        case .q4_0: 2
+        case .q8_0: 7
+        case .bf16: 32
+        }
+    }
+}
+
+/// One tensor to convert: where it comes from and what it becomes.
+struct PlannedTensor: Sendable {
+    let row: TensorRow
+    let file: SafetensorsFile
+    let source: SafetensorsTensor
+    let type: GGUFTensorType
+
+    /// Where in the source's data, in elements, the tensor begins.
+    var firstElement: Int {
+        (row.sourceRows?.lowerBound ?? 0) * (row.shape.count > 1 ? row.cols : 1)
+    }
+
+    /// Rows of one head, where heads are interleaved.
+    var headRows: Int? { row.permutedHeads.map { row.rows / $0 } }
+}
+
+/// Every tensor of a checkpoint matched with the model's table, before a byte is converted.
+struct ConversionPlan: Sendable {
+    var tensors: [PlannedTensor] = []
+    /// Tensors whose rows are no whole blocks and are stored as f16 instead.
+    var fallbacks: [String] = []
+    /// Whether the output head is a tensor of its own.
+    let hasHead: Bool
+
+    /// Matches names, shapes and types; the first tensor that is missing, left over or wrong is an
+    /// error that names it.
+    init(
+        model: ModelDescription, checkpoint: SafetensorsCheckpoint, language: StoredType,
+        vision: StoredType
+    ) throws {
+        hasHead = Self.hasHead(model, checkpoint)
+        let table = model.table(hasHead: hasHead)
+        var used = Set<String>()
+        for row in table.rows {
+            let (file, source) = try Self.find(row, in: checkpoint)
+            used.insert(source.name)
+            let stored = row.role == .language ? language : vision
+            let type = stored.type(of: row)
+            if row.cols % blockElements != 0, row.kind == .matrix || row.kind == .embedding,
+                stored == .q8_0 || stored == .q4_0
+            {
+                fallbacks.append(row.name)
+            }
+            tensors.append(PlannedTensor(row: row, file: file, source: source, type: type))
+        }
+        for name in checkpoint.names where !used.contains(name) && !table.ignores(name) {
+            throw FormatError(
+                .extraTensor, file: checkpoint[name]?.file.path ?? checkpoint.folder,
+                item: "tensor '\(name)'", expected: "only tensors of a \(model.architecture) model",
+                found: "one more")
+        }
+    }
+
+    /// A tied model whose checkpoint holds both tables keeps both, as transformers does; one that
+    /// holds a single table under either name has no head of its own.
+    private static func hasHead(
+        _ model: ModelDescription, _ checkpoint: SafetensorsCheckpoint
+    ) -> Bool {
+        guard model.text.tiedHead else { return true }
+        let rows = model.table(hasHead: true).rows(.language)
+        return ["output.weight", "token_embd.weight"].allSatisfy { name in
+            rows.contains { row in
+                row.name == name && row.sources.contains { checkpoint[$0] != nil }
+            }
+        }
+    }
+
+    private static func find(
+        _ row: TensorRow, in checkpoint: SafetensorsCheckpoint
+    ) throws -> (SafetensorsFile, SafetensorsTensor) {
+        let found = row.sources.filter { checkpoint[$0] != nil }
+        guard let name = found.first, let (file, tensor) = checkpoint[name] else {
+            throw FormatError(
+                .missingTensor, file: checkpoint.folder, item: "tensor '\(row.sources[0])'",
+                expected: "shape \(row.sourceShape)", found: "no such tensor")
+        }
+        let item = "tensor '\(name)'"
+        guard found.count == 1 else {
+            throw FormatError(
+                .duplicate, file: file.path, item: item, expected: "one tensor for \(row.name)",
+                found: found.joined(separator: ", "))
+        }
+        guard tensor.type.isFloat else {
+            throw FormatError(
+                .badType, file: file.path, item: item, expected: "F64, F32, F16 or BF16",
+                found: tensor.type.rawValue)
+        }
+        guard tensor.shape == row.sourceShape else {
+            throw FormatError(
+                .badShape, file: file.path, item: item, expected: "shape \(row.sourceShape)",
+                found: "\(tensor.shape)")
+        }
+        return (file, tensor)
+    }
+}
+
+private let blockElements = Int(CSIMD_BLOCK)
