@@ -2,5 +2,13 @@ import ArgumentParser
 
 @main
 struct MMQ: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "mmq")
+    static let configuration = CommandConfiguration(
+        commandName: "mmq",
+        abstract: "Vision-language models on a CPU, neuron by neuron.",
+        subcommands: [
+            AskCommand.self, TraceCommand.self, ActivationCommand.self, IdentifyCommand.self,
+            ExportCommand.self, ImportCommand.self, BenchCheckCommand.self,
+        ])
+
+    static func main() async { await Diagnostics.main(MMQ.self) }
 }
