@@ -58,3 +58,56 @@ enum MergeRules {
         return pairs
     }
 }
+
+extension TokenizerTables {
+    /// Sets scores and merge order so that exactly `merges` come out.
+    ///
+    /// - Parameters:
+    ///   - merges: the pairs that a `tokenizer.json` lists; nil for all pairs that give a piece, by
+    ///     the id of that piece, as transformers derives them from a `tokenizer.model`.
+    ///   - known: scores to keep if they lead to the same pairs, those of a `tokenizer.model`.
+    ///   - model: the model's own vocabulary.
+    mutating func setMergeOrder(merges: [MergePair]?, scores known: [Float]?, model: PieceIndex) {
+        let outside = Set(addedTokens.filter { !$0.inModel }.map(\.id))
+        func derived(_ order: SplitOrder) -> [MergePair] {
+            MergeRules.derive(self, order, model: model, outside: outside)
+        }
+        guard let merges else {
+            scores = pieces.indices.map { -Float($0) }
+            mergeOrder = .byScore(.shorterLeft)
+            if let known {
+                let wanted = derived(.shorterLeft)
+                let ranks = scores
+                scores = known + Array(repeating: 0, count: max(0, pieces.count - known.count))
+                if scores.contains(where: \.isNaN) || derived(.shorterLeft) != wanted {
+                    scores = ranks
+                }
+            }
+            return
+        }
+        var rank = 0
+        var ranks: [Int32: Int] = [:]
+        for pair in merges {
+            let merged = pieces[Int(pair.left)] + pieces[Int(pair.right)]
+            if let id = model.id(merged), ranks[id] == nil {
+                ranks[id] = rank
+                rank += 1
+            }
+        }
+        for i in pieces.indices {
+            if let known = ranks[Int32(i)] {
+                scores[i] = -Float(known)
+            } else if types[i] == .normal {
+                scores[i] = -Float(rank)
+                rank += 1
+            } else {
+                scores[i] = 0
+            }
+        }
+        for order in [SplitOrder.shorterLeft, .longerLeft, .leftID] where derived(order) == merges {
+            mergeOrder = .byScore(order)
+            return
+        }
+        mergeOrder = .explicit(merges)
+    }
+}

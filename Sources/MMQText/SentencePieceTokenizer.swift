@@ -12,6 +12,8 @@ public struct SentencePieceTokenizer: TextTokenizing {
     private let rawMatcher: AddedTokenMatcher
     private let normalizedMatcher: AddedTokenMatcher
     private let special: Set<Int32>
+    /// What added tokens decode to that are looked for in normalized text.
+    private let spellings: [Int32: [UInt8]]
     let decoding: [DecoderStep]?
 
     /// Builds the tokenizer.
@@ -38,16 +40,26 @@ public struct SentencePieceTokenizer: TextTokenizing {
 
         var raw = AddedTokenMatcher()
         var normalized = AddedTokenMatcher()
+        var spellings: [Int32: [UInt8]] = [:]
         for token in tables.addedTokens {
             let piece = tables.pieces[Int(token.id)]
-            if token.matchesRaw { raw.add(token, pattern: piece) }
-            if token.matchesNormalized {
-                normalized.add(token, pattern: Self.normalize(piece[...], tables.normalizer))
+            if token.normalized {
+                let spelling = Self.normalize(piece[...], tables.normalizer)
+                normalized.add(token, pattern: spelling)
+                spellings[token.id] = spelling
+            } else {
+                raw.add(token, pattern: piece)
             }
         }
         rawMatcher = raw
         normalizedMatcher = normalized
-        special = Set(tables.addedTokens.filter(\.special).map(\.id))
+        // The reference compares spellings, not ids: a special token whose normalized spelling is
+        // another one is not skipped.
+        let skipped = Set(tables.addedTokens.filter(\.special).map { tables.pieces[Int($0.id)] })
+        special = Set(
+            tables.pieces.indices.lazy.map { Int32($0) }
+                .filter { skipped.contains(spellings[$0] ?? tables.pieces[Int($0)]) })
+        self.spellings = spellings
         decoding = tables.decoder
     }
 
@@ -150,7 +162,7 @@ public struct SentencePieceTokenizer: TextTokenizing {
     /// The bytes that decoding starts from, nil for an id that it leaves out.
     func decodable(_ id: Int32, skipSpecialTokens: Bool) -> [UInt8]? {
         guard let piece = piece(id) else { return nil }
-        return skipSpecialTokens && isSpecial(id) ? nil : piece
+        return skipSpecialTokens && isSpecial(id) ? nil : spellings[id] ?? piece
     }
 
     // MARK: Vocabulary

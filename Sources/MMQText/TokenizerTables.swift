@@ -20,7 +20,8 @@ public enum PieceType: Int32, Sendable, Codable {
 public struct AddedToken: Sendable, Equatable {
     /// Its id; its spelling is the piece of that id.
     public var id: Int32
-    /// Decoding may skip it.
+    /// Was ever added as special: decoding may skip it (unless it is spelled otherwise there, see
+    /// `normalized`).
     public var special: Bool
     /// Takes the whitespace before it along.
     public var leftStrip: Bool
@@ -28,27 +29,23 @@ public struct AddedToken: Sendable, Equatable {
     public var rightStrip: Bool
     /// Only counts where no word character touches it.
     public var singleWord: Bool
-    /// Is looked for in the raw text.
-    public var matchesRaw: Bool
-    /// Is looked for, normalized itself, in the normalized text. Both can be true: the reference
-    /// keeps an earlier definition of the same token.
-    public var matchesNormalized: Bool
+    /// Is looked for, normalized itself, in the normalized text instead of the raw one; decoding
+    /// then gives the normalized spelling.
+    public var normalized: Bool
     /// The model's own vocabulary has it too (`<s>`), so that ordinary text could lead to it.
     public var inModel: Bool
 
     /// An added token with these flags.
     public init(
         id: Int32, special: Bool = true, leftStrip: Bool = false, rightStrip: Bool = false,
-        singleWord: Bool = false, matchesRaw: Bool = true, matchesNormalized: Bool = false,
-        inModel: Bool = false
+        singleWord: Bool = false, normalized: Bool = false, inModel: Bool = false
     ) {
         self.id = id
         self.special = special
         self.leftStrip = leftStrip
         self.rightStrip = rightStrip
         self.singleWord = singleWord
-        self.matchesRaw = matchesRaw
-        self.matchesNormalized = matchesNormalized
+        self.normalized = normalized
         self.inModel = inModel
     }
 }
