@@ -1,28 +1,5 @@
 import Foundation
 
-/// What is wrong with a mask file, and where.
-public struct NeuronMaskError: Error, Equatable, CustomStringConvertible, Sendable {
-    /// The file, or what stands for it where the mask did not come from a file.
-    public let file: String
-    /// The module concerned, if the problem lies within one.
-    public let module: String?
-    /// The layer concerned, counted from 0.
-    public let layer: Int?
-    /// The neuron index that was found, as written, if the problem is with one.
-    public let index: String?
-    /// What is wrong.
-    public let problem: String
-
-    /// One sentence naming file, module, layer and index.
-    public var description: String {
-        var place = file
-        if let module { place += ": module \(module)" }
-        if let layer { place += ", layer \(layer)" }
-        if let index { place += ", index \(index)" }
-        return "\(place): \(problem)"
-    }
-}
-
 /// Neurons to switch off, per module and layer.
 ///
 /// As JSON: `{"lang": [[12, 40], [], ...], "vision": [...]}`, for each module one list of neuron
@@ -49,15 +26,16 @@ public struct NeuronMask: Sendable, Equatable {
             for (layer, list) in lists.enumerated() {
                 var map = [UInt8](repeating: 0, count: shape.neurons)
                 for index in list {
-                    func fail(_ problem: String) -> NeuronMaskError {
-                        NeuronMaskError(
-                            file: file, module: name, layer: layer, index: String(index),
-                            problem: problem)
-                    }
                     guard index >= 0, index < shape.neurons else {
-                        throw fail("out of range, the layer has \(shape.neurons) neurons")
+                        throw fault(
+                            file, module: name, layer: layer,
+                            expected: "indices in 0..<\(shape.neurons)", found: "\(index)")
                     }
-                    guard map[index] == 0 else { throw fail("listed twice") }
+                    guard map[index] == 0 else {
+                        throw fault(
+                            file, module: name, layer: layer, expected: "each index once",
+                            found: "\(index) twice")
+                    }
                     map[index] = 1
                 }
                 maps.append(list.isEmpty ? nil : map)
@@ -76,29 +54,16 @@ public struct NeuronMask: Sendable, Equatable {
     ///   - modules: the modules that the model has.
     ///   - file: the name of the file, for errors.
     public init(json: Data, modules: [ModuleShape], file: String) throws {
-        func fail(
-            _ problem: String, module: String? = nil, layer: Int? = nil, index: String? = nil
-        ) -> NeuronMaskError {
-            NeuronMaskError(
-                file: file, module: module, layer: layer, index: index, problem: problem)
-        }
         let parsed: [String: [[MaskIndex]]]
+        let form = "{\"module\": [[neuron, ...], ...], ...}"
         do {
             parsed = try JSONDecoder().decode([String: [[MaskIndex]]].self, from: json)
         } catch let DecodingError.typeMismatch(_, context) {
-            let path = context.codingPath
-            throw fail(
-                "expected {\"module\": [[neuron, ...], ...]}, lists of lists of integers",
-                module: path.first?.stringValue,
-                layer: path.count > 1 ? path[1].intValue : nil)
+            throw fault(file, context.codingPath, expected: form, found: "something else")
         } catch let DecodingError.valueNotFound(_, context) {
-            let path = context.codingPath
-            throw fail(
-                "expected {\"module\": [[neuron, ...], ...]}, found null",
-                module: path.first?.stringValue,
-                layer: path.count > 1 ? path[1].intValue : nil)
+            throw fault(file, context.codingPath, expected: form, found: "null")
         } catch {
-            throw fail("not JSON")
+            throw fault(file, expected: form, found: "text that is not JSON")
         }
         var layers: [String: [[Int]]] = [:]
         for (name, lists) in parsed.sorted(by: { $0.key < $1.key }) {
@@ -106,8 +71,9 @@ public struct NeuronMask: Sendable, Equatable {
             layers[name] = try lists.enumerated().map { layer, list in
                 try list.map { index in
                     guard let value = index.value else {
-                        throw fail(
-                            "not an integer", module: name, layer: layer, index: index.written)
+                        throw fault(
+                            file, module: name, layer: layer, expected: "integers",
+                            found: index.written)
                     }
                     return value
                 }
@@ -123,8 +89,7 @@ public struct NeuronMask: Sendable, Equatable {
     ///   - modules: the modules that the model has.
     public init(path: String, modules: [ModuleShape]) throws {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw NeuronMaskError(
-                file: path, module: nil, layer: nil, index: nil, problem: "cannot be read")
+            throw fault(path, expected: "a mask file", found: "nothing that can be read")
         }
         try self.init(json: data, modules: modules, file: path)
     }
@@ -147,18 +112,35 @@ public struct NeuronMask: Sendable, Equatable {
     private static func shape(
         of name: String, among modules: [ModuleShape], layers: Int, file: String
     ) throws -> ModuleShape {
-        func fail(_ problem: String) -> NeuronMaskError {
-            NeuronMaskError(file: file, module: name, layer: nil, index: nil, problem: problem)
-        }
         guard let shape = modules.first(where: { $0.name == name }) else {
             let names = modules.map(\.name).joined(separator: ", ")
-            throw fail("no such module, the model has \(names)")
+            throw fault(file, module: name, expected: "one of the modules \(names)", found: name)
         }
         guard layers == shape.layers else {
-            throw fail("\(layers) layers, the model has \(shape.layers)")
+            throw fault(
+                file, module: name, expected: "\(shape.layers) layers", found: "\(layers)")
         }
         return shape
     }
+}
+
+/// The error about a place in a mask.
+private func fault(
+    _ file: String, module: String? = nil, layer: Int? = nil, expected: String, found: String
+) -> ModelError {
+    var item = "mask"
+    if let module { item = "module \(module)" }
+    if let layer { item += ", layer \(layer)" }
+    return .file(path: file, item: item, expected: expected, found: found)
+}
+
+/// The error about the place that decoding had come to.
+private func fault(
+    _ file: String, _ path: [any CodingKey], expected: String, found: String
+) -> ModelError {
+    fault(
+        file, module: path.first?.stringValue, layer: path.count > 1 ? path[1].intValue : nil,
+        expected: expected, found: found)
 }
 
 /// One element of a layer's list. What is not an integer keeps its spelling, for the error: a

@@ -40,7 +40,7 @@ extension JSONValue {
             } else {
                 out += pythonRepr(number)
             }
-        case .string(let text): Self.write(text, to: &out)
+        case .string(let text): out += jsonString(text)
         case .array(let elements):
             out += "["
             for (i, element) in elements.enumerated() {
@@ -52,29 +52,11 @@ extension JSONValue {
             out += "{"
             for (i, member) in object.members.enumerated() {
                 if i > 0 { out += ", " }
-                Self.write(member.key, to: &out)
+                out += jsonString(member.key)
                 out += ": "
                 member.value.write(to: &out)
             }
             out += "}"
         }
-    }
-
-    private static func write(_ text: String, to out: inout String) {
-        out += "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": out += "\\\""
-            case "\\": out += "\\\\"
-            case "\n": out += "\\n"
-            case "\r": out += "\\r"
-            case "\t": out += "\\t"
-            case _ where scalar.value < 0x20:
-                let hex = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        out += "\""
     }
 }

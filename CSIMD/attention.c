@@ -1,0 +1,399 @@
+// Attention without a score matrix: keys pass in tiles, every query keeps a running maximum, sum
+// and output. A query's result is a function of the query and the keys alone: tiles stand at fixed
+// positions, and each number in a tile has its own chain of operations. So neither the threads nor
+// the split of a prefill into calls shows in a result.
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum {
+    // Keys of a tile. At head_dim 128 its packed keys and values take 128 KB, which with the
+    // queries fits a second-level cache of 1 MB (tuned on Zen 4).
+    KEY_TILE = 128,
+    // Queries whose scores against a tile are held at a time: 24 KB. A multiple of the register
+    // blocks of gemm_f32 (6 and 12 rows).
+    QUERY_BLOCK = 48,
+    // Query rows (heads of a group x positions) of a task: they share the packing of each tile.
+    TASK_ROWS = 240,
+    // Keys of a task when decoding; fixed, so that the threads do not show in the sum.
+    DECODE_KEYS = 512,
+    // Rows between a prefetch and the use of what it brought.
+    AHEAD = 12,
+};
+
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t element_bytes(csimd_type type) {
+    return type == CSIMD_F32 ? 4 : 2;
+}
+
+static const char* kv_row(const csimd_kv* kv, size_t sequence, size_t position, size_t head) {
+    size_t at = sequence * kv->sequence_stride + position * kv->position_stride +
+                head * kv->head_stride;
+    return (const char*)kv->data + at * element_bytes(kv->type);
+}
+
+/// 64-byte aligned room for `floats`, or NULL.
+static float* allocate(size_t floats) {
+    size_t bytes;
+    if (__builtin_mul_overflow(floats, sizeof(float), &bytes) || bytes > SIZE_MAX - 64) {
+        return NULL;
+    }
+    return aligned_alloc(64, round_up(bytes, 64));
+}
+
+// --- prefill -----------------------------------------------------------------------------------
+
+typedef struct prefill {
+    const csimd_kernels* kernels;
+    const float* q;
+    const csimd_kv* k;
+    const csimd_kv* v;
+    float* out;
+    size_t q_stride, out_stride, tokens, keys, first_position, heads, kv_heads, head_dim;
+    size_t padded;        // head_dim, rounded up to 16
+    size_t group;         // query heads that share a key head
+    size_t task_tokens;   // positions of a task
+    size_t task_blocks;   // tasks that one (sequence, key head) is cut into
+    float scale;
+    bool causal;
+    _Atomic bool failed;
+} prefill;
+
+/// Scratch of one task. Row r of q, sum, max belongs to head r / tokens of the group and position
+/// r % tokens of the task.
+typedef struct tile {
+    float* q;         // [group * tokens, padded], scaled
+    float* out;       // [group * tokens, padded], not yet divided by sum
+    float* max;       // [group * tokens]
+    float* sum;       // [group * tokens]
+    float* keys;      // [padded, KEY_TILE]: transposed
+    float* values;    // [KEY_TILE, padded]
+    float* scores;    // [QUERY_BLOCK, KEY_TILE]
+} tile;
+
+typedef float quad __attribute__((ext_vector_type(4)));
+typedef quad quad_any __attribute__((aligned(4), may_alias));
+
+/// to[c, r] = from[r, c] for a 4 x 4 corner.
+static inline void transpose_4x4(const float* from, size_t from_stride, float* to,
+                                 size_t to_stride) {
+    quad a = *(const quad_any*)from, b = *(const quad_any*)(from + from_stride);
+    quad c = *(const quad_any*)(from + 2 * from_stride);
+    quad d = *(const quad_any*)(from + 3 * from_stride);
+    quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(quad_any*)to = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    *(quad_any*)(to + to_stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    *(quad_any*)(to + 2 * to_stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *(quad_any*)(to + 3 * to_stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+/// Keys and values first ... first + count - 1 as f32, keys transposed. Everything behind them, up
+/// to whole tiles and the padded head, is 0.
+static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
+                      size_t count) {
+    const size_t n = p->padded;
+    float* line = t->scores;    // [4, padded], free until the tile is taken
+    for (size_t j = 0; j < KEY_TILE; j += 4) {
+        for (size_t r = 0; r < 4; r++) {
+            float* to = line + r * n;
+            size_t filled = 0;
+            if (j + r < count) {
+                p->kernels->to_f32(p->k->type, kv_row(p->k, sequence, first + j + r, head), to,
+                                   p->head_dim);
+                filled = p->head_dim;
+            }
+            memset(to + filled, 0, (n - filled) * sizeof(float));
+        }
+        for (size_t i = 0; i < n; i += 4) {
+            transpose_4x4(line + i, n, t->keys + i * KEY_TILE + j, KEY_TILE);
+        }
+    }
+    for (size_t j = 0; j < count; j++) {
+        float* to = t->values + j * n;
+        p->kernels->to_f32(p->v->type, kv_row(p->v, sequence, first + j, head), to, p->head_dim);
+        memset(to + p->head_dim, 0, (n - p->head_dim) * sizeof(float));
+    }
+}
+
+/// Takes one packed tile (keys first ... first + count - 1) into rows row ... row + rows - 1, which
+/// are one head's consecutive positions, the first of them `position`.
+static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, size_t position,
+                      size_t first, size_t count) {
+    const size_t n = p->padded;
+    // The last row sees the most keys; columns behind them are not computed.
+    size_t seen = p->causal ? min_size(count, position + rows - first) : count;
+    p->kernels->gemm_f32(t->q + row * n, n, t->keys, KEY_TILE, t->scores, KEY_TILE, rows,
+                         round_up(seen, 16), p->head_dim, false);
+    for (size_t r = 0; r < rows; r++) {
+        float* scores = t->scores + r * KEY_TILE;
+        float *max = t->max + row + r, *sum = t->sum + row + r;
+        size_t visible = p->causal ? min_size(count, position + r + 1 - first) : count;
+        float highest = p->kernels->max(scores, visible);
+        highest = highest > *max ? highest : *max;
+        if (highest != *max) {
+            float shrink = expf(*max - highest);    // 0 at the first tile
+            *sum *= shrink;
+            p->kernels->scale(t->out + (row + r) * n, shrink, n);
+            *max = highest;
+        }
+        // No finite score yet: e^-inf is 0 for any finite shift.
+        *sum += p->kernels->exp_sum(scores, highest == -INFINITY ? 0.0f : highest, visible);
+        memset(scores + visible, 0, (seen - visible) * sizeof(float));
+    }
+    p->kernels->gemm_f32(t->scores, KEY_TILE, t->values, n, t->out + row * n, n, rows, n, seen,
+                         true);
+}
+
+/// One query block of one (sequence, key head) against all keys it may see.
+static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_t kv_head,
+                         size_t token0, size_t tokens) {
+    const size_t n = p->padded, rows = p->group * tokens;
+    for (size_t r = 0; r < rows; r++) {
+        size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
+        float* to = t->q + r * n;
+        memcpy(to, p->q + (sequence * p->tokens + token) * p->q_stride + head * p->head_dim,
+               p->head_dim * sizeof(float));
+        p->kernels->scale(to, p->scale, p->head_dim);
+        t->max[r] = -INFINITY;
+        t->sum[r] = 0;
+    }
+    memset(t->out, 0, rows * n * sizeof(float));
+
+    const size_t position0 = p->first_position + token0;
+    const size_t keys = p->causal ? min_size(p->keys, position0 + tokens) : p->keys;
+    for (size_t first = 0; first < keys; first += KEY_TILE) {
+        size_t count = min_size(keys - first, KEY_TILE);
+        // Positions before the tile see none of it: leave them out, so that they are not touched.
+        size_t skip = p->causal && first > position0 ? first - position0 : 0;
+        pack_tile(p, t, sequence, kv_head, first, count);
+        for (size_t head = 0; head < p->group; head++) {
+            for (size_t b = skip; b < tokens; b += QUERY_BLOCK) {
+                take_tile(p, t, head * tokens + b, min_size(tokens - b, QUERY_BLOCK),
+                          position0 + b, first, count);
+            }
+        }
+    }
+
+    for (size_t r = 0; r < rows; r++) {
+        size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
+        float* to = p->out + (sequence * p->tokens + token) * p->out_stride + head * p->head_dim;
+        for (size_t i = 0; i < p->head_dim; i++) {
+            // + 0: a -0 that a masked key's 0 x value may or may not have met becomes +0.
+            to[i] = t->sum[r] == 0 ? 0.0f : t->out[r * n + i] / t->sum[r] + 0.0f;
+        }
+    }
+}
+
+static void prefill_task(void* context, int64_t index) {
+    prefill* p = context;
+    // Late blocks see more keys: they come first, so that no thread ends with a long one.
+    const size_t pairs = (size_t)index % p->task_blocks;
+    const size_t block = p->task_blocks - 1 - pairs, pair = (size_t)index / p->task_blocks;
+    const size_t token0 = block * p->task_tokens;
+    const size_t tokens = min_size(p->tokens - token0, p->task_tokens);
+    const size_t rows = p->group * tokens, n = p->padded;
+    // Scores also hold four unpacked key rows.
+    const size_t scores = round_up(QUERY_BLOCK * KEY_TILE > 4 * n ? QUERY_BLOCK * KEY_TILE : 4 * n, 16);
+    const size_t lines = round_up(rows, 16);
+    float* memory = allocate(2 * rows * n + 2 * lines + 2 * KEY_TILE * n + scores);
+    if (!memory) {
+        atomic_store(&p->failed, true);
+        return;
+    }
+    tile t;
+    t.keys = memory;    // rows of keys and values are 64-byte aligned
+    t.values = t.keys + KEY_TILE * n;
+    t.q = t.values + KEY_TILE * n;
+    t.out = t.q + rows * n;
+    t.max = t.out + rows * n;
+    t.sum = t.max + lines;
+    t.scores = t.sum + lines;
+    prefill_rows(p, &t, pair / p->kv_heads, pair % p->kv_heads, token0, tokens);
+    free(memory);
+}
+
+bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
+                     float* out, size_t out_stride, size_t sequences, size_t tokens, size_t keys,
+                     size_t first_position, size_t heads, size_t kv_heads, size_t head_dim,
+                     float scale, bool causal) {
+    if (sequences == 0 || tokens == 0 || heads == 0) {
+        return true;
+    }
+    prefill p = {.kernels = csimd_active(),
+                 .q = q,
+                 .k = k,
+                 .v = v,
+                 .out = out,
+                 .q_stride = q_stride,
+                 .out_stride = out_stride,
+                 .tokens = tokens,
+                 .keys = keys,
+                 .first_position = first_position,
+                 .heads = heads,
+                 .kv_heads = kv_heads,
+                 .head_dim = head_dim,
+                 .padded = round_up(head_dim, 16),
+                 .group = heads / kv_heads,
+                 .scale = scale,
+                 .causal = causal};
+    p.task_tokens = TASK_ROWS / p.group / QUERY_BLOCK * QUERY_BLOCK;
+    if (p.task_tokens == 0) {
+        p.task_tokens = QUERY_BLOCK;
+    }
+    p.task_blocks = (tokens + p.task_tokens - 1) / p.task_tokens;
+    csimd_parallel(prefill_task, &p, (int64_t)(sequences * kv_heads * p.task_blocks));
+    return !atomic_load(&p.failed);
+}
+
+// --- decode ------------------------------------------------------------------------------------
+
+typedef struct decode {
+    const csimd_kernels* kernels;
+    const float* q;
+    const csimd_kv* k;
+    const csimd_kv* v;
+    const size_t* keys;
+    float* parts;    // [sequences, splits, heads, part_floats]: output, max, sum of some keys
+    float* out;
+    size_t q_stride, out_stride, heads, kv_heads, head_dim, splits;
+    float scale;
+    _Atomic bool failed;
+} decode;
+
+/// Outputs stay 64-byte aligned: they are read and written once per key.
+static size_t part_floats(const decode* d) {
+    return round_up(d->head_dim + 2, 16);
+}
+
+/// Asks for a row that comes soon: rows of one head may lie pages apart, out of the hardware
+/// prefetcher's reach.
+static inline void prefetch_row(const csimd_kv* kv, size_t position, size_t head, size_t bytes) {
+    const char* row = kv_row(kv, 0, position, head);
+    for (size_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(row + i);
+    }
+}
+
+/// DECODE_KEYS keys of one (sequence, key head) for all query heads that share it.
+static void decode_task(void* context, int64_t index) {
+    decode* d = context;
+    const size_t split = (size_t)index % d->splits, pair = (size_t)index / d->splits;
+    const size_t sequence = pair / d->kv_heads, kv_head = pair % d->kv_heads;
+    const size_t group = d->heads / d->kv_heads, first = split * DECODE_KEYS;
+    if (first >= d->keys[sequence]) {
+        return;
+    }
+    const size_t count = min_size(d->keys[sequence] - first, DECODE_KEYS);
+    const size_t head0 = kv_head * group, n = d->head_dim;
+    const csimd_kv *k = &d->k[sequence], *v = &d->v[sequence];
+    const size_t k_bytes = n * element_bytes(k->type), v_bytes = n * element_bytes(v->type);
+    const float* q = d->q + sequence * d->q_stride + head0 * n;
+    float* scores = allocate(group * DECODE_KEYS);
+    if (!scores) {
+        atomic_store(&d->failed, true);
+        return;
+    }
+    for (size_t j = 0; j < count; j++) {
+        const void* key = kv_row(k, 0, first + j, kv_head);
+        if (j + AHEAD < count) {
+            prefetch_row(k, first + j + AHEAD, kv_head, k_bytes);
+        }
+        for (size_t h = 0; h < group; h++) {
+            scores[h * DECODE_KEYS + j] =
+                d->kernels->dot(k->type, key, q + h * n, n) * d->scale;
+        }
+    }
+    float* parts = d->parts + ((sequence * d->splits + split) * d->heads + head0) * part_floats(d);
+    for (size_t h = 0; h < group; h++) {
+        float* part = parts + h * part_floats(d);
+        float max = d->kernels->max(scores + h * DECODE_KEYS, count);
+        memset(part, 0, n * sizeof(float));
+        part[n] = max;
+        part[n + 1] = d->kernels->exp_sum(scores + h * DECODE_KEYS, max == -INFINITY ? 0.0f : max,
+                                          count);
+    }
+    for (size_t j = 0; j < count; j++) {
+        const void* value = kv_row(v, 0, first + j, kv_head);
+        if (j + AHEAD < count) {
+            prefetch_row(v, first + j + AHEAD, kv_head, v_bytes);
+        }
+        for (size_t h = 0; h < group; h++) {
+            d->kernels->axpy(v->type, scores[h * DECODE_KEYS + j], value,
+                             parts + h * part_floats(d), n);
+        }
+    }
+    free(scores);
+}
+
+/// Joins the splits of one head in ascending order of keys.
+static void join_splits(const decode* d, size_t sequence, size_t head) {
+    const size_t n = d->head_dim;
+    const size_t splits = (d->keys[sequence] + DECODE_KEYS - 1) / DECODE_KEYS;
+    const float* parts = d->parts + (sequence * d->splits * d->heads + head) * part_floats(d);
+    const size_t stride = d->heads * part_floats(d);
+    float* to = d->out + sequence * d->out_stride + head * n;
+    float max = -INFINITY, sum = 0;
+    for (size_t s = 0; s < splits; s++) {
+        max = parts[s * stride + n] > max ? parts[s * stride + n] : max;
+    }
+    memset(to, 0, n * sizeof(float));
+    for (size_t s = 0; s < splits; s++) {
+        const float* part = parts + s * stride;
+        float shrink = part[n] == max ? 1.0f : expf(part[n] - max);
+        sum += part[n + 1] * shrink;
+        d->kernels->axpy(CSIMD_F32, shrink, part, to, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = sum == 0 ? 0.0f : to[i] / sum;
+    }
+}
+
+bool csimd_attention_decode(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
+                            const size_t* keys, float* out, size_t out_stride, size_t sequences,
+                            size_t heads, size_t kv_heads, size_t head_dim, float scale) {
+    size_t most = 0;
+    for (size_t s = 0; s < sequences; s++) {
+        most = keys[s] > most ? keys[s] : most;
+    }
+    if (sequences == 0 || heads == 0 || most == 0) {
+        return true;
+    }
+    decode d = {.kernels = csimd_active(),
+                .q = q,
+                .k = k,
+                .v = v,
+                .keys = keys,
+                .out = out,
+                .q_stride = q_stride,
+                .out_stride = out_stride,
+                .heads = heads,
+                .kv_heads = kv_heads,
+                .head_dim = head_dim,
+                .splits = (most + DECODE_KEYS - 1) / DECODE_KEYS,
+                .scale = scale};
+    d.parts = allocate(sequences * d.splits * heads * part_floats(&d));
+    if (!d.parts) {
+        return false;
+    }
+    csimd_parallel(decode_task, &d, (int64_t)(sequences * kv_heads * d.splits));
+    bool failed = atomic_load(&d.failed);
+    for (size_t s = 0; !failed && s < sequences; s++) {
+        for (size_t h = 0; h < heads; h++) {
+            join_splits(&d, s, h);
+        }
+    }
+    free(d.parts);
+    return !failed;
+}

@@ -1,0 +1,79 @@
+import Foundation
+
+/// What a bench folder holds.
+public struct BenchCheck: Sendable, Equatable, Codable {
+    /// One split of one domain.
+    public struct Entry: Sendable, Equatable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// The split.
+        public let split: String
+        /// Questions, as the annotations list them (for `med` each once).
+        public let questions: Int
+        /// Samples that the official order yields, those with missing pictures not counted.
+        public let samples: Int
+        /// Samples whose picture is not there.
+        public let missing: Int
+        /// The first few files that are not there.
+        public let missingFiles: [String]
+        /// What stands in the way, if the split cannot be read; the numbers are then 0.
+        public let problem: String?
+    }
+
+    /// The splits that were looked for, in the order of the domains.
+    public let entries: [Entry]
+
+    /// Walks through a bench folder: every annotation is read, every picture looked for (not
+    /// opened).
+    ///
+    /// - Parameters:
+    ///   - bench: the folder.
+    ///   - domains: which domains.
+    ///   - splits: which splits.
+    ///   - progress: called now and then with the number of questions gone through.
+    public init(
+        bench: String, domains: [Domain] = Domain.allCases, splits: [String] = ["train", "val"],
+        progress: (Domain, String, Int, Int) -> Void = { _, _, _, _ in }
+    ) throws {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: bench, isDirectory: &isFolder),
+            isFolder.boolValue
+        else { throw StudyError(.badInput, file: bench, "no such folder") }
+        entries = domains.flatMap { domain in
+            splits.map { split in
+                Self.check(bench, domain, split) { progress(domain, split, $0, $1) }
+            }
+        }
+    }
+
+    private static func check(
+        _ bench: String, _ domain: Domain, _ split: String, _ progress: (Int, Int) -> Void
+    ) -> Entry {
+        var samples = 0
+        var missing = 0
+        var files: [String] = []
+        func entry(_ questions: Int, _ problem: String?) -> Entry {
+            Entry(
+                domain: domain, split: split, questions: questions, samples: samples,
+                missing: missing, missingFiles: files, problem: problem)
+        }
+        do {
+            let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .full)
+            while let item = try walk.next() {
+                switch item {
+                case .sample(let sample):
+                    samples += 1
+                    if files.count < 5 { files += sample.missing }
+                case .missing(_, let looked):
+                    missing += 1
+                    if files.count < 5 { files += looked }
+                }
+                if (samples + missing) % 256 == 0 { progress(walk.position, walk.count) }
+            }
+            return entry(domain == .med ? walk.count / 2 : walk.count, nil)
+        } catch {
+            (samples, missing, files) = (0, 0, [])
+            return entry(0, "\(error)")
+        }
+    }
+}

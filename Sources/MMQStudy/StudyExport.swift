@@ -1,0 +1,267 @@
+import Foundation
+import MMQFormats
+import MMQModels
+
+/// Writes what a study holds with the official code's key names, and reads the same layout back.
+///
+///     FOLDER/<model>/activation/<domain>.safetensors
+///         <module>_log i64 [layers, neurons], <module>_value f64, <module>_len i64 [1]
+///     FOLDER/<model>/mask/<module>.json
+///         {"domains": ["ad", ...], "neurons": {"ad": [[indices] per layer], ...}}
+public enum StudyExport {
+    /// Writes the counts of one split and all neuron sets.
+    ///
+    /// - Parameters:
+    ///   - study: the study.
+    ///   - folder: the folder; made if it is not there.
+    ///   - model: the name of the folder in it; nil for `llava` or `blip`, by the modules.
+    ///   - split: the split whose counts are written.
+    /// - Returns: the files that were written.
+    @discardableResult
+    public static func write(
+        _ study: Study, to folder: String, model: String? = nil, split: String = "train"
+    ) throws -> [String] {
+        let modules = try study.modules()
+        guard !modules.isEmpty else {
+            throw StudyError(.mismatch, file: study.path, "the study is empty")
+        }
+        let name = model ?? (modules.contains { $0.name == "qformer" } ? "blip" : "llava")
+        guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
+            throw StudyError(.badInput, file: folder, "'\(name)' is not a folder's name")
+        }
+        var written: [String] = []
+        func makeFolder(_ kind: String) throws -> String {
+            let path = "\(folder)/\(name)/\(kind)"
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: path, withIntermediateDirectories: true)
+            } catch {
+                throw StudyError(.failed, file: path, "the folder cannot be made")
+            }
+            return path
+        }
+        let passes = try study.passes().filter { $0.split == split && $0.form == .simple }
+        if !passes.isEmpty {
+            let path = try makeFolder("activation")
+            for pass in passes {
+                let file = "\(path)/\(pass.domain.rawValue).safetensors"
+                try writeCounts(
+                    try study.counts(domain: pass.domain, split: split), to: file,
+                    metadata: [
+                        "domain": pass.domain.rawValue, "split": split,
+                        "samples": String(pass.samples), "skipped": String(pass.skipped),
+                        "model": try study.model() ?? "",
+                    ])
+                written.append(file)
+            }
+        }
+        for module in modules {
+            guard let found = try study.identification(module: module.name) else { continue }
+            let file = "\(try makeFolder("mask"))/\(module.name).json"
+            try OutputFile.write(Array(maskText(found).utf8), to: file)
+            written.append(file)
+        }
+        return written
+    }
+
+    /// Reads files of that layout into a study: `.safetensors` are counts of the domain that the
+    /// file is called after, `.json` neuron sets of the module. Folders are searched.
+    ///
+    /// - Parameters:
+    ///   - paths: files and folders.
+    ///   - study: a study that is empty, or was made by importing.
+    ///   - split: the split that the counts are of.
+    /// - Returns: the files that were read.
+    @discardableResult
+    public static func read(
+        _ paths: [String], into study: Study, split: String = "train"
+    ) throws -> [String] {
+        let files = try paths.flatMap(files)
+        let counts = files.filter { $0.hasSuffix(".safetensors") }
+        let masks = files.filter { $0.hasSuffix(".json") }
+        for file in counts {
+            let stem = URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
+            guard let domain = Domain(rawValue: stem) else {
+                let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
+                throw StudyError(.badInput, file: file, "not called after a domain (\(names))")
+            }
+            let (entries, metadata) = try readCounts(file)
+            let known = try study.modules()
+            let order = known.isEmpty ? entries.map(\.shape) : known
+            // The order of a study that exists; a new one takes the order of the official code.
+            try study.bind(modules: order, fingerprint: PassState.imported)
+            let sorted = try order.map { shape in
+                guard let entry = entries.first(where: { $0.shape == shape }) else {
+                    throw StudyError(
+                        .mismatch, file: file, key: shape.name,
+                        "no counts of \(shape.layers) × \(shape.neurons) neurons")
+                }
+                return entry
+            }
+            var state = PassState(
+                domain: domain, split: split, form: .simple, bench: PassState.imported)
+            state.samples = metadata["samples"].flatMap { Int($0) } ?? 0
+            state.skipped = metadata["skipped"].flatMap { Int($0) } ?? 0
+            state.visionTokens =
+                sorted.first { ["vision", "encoder"].contains($0.shape.name) }?.tokens ?? 0
+            state.finished = true
+            try study.commit(state, sorted)
+        }
+        for file in masks { try readMask(file, into: study, split: split) }
+        return counts + masks
+    }
+
+    /// The order in which modules are listed where files do not say.
+    private static let moduleOrder = ["lang", "vision", "mmproj", "encoder", "qformer", "query"]
+
+    private static func files(_ path: String) throws -> [String] {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+            throw StudyError(.badInput, file: path, "not there")
+        }
+        guard isFolder.boolValue else { return [path] }
+        let entries = FileManager.default.enumerator(atPath: path)?.allObjects ?? []
+        return entries.compactMap { $0 as? String }.sorted()
+            .filter { entry in
+                let parent = URL(fileURLWithPath: path + "/" + entry)
+                    .deletingLastPathComponent().lastPathComponent
+                return entry.hasSuffix(".safetensors") && parent == "activation"
+                    || entry.hasSuffix(".json") && parent == "mask"
+            }
+            .map { path + "/" + $0 }
+    }
+
+    private static func writeCounts(
+        _ counts: [ModuleCounts], to file: String, metadata: [String: String]
+    ) throws {
+        var tensors: [SafetensorsWriter.Declaration] = []
+        for entry in counts {
+            let name = entry.shape.name
+            let shape = [entry.shape.layers, entry.shape.neurons]
+            tensors.append(.init(name: name + "_log", type: .i64, shape: shape))
+            tensors.append(.init(name: name + "_value", type: .f64, shape: shape))
+            tensors.append(.init(name: name + "_len", type: .i64, shape: [1]))
+        }
+        let writer = try SafetensorsWriter(path: file, tensors: tensors, metadata: metadata)
+        do {
+            for entry in counts {
+                try writer.write(entry.shape.name + "_log", entry.counts)
+                try writer.write(entry.shape.name + "_value", entry.sums)
+                try writer.write(entry.shape.name + "_len", [entry.tokens])
+            }
+            try writer.commit()
+        } catch {
+            writer.abandon()
+            throw error
+        }
+    }
+
+    private static func readCounts(
+        _ path: String
+    ) throws -> (counts: [ModuleCounts], metadata: [String: String]) {
+        let file = try SafetensorsFile(path: path)
+        var counts: [ModuleCounts] = []
+        for name in moduleOrder {
+            guard let log = file[name + "_log"] else { continue }
+            guard log.shape.count == 2 else {
+                throw StudyError(
+                    .badInput, file: path, key: log.name,
+                    "shape \(log.shape), expected [layers, neurons]")
+            }
+            let value = try file.tensor(name + "_value")
+            guard value.shape == log.shape else {
+                throw StudyError(
+                    .badInput, file: path, key: value.name,
+                    "shape \(value.shape), but \(log.name) has \(log.shape)")
+            }
+            let shape = ModuleShape(name: name, layers: log.shape[0], neurons: log.shape[1])
+            var entry = ModuleCounts(shape: shape)
+            entry.counts = try file.integers(log.name)
+            entry.sums = try file.doubles(value.name)
+            let tokens = try file.integers(name + "_len")
+            guard tokens.count == 1, tokens[0] >= 0 else {
+                throw StudyError(.badInput, file: path, key: name + "_len", "expected one number")
+            }
+            guard entry.counts.allSatisfy({ (0...tokens[0]).contains($0) }) else {
+                throw StudyError(
+                    .badInput, file: path, key: log.name,
+                    "a count that is negative or above \(name)_len")
+            }
+            entry.tokens = tokens[0]
+            counts.append(entry)
+        }
+        guard !counts.isEmpty else {
+            throw StudyError(.badInput, file: path, "no <module>_log of a known module")
+        }
+        return (counts, file.metadata)
+    }
+
+    private static func maskText(_ found: Identification) -> String {
+        let domains = found.domains.map { jsonString($0.rawValue) }.joined(separator: ", ")
+        let lists = zip(found.domains, found.neurons).map { domain, layers in
+            let lists = layers.map { "[" + $0.map(String.init).joined(separator: ", ") + "]" }
+            return "    \(jsonString(domain.rawValue)): [" + lists.joined(separator: ", ") + "]"
+        }
+        let settings = [
+            ("top_rate", found.settings.topRate), ("filter_rate", found.settings.filterRate),
+            ("activation_bar", found.settings.activationBar),
+            ("filter_threshold", found.filterThreshold),
+            ("activation_threshold", found.activationThreshold),
+        ].map { "\"\($0.0)\": \(pythonRepr($0.1))" }.joined(separator: ", ")
+        return """
+            {
+              "module": \(jsonString(found.module.name)),
+              "domains": [\(domains)],
+              "settings": {\(settings), "split": \(jsonString(found.split)), \
+            "selected": \(found.selected)},
+              "neurons": {
+            \(lists.joined(separator: ",\n"))
+              }
+            }
+
+            """
+    }
+
+    private static func readMask(_ path: String, into study: Study, split: String) throws {
+        let stem = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+        let document = try JSONValue(file: path)
+        let module = try study.module(document["module"]?.asText ?? stem)
+        guard let names = document["domains"]?.asList?.map(\.asText), let sets = document["neurons"]
+        else {
+            throw StudyError(.badInput, file: path, "no 'domains' or no 'neurons'")
+        }
+        let domains = names.compactMap { $0.flatMap(Domain.init(rawValue:)) }
+        guard domains.count == names.count, Set(domains).count == names.count else {
+            throw StudyError(.badInput, file: path, key: "domains", "an unknown domain, or one twice")
+        }
+        let neurons = try domains.map { domain in
+            let lists = sets[domain.rawValue]?.asList?.map { $0.asList?.map(\.asInteger) }
+            guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
+                throw StudyError(
+                    .badInput, file: path, key: domain.rawValue, "expected lists of integers")
+            }
+            let layers = lists.map { ($0 ?? []).compactMap { $0 } }
+            let mask = try NeuronMask(
+                layers: [module.name: layers], modules: [module], file: path)
+            return mask.layers[module.name] ?? layers
+        }
+        func number(_ key: String, _ otherwise: Double) -> Double {
+            switch document["settings"]?[key] {
+            case .number(let number): number
+            case .integer(let number): Double(number)
+            default: otherwise
+            }
+        }
+        // Files of the official code say nothing of how the sets were found.
+        try study.save(
+            Identification(
+                module: module, domains: domains,
+                split: document["settings"]?["split"]?.asText ?? split,
+                settings: .init(
+                    topRate: number("top_rate", 0.01), filterRate: number("filter_rate", 0.95),
+                    activationBar: number("activation_bar", 0.95)),
+                filterThreshold: number("filter_threshold", 0),
+                activationThreshold: number("activation_threshold", 0),
+                selected: document["settings"]?["selected"]?.asInteger ?? 0, neurons: neurons))
+    }
+}

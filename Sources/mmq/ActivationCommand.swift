@@ -1,0 +1,102 @@
+import ArgumentParser
+import MMQModels
+import MMQStudy
+
+/// `mmq activation`: counts activations over a bench into a study.
+struct ActivationCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "activation",
+        abstract: "Count which neurons fire, one forward pass per sample.",
+        discussion: """
+            Every commit holds the counts and the place in the bench up to which they reach: a run \
+            that was stopped, or killed, goes on with the same command and ends with the same \
+            numbers.
+            """)
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var bench: BenchOptions
+    @OptionGroup var study: StudyOptions
+    @OptionGroup var domains: DomainOptions
+
+    @Option(help: "Stop a domain when the vision module has seen so many tokens (default: 100000).")
+    var visionTokens: Int64?
+
+    @Option(help: "Stop a domain after so many samples, in place of --vision-tokens.")
+    var samples: Int?
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        if visionTokens != nil, samples != nil {
+            throw ValidationError("Give either --vision-tokens or --samples.")
+        }
+        if let visionTokens, visionTokens < 1 {
+            throw ValidationError("--vision-tokens must be 1 or more.")
+        }
+        if let samples, samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+    }
+
+    func run() throws {
+        let goal: ActivationRun.Goal =
+            samples.map { .samples($0) } ?? .visionTokens(visionTokens ?? 100_000)
+        let interrupt = InterruptFlag()
+        let file = try study.open(.writing)
+        let run = try ActivationRun(
+            study: file, model: try model.countingModel(), bench: bench.bench, split: bench.split,
+            goal: goal)
+        var results: [Result] = []
+        for domain in try domains.chosen() ?? Domain.allCases {
+            let result = try count(domain, run, interrupt)
+            results.append(result)
+            if result.outcome == .interrupted { break }
+        }
+        if json {
+            try Diagnostics.printJSON(results)
+        } else {
+            for result in results { print(result.line) }
+        }
+        if results.contains(where: { $0.outcome == .interrupted }) {
+            Diagnostics.note("Interrupted. The same command goes on from here.")
+            throw ExitCode(130)
+        }
+    }
+
+    private func count(
+        _ domain: Domain, _ run: ActivationRun, _ interrupt: InterruptFlag
+    ) throws -> Result {
+        let report = ProgressReport("\(domain.rawValue) \(domain.dataSet)")
+        defer { report.clear() }
+        var done = 0
+        let (outcome, state) = try run.run(
+            domain, interrupted: { interrupt.isRaised },
+            missing: { files in
+                report.clear()
+                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+            },
+            progress: {
+                done += 1
+                report.update(
+                    $0.fraction, from: $0.startFraction, done: done, unit: "samples")
+            })
+        return Result(outcome: outcome, pass: state)
+    }
+
+    private struct Result: Encodable {
+        let outcome: ActivationRun.Outcome
+        let pass: PassState
+
+        var line: String {
+            var text =
+                "\(pass.domain.rawValue): \(pass.samples) samples, \(pass.visionTokens) vision tokens"
+            if pass.skipped > 0 { text += ", \(pass.skipped) without a picture" }
+            if pass.missingFrames > 0 { text += ", \(pass.missingFrames) missing frames" }
+            switch outcome {
+            case .reached: break
+            case .exhausted: text += "; the bench ended before the goal"
+            case .interrupted: text += "; interrupted"
+            }
+            return text
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import ArgumentParser
+import Dispatch
+import Foundation
+import MMQFormats
+import MMQImage
+import MMQModels
+import MMQStudy
+
+/// What goes to stderr, and what the process exits with.
+enum Diagnostics {
+    /// Writes a line to stderr.
+    static func note(_ text: String) {
+        FileHandle.standardError.write(Data((text + "\n").utf8))
+    }
+
+    /// Writes a document to stdout, keys sorted.
+    static func printJSON(_ document: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        FileHandle.standardOutput.write(try encoder.encode(document) + Data("\n".utf8))
+    }
+
+    /// Runs the command line: 0 done, 1 the work failed, 2 wrong usage or unreadable input.
+    ///
+    /// ArgumentParser alone would exit with 64 on wrong usage and with 1 on everything else.
+    static func main(_ root: any ParsableCommand.Type) async -> Never {
+        do {
+            var command = try root.parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+            exit(0)
+        } catch let code as ExitCode {
+            exit(code.rawValue)
+        } catch {
+            let code = root.exitCode(for: error)
+            // Help and version are errors to ArgumentParser, but not to the caller.
+            if code == .success { root.exit(withError: error) }
+            if code == .validationFailure {
+                note(root.fullMessage(for: error))
+                exit(2)
+            }
+            note("mmq: \(error)")
+            exit(exitCode(of: error))
+        }
+    }
+
+    /// 2 if what was given is at fault, 1 if the work failed.
+    static func exitCode(of error: any Error) -> Int32 {
+        switch error {
+        case let error as StudyError:
+            switch error.kind {
+            case .badInput, .mismatch: 2
+            case .locked, .failed: 1
+            }
+        case let error as FormatError: error.code == .writeFailed ? 1 : 2
+        case let error as ImageError: error.code == .outOfMemory ? 1 : 2
+        case let error as ModelError:
+            if case .outOfMemory = error { 1 } else { 2 }
+        default: 1
+        }
+    }
+}
+
+/// How far long work has come: a bar on a terminal, a line every ten seconds elsewhere.
+final class ProgressReport {
+    private let label: String
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let clock = ContinuousClock()
+    private let start: ContinuousClock.Instant
+    private var last: ContinuousClock.Instant
+    private var isShown = false
+
+    /// Work called `label`.
+    init(_ label: String) {
+        self.label = label
+        start = clock.now
+        last = start
+    }
+
+    /// Says how far the work has come.
+    ///
+    /// - Parameters:
+    ///   - fraction: the part that is done, 0...1.
+    ///   - startFraction: the part that was done when this process began.
+    ///   - done: things done by this process, for the rate.
+    ///   - unit: what those are called.
+    func update(
+        _ fraction: Double, from startFraction: Double = 0, done: Int = 0, unit: String = ""
+    ) {
+        let now = clock.now
+        guard now - last >= (isTerminal ? .milliseconds(200) : .seconds(10)) else { return }
+        last = now
+        let elapsed = seconds(now - start)
+        var text = label
+        if isTerminal {
+            let filled = Int((fraction * 24).rounded(.down))
+            let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 24 - filled)
+            text += " [\(bar)]"
+        }
+        text += " \(Int(fraction * 100)) %"
+        if done > 0, elapsed > 0 {
+            let rate = Double(done) / elapsed
+            text += rate >= 1
+                ? String(format: "  %.1f %@/s", rate, unit)
+                : String(format: "  %.1f s/%@", 1 / rate, unit)
+        }
+        if fraction > startFraction {
+            let left = elapsed * (1 - fraction) / (fraction - startFraction)
+            text += "  \(Self.duration(left)) left"
+        }
+        if isTerminal {
+            FileHandle.standardError.write(Data("\r\u{1b}[K\(text)".utf8))
+            isShown = true
+        } else {
+            Diagnostics.note(text)
+        }
+    }
+
+    /// Removes the bar, so that something else can be written.
+    func clear() {
+        guard isShown else { return }
+        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+        isShown = false
+    }
+
+    private func seconds(_ duration: Duration) -> Double {
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    }
+
+    private static func duration(_ seconds: Double) -> String {
+        let total = Int(min(seconds, 1e9).rounded())
+        if total < 60 { return "\(total) s" }
+        if total < 3600 { return String(format: "%d:%02d min", total / 60, total % 60) }
+        return String(format: "%d:%02d h", total / 3600, total / 60 % 60)
+    }
+}
+
+/// Whether Ctrl-C (or a polite kill) asks the work to end after its next step. The second time the
+/// process ends at once.
+final class InterruptFlag: @unchecked Sendable {  // the flag is behind the lock
+    private let lock = NSLock()
+    private var raised = false
+    private var sources: [any DispatchSourceSignal] = []
+
+    /// Listens from now on.
+    init() {
+        for number in [SIGINT, SIGTERM] {
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(
+                signal: number, queue: DispatchQueue.global())
+            source.setEventHandler { [weak self] in
+                self?.lock.withLock { self?.raised = true }
+                signal(number, SIG_DFL)
+            }
+            source.resume()
+            sources.append(source)
+        }
+    }
+
+    /// Whether the process was asked to end.
+    var isRaised: Bool { lock.withLock { raised } }
+}

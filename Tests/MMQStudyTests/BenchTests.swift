@@ -1,0 +1,198 @@
+import Foundation
+import MMQFormats
+import MMQImage
+import Testing
+
+@testable import MMQStudy
+
+@Suite struct BenchTests {
+    private let bench = Golden.folder + "/bench"
+
+    private func samples(_ walk: BenchSplit) throws -> [BenchSample] {
+        var samples: [BenchSample] = []
+        while let item = try walk.next() {
+            if case .sample(let sample) = item { samples.append(sample) }
+        }
+        return samples
+    }
+
+    @Test(arguments: [
+        (Domain.ad, "train"), (.med, "train"), (.rs, "train"), (.com, "train"), (.com, "val"),
+        (.doc, "val"),
+    ])
+    func samplesAreThoseOfTheOfficialLoaders(domain: Domain, split: String) throws {
+        let key = split == "val" ? "\(domain.rawValue) val" : domain.rawValue
+        let expected = try Golden.json("bench.json").at(key).list()
+        for form in [PromptForm.full, .simple] {
+            let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: form)
+            let found = try samples(walk)
+            #expect(found.count == expected.count)
+            for (sample, golden) in zip(found, expected) {
+                #expect(sample.index == golden["index"]?.asInteger)
+                #expect(sample.question == golden["question"]?.asText)
+                let prompt = try golden.at(form == .full ? "prompt" : "simple").asText
+                #expect(sample.prompt == prompt)
+                #expect(sample.answer == golden["answer"])
+                #expect(sample.pictures == (try golden.at("pictures").texts()).map { bench + "/" + $0 })
+                #expect(sample.domain == domain)
+            }
+        }
+    }
+
+    @Test func missingPicturesAreReported() throws {
+        var missing: [String: [String]] = [:]
+        for (domain, split) in [
+            (Domain.ad, "train"), (.med, "train"), (.rs, "train"), (.com, "train"), (.doc, "val"),
+        ] {
+            let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
+            while let item = try walk.next() {
+                switch item {
+                case .missing(_, let files): missing[domain.rawValue, default: []] += files
+                case .sample(let sample): missing[domain.rawValue, default: []] += sample.missing
+                }
+            }
+        }
+        let names = missing.mapValues { Set($0.map { String($0.dropFirst(bench.count + 1)) }) }
+        #expect(names["ad"] == ["ad/train/images/seg3/1.png"])
+        #expect(names["med"] == ["med/figures/PMC4.png", "med/images/PMC4.png"])
+        #expect(names["rs"] == ["rs/Data/5.png"])
+        #expect(names["com"] == ["vqav2/train2014/COCO_train2014_000000000306.jpg"])
+        #expect(names["doc"] == ["doc/(row without a picture)", "doc/images/documents/page3.png"])
+    }
+
+    @Test func attributesCarryTypes() throws {
+        let rs = try BenchSplit(bench: bench, domain: .rs, split: "train", form: .simple)
+        for sample in try samples(rs) {
+            let id = try #require(sample.attributes["question_id"].flatMap { Int($0) })
+            #expect(sample.attributes["type"] == ["presence", "count", "area", "comp"][id % 4])
+            #expect(sample.answer["question_id"]?.asInteger == id)
+        }
+        let com = try BenchSplit(bench: bench, domain: .com, split: "train", form: .simple)
+        #expect(try samples(com).allSatisfy { $0.attributes["answer_type"] == "other" })
+    }
+
+    @Test(arguments: Domain.allCases)
+    func aWalkGoesOnAnywhere(domain: Domain) throws {
+        let split = domain == .doc ? "val" : "train"
+        func open() throws -> BenchSplit {
+            try BenchSplit(bench: bench, domain: domain, split: split, form: .full)
+        }
+        let whole = try open()
+        var items: [BenchItem] = []
+        var places = [0]
+        while let item = try whole.next() {
+            items.append(item)
+            places.append(whole.position)
+        }
+        for (number, place) in places.enumerated() {
+            let later = try open()
+            try later.skip(to: place)
+            var rest: [BenchItem] = []
+            while let item = try later.next() { rest.append(item) }
+            #expect(rest == Array(items[number...]))
+        }
+    }
+
+    @Test func framesAreJoinedSideBySide() throws {
+        let walk = try BenchSplit(bench: bench, domain: .ad, split: "train", form: .simple)
+        for sample in try samples(walk) {
+            let frames = try sample.pictures.map { try RGBImage.decode(path: $0) }
+            let joined = try sample.picture()
+            #expect(joined.width == frames.reduce(0) { $0 + $1.width })
+            #expect(joined.height == 4)
+            var left = 0
+            for frame in frames {
+                for y in 0..<frame.height {
+                    for x in 0..<(frame.width * 3) {
+                        let here = joined.pixels[y * joined.width * 3 + left * 3 + x]
+                        #expect(here == frame.pixels[y * frame.width * 3 + x])
+                    }
+                }
+                left += frame.width
+            }
+        }
+    }
+
+    @Test func framesOfDifferentHeightsAreAnError() throws {
+        let sample = BenchSample(
+            domain: .ad, position: 0, index: 0, question: "", prompt: "", answer: .null,
+            attributes: [:],
+            pictures: [
+                bench + "/ad/train/images/seg0/0.png",
+                Golden.folder + "/../llava-next/images/"
+                    + (try #require(
+                        FileManager.default.contentsOfDirectory(
+                            atPath: Golden.folder + "/../llava-next/images"
+                        ).sorted().first { $0.hasSuffix(".png") })),
+            ], missing: [])
+        let error = #expect(throws: StudyError.self) { try sample.picture() }
+        #expect(error?.problem.contains("rows") == true)
+    }
+
+    @Test func onlyParquetSaysWhatToRun() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("PAR1", to: "ad/train/train.parquet")
+        try folder.write("PAR1", to: "doc/data/validation-00000-of-00001.parquet")
+        for (domain, split) in [(Domain.ad, "train"), (.doc, "val")] {
+            let error = #expect(throws: StudyError.self) {
+                try BenchSplit(bench: folder.path, domain: domain, split: split, form: .simple)
+            }
+            #expect(error?.problem.contains("tools/prepare_bench.py") == true)
+            #expect(error?.file.hasSuffix(".parquet") == true)
+        }
+    }
+
+    @Test func brokenAnnotationsNameTheirPlace() throws {
+        let folder = try TemporaryFolder()
+        func fails(_ domain: Domain, _ words: String) {
+            let error = #expect(throws: StudyError.self) {
+                try BenchSplit(bench: folder.path, domain: domain, split: "val", form: .simple)
+            }
+            #expect(error?.kind == .badInput)
+            #expect(error.map { "\($0)".contains(words) } == true, "\(String(describing: error))")
+        }
+        fails(.com, "v2_OpenEnded_mscoco_val2014_questions.json")
+        let questions = "vqav2/v2_OpenEnded_mscoco_val2014_questions.json"
+        try folder.write(
+            #"{"questions": [{"image_id": 1, "question": "?", "question_id": 7}]}"#, to: questions)
+        fails(.com, "annotations.json: not there")
+        try folder.write(#"{"8": []}"#, to: "vqav2/v2_mscoco_val2014_ansdict.json")
+        fails(.com, "no answers for question 7")
+        try folder.write(#"{"questions": [{"image_id": 1, "question": "?"}]}"#, to: questions)
+        fails(.com, "question 0 needs")
+
+        let aerial = "rs/USGS_split_val_questions.json"
+        try folder.write(#"{"answers": [{"answer": "yes"}]}"#, to: "rs/USGS_split_val_answers.json")
+        try folder.write(#"{"questions": [{"id": 0}]}"#, to: aerial)
+        fails(.rs, "no 'active'")
+        let record = #""active": true, "img_id": 3, "question": "?""#
+        try folder.write(#"{"questions": [{\#(record), "answers_ids": [1]}]}"#, to: aerial)
+        fails(.rs, "answer 1 is not among the 1 answers")
+        try folder.write(#"{"questions": [{\#(record), "answers_ids": []}]}"#, to: aerial)
+        fails(.rs, "question 0 needs")
+
+        try folder.write("Figure_path,Question\n", to: "med/val.csv")
+        fails(.med, "Answer: no such column")
+        fails(.ad, "val.jsonl")
+        let badSplit = #expect(throws: StudyError.self) {
+            try BenchSplit(bench: folder.path, domain: .ad, split: "../val", form: .simple)
+        }
+        #expect(badSplit?.problem.contains("name of a split") == true)
+    }
+
+    @Test func aCheckCountsWhatIsThere() throws {
+        let check = try BenchCheck(bench: bench)
+        let train = check.entries.filter { $0.split == "train" }
+        #expect(train.map(\.domain) == Domain.allCases)
+        let golden = try Golden.json("bench.json")
+        for entry in train where entry.domain != .doc {
+            #expect(entry.samples == (try golden.at(entry.domain.rawValue).list()).count)
+            #expect(entry.problem == nil)
+        }
+        #expect(train.map(\.missing) == [0, 1, 1, 1, 0])
+        #expect(train[0].missingFiles.allSatisfy { $0.hasSuffix("seg3/1.png") })
+        #expect(train[1].questions == 11)
+        #expect(train[4].problem != nil)
+        #expect(throws: StudyError.self) { try BenchCheck(bench: bench + "/nowhere") }
+    }
+}
