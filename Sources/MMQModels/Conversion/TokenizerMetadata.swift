@@ -7,6 +7,21 @@ enum TokenizerMetadata {
     /// Key of the tokenizer's remaining facts in the vision file.
     static let extrasKey = "mmq.tokenizer.extras"
 
+    /// A checkpoint's tokenizer, as metadata of both files.
+    static func read(
+        folder: String, model: ModelDescription
+    ) throws -> (language: [(key: String, value: GGUFValue)], vision: [(key: String, value: GGUFValue)])
+    {
+        let reference: ReferenceModel =
+            switch model {
+            case .llavaNext: .llavaNext
+            case .instructBLIP: .instructBLIP
+            }
+        let tables = try TokenizerTables.load(folder: folder, model: reference)
+        let rows = model.text.vocabularySize
+        return (try language(tables, rows: rows, file: folder), [])
+    }
+
     /// `tokenizer.ggml.*` for a model whose embedding table has `rows` rows.
     static func language(
         _ tables: TokenizerTables, rows: Int, file: String
@@ -81,5 +96,12 @@ enum TokenizerMetadata {
             eosID: try id("eos", 2), unkID: try id("unknown", 0), padID: try id("padding", nil),
             addBOS: try flag("add_bos_token", true), addEOS: try flag("add_eos_token", false),
             addSpacePrefix: try flag("add_space_prefix", true))
+    }
+}
+
+extension ModelFiles {
+    /// The language model's tokenizer.
+    public func tokenizerTables() throws -> TokenizerTables {
+        try TokenizerMetadata.tables(language)
     }
 }

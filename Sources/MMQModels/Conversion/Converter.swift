@@ -1,0 +1,202 @@
+import Foundation
+import MMQFormats
+import MMQImage
+import MMQText
+
+/// What `Converter` is to do.
+public struct ConversionOptions: Sendable {
+    /// The type of the decoder's weights.
+    public var type: StoredType
+    /// The type of the vision file's weights.
+    public var visionType: StoredType
+    /// Threads to convert with.
+    public var threads: Int
+    /// Whether files of the same name may be replaced.
+    public var replace: Bool
+
+    /// The command line's defaults.
+    public init(
+        type: StoredType = .q4_0, visionType: StoredType = .q8_0, threads: Int = 1,
+        replace: Bool = false
+    ) {
+        self.type = type
+        self.visionType = visionType
+        self.threads = threads
+        self.replace = replace
+    }
+}
+
+/// What a conversion made.
+public struct ConversionResult: Sendable {
+    /// The language file.
+    public let language: String
+    /// The vision file.
+    public let vision: String
+    /// Bytes of weights read.
+    public let sourceBytes: Int
+    /// Bytes of both files.
+    public let outputBytes: Int
+}
+
+/// Turns a Hugging Face checkpoint into a model folder.
+///
+/// Everything that can be wrong with the checkpoint's description is found before anything is
+/// written. The two files get their names only when both are complete.
+public final class Converter: Sendable {
+    /// The model that the checkpoint holds.
+    public let model: ModelDescription
+    /// Bytes of weights that will be read.
+    public let sourceBytes: Int
+    /// Tensors that are stored as f16 because their rows are no whole blocks.
+    public var fallbacks: [String] { plan.fallbacks }
+    private let plan: ConversionPlan
+    private let options: ConversionOptions
+    private let languageMetadata: [(key: String, value: GGUFValue)]
+    private let visionMetadata: [(key: String, value: GGUFValue)]
+
+    /// Reads and checks a checkpoint folder.
+    public init(checkpoint path: String, options: ConversionOptions) throws {
+        let folder = CheckpointFolder(path: path)
+        guard folder.has("config.json") else {
+            throw FormatError(
+                .unreadable, file: path, expected: "a Hugging Face folder with config.json",
+                found: "no such file")
+        }
+        model = try ModelDescription(configFile: folder.file("config.json"))
+        self.options = options
+        plan = try ConversionPlan(
+            model: model, checkpoint: SafetensorsCheckpoint(folder: path),
+            language: options.type, vision: options.visionType)
+        sourceBytes = plan.tensors.reduce(0) {
+            $0 + $1.row.rows * $1.row.cols * $1.source.type.byteSize
+        }
+        let general = GeneralMetadata(name: folder.name)
+        let tokenizer = try TokenizerMetadata.read(folder: path, model: model)
+        languageMetadata =
+            general.members(architecture: "llama", kind: "model", type: options.type)
+            + model.text.metadata + tokenizer.language
+        visionMetadata =
+            try general.members(architecture: "clip", kind: "mmproj", type: options.visionType)
+            + model.visionMetadata + ProcessorMetadata.read(folder, model: model)
+            + tokenizer.vision
+    }
+
+    /// Writes the model folder.
+    ///
+    /// - Parameters:
+    ///   - folder: made if it is not there; must not hold GGUF files unless `replace` is set.
+    ///   - progress: called with the source bytes done so far, from any thread, one call at a time.
+    @discardableResult
+    public func convert(
+        to folder: String, progress: @escaping @Sendable (_ done: Int) -> Void = { _ in }
+    ) throws -> ConversionResult {
+        let made = try makeFolder(folder)
+        do {
+            return try write(folder, progress)
+        } catch {
+            // Only a folder made here and now is removed, and only if nothing else is in it.
+            if made { rmdir(folder) }
+            throw error
+        }
+    }
+
+    /// Returns whether the folder had to be made.
+    private func makeFolder(_ folder: String) throws -> Bool {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true)
+            } catch {
+                throw FormatError(
+                    .writeFailed, file: folder, expected: "a folder that can be made",
+                    found: (error as NSError).localizedDescription)
+            }
+            return true
+        }
+        guard isFolder.boolValue else {
+            throw FormatError(
+                .alreadyExists, file: folder, expected: "a folder", found: "a file of that name")
+        }
+        let old = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        if let name = old.sorted().first(where: { $0.hasSuffix(".gguf") }), !options.replace {
+            throw FormatError(
+                .alreadyExists, file: folder, expected: "a folder without GGUF files (or --force)",
+                found: name)
+        }
+        return false
+    }
+
+    private func write(
+        _ folder: String, _ progress: @escaping @Sendable (Int) -> Void
+    ) throws -> ConversionResult {
+        func path(_ role: ModelFileRole, _ type: StoredType) -> String {
+            (folder as NSString).appendingPathComponent("\(role.rawValue)-\(type.rawValue).gguf")
+        }
+        let language = try GGUFWriter(
+            path: path(.language, options.type), metadata: languageMetadata,
+            tensors: declarations(.language))
+        do {
+            let vision = try GGUFWriter(
+                path: path(.vision, options.visionType), metadata: visionMetadata,
+                tensors: declarations(.vision))
+            do {
+                let counter = ProgressCounter(progress)
+                try TensorConverter(
+                    tensors: plan.tensors, writers: [.language: language, .vision: vision],
+                    progress: counter.add
+                ).run(threads: options.threads)
+                // Both are complete and on the disk before either gets its name.
+                try language.finish()
+                try vision.finish()
+                try vision.commit()
+                try language.commit()
+                return ConversionResult(
+                    language: language.path, vision: vision.path, sourceBytes: sourceBytes,
+                    outputBytes: language.byteCount + vision.byteCount)
+            } catch {
+                vision.abandon()
+                throw error
+            }
+        } catch {
+            language.abandon()
+            throw error
+        }
+    }
+
+    private func declarations(_ role: ModelFileRole) -> [GGUFWriter.Declaration] {
+        plan.tensors.filter { $0.row.role == role }.map {
+            GGUFWriter.Declaration(name: $0.row.name, type: $0.type, shape: $0.row.shape)
+        }
+    }
+}
+
+/// Adds up bytes; the converter calls it one call at a time.
+private final class ProgressCounter: @unchecked Sendable {
+    private var done = 0
+    private let report: @Sendable (Int) -> Void
+
+    init(_ report: @escaping @Sendable (Int) -> Void) { self.report = report }
+
+    func add(_ bytes: Int) {
+        done += bytes
+        report(done)
+    }
+}
+
+/// The `general.*` keys.
+private struct GeneralMetadata {
+    let name: String
+
+    func members(
+        architecture: String, kind: String, type: StoredType
+    ) -> [(key: String, value: GGUFValue)] {
+        [
+            ("general.architecture", .string(architecture)),
+            ("general.type", .string(kind)),
+            ("general.name", .string(name)),
+            ("general.file_type", .uint32(type.fileType)),
+            ("general.quantization_version", .uint32(2)),
+        ]
+    }
+}
