@@ -84,15 +84,17 @@ def outputs_of(layers, run) -> tuple[list[torch.Tensor], object]:
     return seen, result
 
 
-def greedy(model, inputs: dict, eos: int) -> dict:
-    """The greedy continuation, at most 24 tokens, and how near it came to a tie."""
+def greedy(model, inputs: dict, eos: int, every_gap: bool = False) -> dict:
+    """The greedy continuation, at most 24 tokens, and how near it came to a tie: the least distance
+    between the best and the second logit, and with `every_gap` the distance at each step."""
     result = model.generate(
         **inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS, eos_token_id=eos,
         pad_token_id=eos, output_logits=True, return_dict_in_generate=True,
     )
     steps = len(result.logits)
     gaps = [float(top[0] - top[1]) for top in (row[0].topk(2).values for row in result.logits)]
-    return {
+    found = {
         "tokens": [int(t) for t in result.sequences[0][-steps:]],
         "smallest_gap": round(min(gaps), 6),
     }
+    return found | {"gaps": gaps} if every_gap else found
