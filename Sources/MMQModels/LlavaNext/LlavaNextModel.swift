@@ -56,7 +56,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         backend = LanguageBackend(
             decoder: decoder, imageToken: Int32(config.imageTokenID), module: Module.lang,
             contextLength: config.text.contextLength)
-        stopTokens = Set([tokenizer.eosID].compactMap { $0 })
+        stopTokens = try files.stopTokens(tokenizer)
         modules = [
             ModuleShape(
                 name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
