@@ -40,7 +40,6 @@ public struct WordPieceTables: Sendable, Equatable {
     /// - Parameter pieces: the lines of a `vocab.txt`.
     /// - Throws: `TextError` if `[UNK]` is missing.
     public init(pieces: [[UInt8]]) throws {
-        self.pieces = pieces
         func id(_ name: String) -> Int32? {
             pieces.lastIndex(of: Array(name.utf8)).map { Int32(clamping: $0) }
         }
@@ -48,12 +47,22 @@ public struct WordPieceTables: Sendable, Equatable {
             throw TextError(
                 file: TokenizerTables.source, key: "pieces", expected: "[UNK]", found: "none")
         }
-        unkID = unknown
+        self.init(pieces: pieces, unknown: unknown)
         padID = id("[PAD]")
         prefixIDs = [id("[CLS]")].compactMap { $0 }
         suffixIDs = [id("[SEP]")].compactMap { $0 }
         addedTokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].compactMap { id($0) }.sorted()
             .map { AddedToken(id: $0, inModel: true) }
+    }
+
+    /// Tables with BERT's usual settings and no special tokens.
+    fileprivate init(pieces: [[UInt8]], unknown: Int32) {
+        self.pieces = pieces
+        unkID = unknown
+        padID = nil
+        addedTokens = []
+        prefixIDs = []
+        suffixIDs = []
         cleanText = true
         spaceChinese = true
         stripAccents = true
@@ -160,7 +169,7 @@ private struct WordPieceSource {
         files: HubTokenizerFiles, added: AddedVocabulary, rebuilt: Bool
     ) throws -> WordPieceTables {
         let highest = max(pieces.count - 1, Int(added.tokens.keys.max() ?? 0))
-        var all = (0...max(highest, 0)).map { i in
+        let all = (0...max(highest, 0)).map { i in
             added.tokens[Int32(clamping: i)]?.content ?? (i < pieces.count ? pieces[i] : nil) ?? []
         }
         let model = rebuilt ? nil : reader?.json["model"]
@@ -173,12 +182,7 @@ private struct WordPieceSource {
                 file: file, key: "unk_token", expected: "a piece of the vocabulary",
                 found: String(decoding: unknown, as: UTF8.self))
         }
-        // The designated initializer looks for [UNK]; the real spelling comes right after.
-        let spelled = all[Int(unkID)]
-        all[Int(unkID)] = Array("[UNK]".utf8)
-        var tables = try WordPieceTables(pieces: all)
-        tables.pieces[Int(unkID)] = spelled
-        tables.unkID = unkID
+        var tables = WordPieceTables(pieces: all, unknown: unkID)
         tables.padID = files.content("pad_token").flatMap { added.id($0) }
         tables.addedTokens = added.tokens.sorted { $0.key < $1.key }.map { id, token in
             AddedToken(
