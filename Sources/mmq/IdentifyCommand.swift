@@ -47,7 +47,8 @@ struct IdentifyCommand: ParsableCommand {
         }
         let names = try module.isEmpty ? file.modules().map(\.name) : module
         guard !names.isEmpty else {
-            throw StudyError(.mismatch, file: study.study, "nothing was counted into this study yet")
+            throw StudyError(
+                .mismatch, file: study.study, "nothing was counted into this study yet")
         }
         let settings = Identification.Settings(
             topRate: topRate, filterRate: filterRate, activationBar: activationBar)
