@@ -2,5 +2,6 @@ import ArgumentParser
 
 @main
 struct MMQ: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "mmq")
+    static let configuration = CommandConfiguration(
+        commandName: "mmq", subcommands: [ConvertCommand.self, InspectCommand.self])
 }
