@@ -71,6 +71,8 @@ public final class SafetensorsFile: Sendable {
     public let metadata: [String: String]
     /// All tensors in the order of their data.
     public let tensors: [SafetensorsTensor]
+    /// The size of the file in bytes.
+    public var byteCount: Int { file.count }
     private let file: InputFile
     private let index: [String: Int]
 

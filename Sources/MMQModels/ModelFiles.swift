@@ -113,7 +113,8 @@ public final class ModelFiles: Sendable {
         return (folder as NSString).appendingPathComponent(name)
     }
 
-    private static func check(_ file: GGUFFile, _ rows: [TensorRow]) throws {
+    /// Checks a file's tensors against rows of a table.
+    static func check(_ file: GGUFFile, _ rows: [TensorRow]) throws {
         let known = Set(rows.map(\.name))
         for tensor in file.tensors where !known.contains(tensor.name) {
             throw FormatError(

@@ -145,7 +145,8 @@ final class LanguageBackend {
     func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
         precondition(hidden.count == rows * decoder.hiddenSize)
         guard let base = hidden.baseAddress else { return [] }
-        return [Float](unsafeUninitializedCapacity: rows * decoder.vocabularySize) { buffer, count in
+        return [Float](unsafeUninitializedCapacity: rows * decoder.vocabularySize) {
+            buffer, count in
             if let target = buffer.baseAddress {
                 decoder.logits(base, tokens: rows, to: target, few: false, workspace: workspace)
                 count = rows * decoder.vocabularySize

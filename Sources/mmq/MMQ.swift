@@ -6,8 +6,9 @@ struct MMQ: AsyncParsableCommand {
         commandName: "mmq",
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         subcommands: [
-            AskCommand.self, TraceCommand.self, ActivationCommand.self, IdentifyCommand.self,
-            ExportCommand.self, ImportCommand.self, BenchCheckCommand.self,
+            ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
+            ActivationCommand.self, IdentifyCommand.self, ExportCommand.self, ImportCommand.self,
+            BenchCommand.self, BenchCheckCommand.self,
         ])
 
     static func main() async { await Diagnostics.main(MMQ.self) }

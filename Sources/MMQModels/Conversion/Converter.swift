@@ -85,10 +85,11 @@ public final class Converter: Sendable {
     ///
     /// - Parameters:
     ///   - folder: made if it is not there; must not hold GGUF files unless `replace` is set.
-    ///   - progress: called with the source bytes done so far, from any thread, one call at a time.
+    ///   - progress: called with the source bytes done so far, from any thread, one call at a time;
+    ///     what it throws ends the conversion.
     @discardableResult
     public func convert(
-        to folder: String, progress: @escaping @Sendable (_ done: Int) -> Void = { _ in }
+        to folder: String, progress: @escaping @Sendable (_ done: Int) throws -> Void = { _ in }
     ) throws -> ConversionResult {
         let made = try makeFolder(folder)
         do {
@@ -128,7 +129,7 @@ public final class Converter: Sendable {
     }
 
     private func write(
-        _ folder: String, _ progress: @escaping @Sendable (Int) -> Void
+        _ folder: String, _ progress: @escaping @Sendable (Int) throws -> Void
     ) throws -> ConversionResult {
         func path(_ role: ModelFileRole, _ type: StoredType) -> String {
             (folder as NSString).appendingPathComponent("\(role.rawValue)-\(type.rawValue).gguf")
@@ -174,13 +175,13 @@ public final class Converter: Sendable {
 /// Adds up bytes; the converter calls it one call at a time.
 private final class ProgressCounter: @unchecked Sendable {
     private var done = 0
-    private let report: @Sendable (Int) -> Void
+    private let report: @Sendable (Int) throws -> Void
 
-    init(_ report: @escaping @Sendable (Int) -> Void) { self.report = report }
+    init(_ report: @escaping @Sendable (Int) throws -> Void) { self.report = report }
 
-    func add(_ bytes: Int) {
+    func add(_ bytes: Int) throws {
         done += bytes
-        report(done)
+        try report(done)
     }
 }
 

@@ -10,7 +10,7 @@ import MMQFormats
 final class TensorConverter: @unchecked Sendable {  // shared state is behind the lock
     private let tensors: [PlannedTensor]
     private let writers: [ModelFileRole: GGUFWriter]
-    private let progress: @Sendable (Int) -> Void
+    private let progress: @Sendable (Int) throws -> Void
     private let lock = NSLock()
     private var nextTensor = 0
     private var nextRow = 0
@@ -21,10 +21,10 @@ final class TensorConverter: @unchecked Sendable {  // shared state is behind th
     static let pieceElements = 1 << 20
 
     /// - Parameter progress: called with the number of source bytes done since the last call, from
-    ///   any thread, one call at a time.
+    ///   any thread, one call at a time; what it throws ends the work.
     init(
         tensors: [PlannedTensor], writers: [ModelFileRole: GGUFWriter],
-        progress: @escaping @Sendable (Int) -> Void
+        progress: @escaping @Sendable (Int) throws -> Void
     ) {
         self.tensors = tensors
         self.writers = writers
@@ -64,9 +64,10 @@ final class TensorConverter: @unchecked Sendable {  // shared state is behind th
         while let piece = next() {
             do {
                 try convert(piece, &buffers)
-                let bytes = piece.rows.count * piece.tensor.row.cols
+                let bytes =
+                    piece.rows.count * piece.tensor.row.cols
                     * piece.tensor.source.type.byteSize
-                lock.withLock { progress(bytes) }
+                try lock.withLock { try progress(bytes) }
             } catch {
                 lock.withLock { if failure == nil { failure = error } }
             }

@@ -10,8 +10,9 @@ enum TokenizerMetadata {
     /// A checkpoint's tokenizer, as metadata of both files.
     static func read(
         folder: String, model: ModelDescription
-    ) throws -> (language: [(key: String, value: GGUFValue)], vision: [(key: String, value: GGUFValue)])
-    {
+    ) throws -> (
+        language: [(key: String, value: GGUFValue)], vision: [(key: String, value: GGUFValue)]
+    ) {
         let reference: ReferenceModel =
             switch model {
             case .llavaNext: .llavaNext
