@@ -34,9 +34,10 @@ FORMS = {
 
 VARIANTS = {
     "hub-f32": {
-        "covers": "f32 in three shards with the buffers that the hub's file still carries (rotary_emb.inv_freq, "
-        "position_ids), rows of the vocabulary without a token, wrong bos and eos ids in text_config, tokenizer.model "
-        "alone with the legacy prefix space, vocab.txt alone, preprocessor_config.json alone",
+        "covers": "f32 in three shards with the buffers that the hub's file still carries "
+        "(rotary_emb.inv_freq, position_ids), rows of the vocabulary without a token, wrong bos "
+        "and eos ids in text_config, tokenizer.model alone with the legacy prefix space, "
+        "vocab.txt alone, preprocessor_config.json alone",
         "type": "f32", "shards": 3, "buffers": True, "pieces": 400, "vocabulary": 416,
         "queries": 8, "processor": "old", "legacy": True, "tokenizer": ("tokenizer.model",),
         "bert": 220, "bert_files": ("vocab.txt",),
