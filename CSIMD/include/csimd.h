@@ -135,3 +135,12 @@ bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const c
 bool csimd_attention_decode(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
                             const size_t* keys, float* out, size_t out_stride, size_t sequences,
                             size_t heads, size_t kv_heads, size_t head_dim, float scale);
+
+// --- limits.c: what the machine can do at best, for benchmarks -----------------------------------
+
+/// int8 operations a second of the selected instruction set on all threads (a multiplication and an
+/// addition are two), measured; 0 if it has no vector products.
+double csimd_measure_int8_peak(void);
+/// Bytes a second that all threads read, measured over `bytes` of 8-byte aligned memory (or over
+/// memory of its own if those are few).
+double csimd_measure_read_bandwidth(const void* data, size_t bytes);

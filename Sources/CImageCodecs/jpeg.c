@@ -21,7 +21,9 @@ typedef struct {
     size_t count;
 } memory_source;
 
-static void trap_error(j_common_ptr info) { longjmp(((error_trap*)info->err)->escape, 1); }
+static void trap_error(j_common_ptr info) {
+    longjmp(((error_trap*)info->err)->escape, 1);
+}
 
 static void ignore_message(j_common_ptr info, int level) {
     // Warnings are not printed and do not fail the picture: Pillow ignores them too.
@@ -29,9 +31,13 @@ static void ignore_message(j_common_ptr info, int level) {
         info->err->num_warnings++;
 }
 
-static void ignore_output(j_common_ptr info) { (void)info; }
+static void ignore_output(j_common_ptr info) {
+    (void)info;
+}
 
-static void ignore_source(j_decompress_ptr info) { (void)info; }
+static void ignore_source(j_decompress_ptr info) {
+    (void)info;
+}
 
 static boolean suspend(j_decompress_ptr info) {
     (void)info;
@@ -45,6 +51,89 @@ static void skip_input(j_decompress_ptr info, long bytes) {
         skipped = source->bytes_in_buffer;
     source->next_input_byte += skipped;
     source->bytes_in_buffer -= skipped;
+}
+
+enum { START_OF_SCAN = 0xDA, QUANTIZATION = 0xDB };
+
+static int is_frame(uint8_t marker) {
+    return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+}
+
+// Markers without a length.
+static int stands_alone(uint8_t marker) {
+    return (marker >= 0xD0 && marker <= 0xD9) || marker == 0xC8 ||
+           (marker >= 0xF0 && marker <= 0xFD);
+}
+
+// What Pillow refuses in a segment of a header. `place` is the segment's position in the file.
+static image_codecs_status check_segment(uint8_t marker, const uint8_t* body, size_t length,
+                                         size_t place, image_codecs_picture* picture) {
+    if (is_frame(marker)) {
+        if (length < 6 || (length - 6) % 3 != 0)
+            return picture_fail(picture, IMAGE_CODECS_CORRUPT, place, "a frame header of %zu bytes",
+                                length);
+        if (body[0] != 8)
+            return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, place,
+                                "%u bits a sample; only 8 are read", body[0]);
+    } else if (marker == QUANTIZATION) {
+        while (length > 0) {
+            const size_t table = body[0] < 16 ? 1 + 64 : 1 + 128;
+            if (length < table)
+                return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
+                                    "a quantization table that is not whole");
+            body += table;
+            length -= table;
+        }
+    } else if ((marker == 0xE0 && length >= 4 && length < 7 && !memcmp(body, "JFIF", 4)) ||
+               (marker == 0xEE && length >= 5 && length < 7 && !memcmp(body, "Adobe", 5))) {
+        return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
+                            "an application segment of %zu bytes", length);
+    }
+    return IMAGE_CODECS_OK;
+}
+
+// Pillow walks the markers itself before libjpeg does, and refuses some that libjpeg would pass.
+static image_codecs_status walk_header(const uint8_t* bytes, size_t count,
+                                       image_codecs_picture* picture) {
+    size_t position = 2;
+    int has_frame = 0;
+    for (;;) {
+        // Bytes between segments are skipped, as is a stuffed 0xFF 0x00.
+        while (position < count && bytes[position] != 0xFF)
+            position++;
+        while (position < count && bytes[position] == 0xFF)
+            position++;
+        if (position >= count)
+            break;
+        const size_t place = position - 1;
+        const uint8_t marker = bytes[position++];
+        if (marker == 0 || stands_alone(marker))
+            continue;
+        if (marker < 0xC0)
+            return picture_fail(picture, IMAGE_CODECS_CORRUPT, place, "an unknown marker, 0x%02X",
+                                marker);
+        if (count - position < 2)
+            break;
+        const size_t stated = (size_t)bytes[position] << 8 | bytes[position + 1];
+        const size_t length = stated < 2 ? 0 : stated - 2;
+        position += 2;
+        if (count - position < length)
+            break;
+        image_codecs_status status =
+            check_segment(marker, bytes + position, length, place, picture);
+        if (status != IMAGE_CODECS_OK)
+            return status;
+        if (marker == START_OF_SCAN) {
+            if (!has_frame)
+                return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
+                                    "a scan before the frame header");
+            return IMAGE_CODECS_OK;
+        }
+        has_frame |= is_frame(marker);
+        position += length;
+    }
+    return picture_fail(picture, IMAGE_CODECS_TRUNCATED, count,
+                        "the file ends before the first scan, after %zu bytes", count);
 }
 
 // All that a decoding holds, so that one place can let go of it however it ends.
@@ -139,6 +228,9 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
 image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
                                              uint64_t max_pixels, image_codecs_picture* picture) {
     picture_clear(picture);
+    image_codecs_status status = walk_header(bytes, count, picture);
+    if (status != IMAGE_CODECS_OK)
+        return status;
     decoding* state = calloc(1, sizeof *state);
     if (!state)
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for a JPEG decoder");
@@ -156,7 +248,6 @@ image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
         .resync_to_restart = jpeg_resync_to_restart,
         .term_source = ignore_source,
     };
-    image_codecs_status status;
     if (setjmp(state->trap.escape) == 0) {
         jpeg_create_decompress(&state->info);
         state->info.src = &state->source.manager;

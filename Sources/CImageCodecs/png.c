@@ -27,14 +27,15 @@ enum { GRAY = 0, RGB = 2, PALETTE = 3, GRAY_ALPHA = 4, RGB_ALPHA = 6 };
 typedef struct {
     const uint8_t* bytes;
     size_t count;
-    size_t position;     // of the walk
-    size_t data;         // position of the first IDAT's head
-    size_t after_data;   // position after the last IDAT of the run
-    uint32_t width;      // of the header, as are these:
+    size_t position; // of the walk
+    size_t data;     // position of the first IDAT's head
+    size_t data_end; // position after the last IDAT of the run, or the file's end
+    size_t cut;      // position of an IDAT's head whose chunk is not whole, else SIZE_MAX
+    uint32_t width;  // of the header, as are these:
     uint32_t height;
-    uint8_t depth;       // bits a sample
-    uint8_t color;       // GRAY ... RGB_ALPHA
-    uint8_t interlaced;  // 0 or 1
+    uint8_t depth;      // bits a sample
+    uint8_t color;      // GRAY ... RGB_ALPHA
+    uint8_t interlaced; // 0 or 1
     uint8_t has_header;
     uint8_t palette[256][3];
 } chunk_walk;
@@ -75,15 +76,22 @@ static int is_name(const uint8_t* name) {
     return 1;
 }
 
-static int named(const uint8_t* name, const char* expected) { return !memcmp(name, expected, 4); }
+static int named(const uint8_t* name, const char* expected) {
+    return !memcmp(name, expected, 4);
+}
 
 // Chunks that Pillow refuses when they are shorter than this.
 static uint32_t least_length(const chunk_walk* walk, const uint8_t* name) {
     static const struct {
         char name[5];
         uint8_t bytes;
-    } least[] = {{"IHDR", HEADER_BYTES}, {"gAMA", 4}, {"cHRM", 32}, {"sRGB", 1},
-                 {"pHYs", 9},            {"acTL", 8}, {"fcTL", 26}};
+    } least[] = {{"IHDR", HEADER_BYTES},
+                 {"gAMA", 4},
+                 {"cHRM", 32},
+                 {"sRGB", 1},
+                 {"pHYs", 9},
+                 {"acTL", 8},
+                 {"fcTL", 26}};
     for (size_t i = 0; i < sizeof least / sizeof *least; i++)
         if (named(name, least[i].name))
             return least[i].bytes;
@@ -128,7 +136,7 @@ static image_codecs_status read_palette(chunk_walk* walk, const uint8_t* body, u
     if (length > sizeof walk->palette)
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                             "PLTE: %u bytes, more than 256 colours", (unsigned)length);
-    // Entries that are not given stay gray, as in Pillow.
+    // Entries that are not given stay black, as in Pillow.
     memcpy(walk->palette, body, length - length % 3);
     return IMAGE_CODECS_OK;
 }
@@ -179,22 +187,23 @@ static image_codecs_status walk_to_data(chunk_walk* walk, image_codecs_picture* 
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position, "no IHDR chunk");
     if (!is_known_kind(walk->color, walk->depth))
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, SIGNATURE_BYTES,
-                            "IHDR: colour type %u with %u bits a sample", walk->color,
-                            walk->depth);
+                            "IHDR: colour type %u with %u bits a sample", walk->color, walk->depth);
     walk->data = walk->position;
     return IMAGE_CODECS_OK;
 }
 
 // After the picture Pillow still wants the chunks it begins to read to be whole, though it checks
-// neither checksums nor that there is an end.
-static image_codecs_status walk_after_data(chunk_walk* walk, image_codecs_picture* picture) {
-    size_t position = walk->after_data;
+// neither checksums nor that there is an end. The chunk that gave the last row may be cut.
+// `reached` is the position that reading the last row came to.
+static image_codecs_status walk_after_rows(const chunk_walk* walk, size_t reached,
+                                           image_codecs_picture* picture) {
+    size_t position = walk->data;
     while (position <= walk->count && walk->count - position >= CHUNK_HEAD_BYTES) {
         const uint8_t* head = walk->bytes + position;
         const uint32_t length = big_endian(head);
         if (!is_name(head + 4) || named(head + 4, "IEND"))
             break;
-        if (walk->count - position - CHUNK_HEAD_BYTES < length)
+        if (position >= reached && walk->count - position - CHUNK_HEAD_BYTES < length)
             return picture_fail(picture, IMAGE_CODECS_TRUNCATED, walk->count,
                                 "the file ends in chunk %.4s, after %zu bytes",
                                 (const char*)head + 4, walk->count);
@@ -210,6 +219,9 @@ typedef struct {
     const uint8_t* bytes;
     size_t position; // next byte of the file
     size_t end;      // after the IDAT run
+    size_t cut;      // where a chunk's length is replaced by ...
+    uint8_t cut_length[4];
+    size_t row_position; // `position` when the latest row was complete
     jmp_buf escape;
     int ended; // the reader asked for more than there is
     char message[160];
@@ -227,7 +239,18 @@ static void read_stream(png_structp png, png_bytep out, size_t count) {
         png_error(png, "the image data ends too early");
     }
     memcpy(out, stream->bytes + stream->position, count);
+    // libpng reads a chunk's length and name at once.
+    if (stream->position == stream->cut && count >= sizeof stream->cut_length)
+        memcpy(out, stream->cut_length, sizeof stream->cut_length);
     stream->position += count;
+}
+
+// Called when a row has been inflated and unfiltered, before libpng looks at what follows it.
+static void note_row(png_structp png, png_row_infop info, png_bytep row) {
+    (void)info;
+    (void)row;
+    image_stream* stream = png_get_io_ptr(png);
+    stream->row_position = stream->position;
 }
 
 static void trap_error(png_structp png, png_const_charp message) {
@@ -257,7 +280,11 @@ static void open_stream(image_stream* stream, const chunk_walk* walk) {
     chunk[20] = walk->interlaced;
     stream->bytes = walk->bytes;
     stream->position = walk->data;
-    stream->end = walk->after_data < walk->count ? walk->after_data : walk->count;
+    stream->end = walk->data_end;
+    stream->cut = walk->cut;
+    // libpng reads long pieces of a chunk at once and would not see the part that is there.
+    if (walk->cut != SIZE_MAX)
+        put_big_endian(stream->cut_length, (uint32_t)(walk->count - walk->cut - CHUNK_HEAD_BYTES));
 }
 
 // One row of samples, a byte each (16-bit ones: two, high byte first), to RGB.
@@ -310,6 +337,7 @@ static image_codecs_status read_rows(decoding* state, const chunk_walk* walk,
                                      image_codecs_picture* picture) {
     png_structp png = state->png;
     png_set_read_fn(png, &state->stream, read_stream);
+    png_set_read_user_transform_fn(png, note_row);
     png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_compression_buffer_size(png, READ_BYTES);
@@ -332,9 +360,9 @@ static image_codecs_status read_rows(decoding* state, const chunk_walk* walk,
                 png_read_row(png, state->samples + y * row_bytes, NULL);
                 continue;
             }
-            // The row before is converted here, after reading this one failed or not: the last row
-            // counts even if libpng finds fault with what follows it.
             png_read_row(png, state->samples, NULL);
+            // The last row is converted by the caller, for it counts even if libpng finds fault
+            // with what follows it.
             if (y + 1 < walk->height)
                 convert_row(walk, state->samples, picture->pixels + y * walk->width * 3);
         }
@@ -368,21 +396,31 @@ static image_codecs_status decode(decoding* state, chunk_walk* walk,
         if (status != IMAGE_CODECS_OK)
             return status;
     } else if (!rows_complete(state, walk)) {
-        int cut = state->stream.ended && walk->after_data >= walk->count;
+        int cut = state->stream.ended && walk->data_end == walk->count;
         return picture_fail(picture, cut ? IMAGE_CODECS_TRUNCATED : IMAGE_CODECS_CORRUPT,
                             state->stream.position, "libpng: %s", state->stream.message);
     }
     convert_rest(state, walk, picture);
-    return walk_after_data(walk, picture);
+    return walk_after_rows(walk, state->stream.row_position, picture);
 }
 
-// Where the run of IDAT chunks ends; past the file's end where the last one is cut.
-static size_t find_data_end(const chunk_walk* walk) {
+// Finds the end of the run of IDAT chunks, and whether the last one is cut.
+static void find_data_end(chunk_walk* walk) {
     size_t position = walk->data;
-    while (position <= walk->count && walk->count - position >= CHUNK_HEAD_BYTES &&
-           named(walk->bytes + position + 4, "IDAT"))
-        position += CHUNK_HEAD_BYTES + (size_t)big_endian(walk->bytes + position) + CHECKSUM_BYTES;
-    return position;
+    walk->cut = SIZE_MAX;
+    while (walk->count - position >= CHUNK_HEAD_BYTES &&
+           named(walk->bytes + position + 4, "IDAT")) {
+        const size_t left = walk->count - position - CHUNK_HEAD_BYTES;
+        const size_t length = big_endian(walk->bytes + position);
+        if (length > left)
+            walk->cut = position;
+        if (left < CHECKSUM_BYTES || left - CHECKSUM_BYTES < length) {
+            position = walk->count;
+            break;
+        }
+        position += CHUNK_HEAD_BYTES + length + CHECKSUM_BYTES;
+    }
+    walk->data_end = position;
 }
 
 image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, uint64_t max_pixels,
@@ -391,8 +429,6 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
     if (count < SIGNATURE_BYTES)
         return picture_fail(picture, IMAGE_CODECS_TRUNCATED, count, "only %zu bytes", count);
     chunk_walk walk = {.bytes = bytes, .count = count};
-    for (int i = 0; i < 256; i++)
-        memset(walk.palette[i], i, 3);
     image_codecs_status status = walk_to_data(&walk, picture);
     if (walk.has_header) {
         picture->width = walk.width;
@@ -403,7 +439,7 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
     }
     if (status != IMAGE_CODECS_OK)
         return status;
-    walk.after_data = find_data_end(&walk);
+    find_data_end(&walk);
     decoding* state = calloc(1, sizeof *state);
     if (!state)
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for libpng");

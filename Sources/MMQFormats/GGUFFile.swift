@@ -32,6 +32,8 @@ public final class GGUFFile: Sendable {
     public let tensors: [GGUFTensor]
     /// The size of the file in bytes.
     public var byteCount: Int { file.count }
+    /// The whole file, mapped.
+    public var mappedBytes: UnsafeRawBufferPointer { file.bytes }
     private let file: MappedFile
     private let index: [String: Int]
 

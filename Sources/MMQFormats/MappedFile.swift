@@ -39,6 +39,9 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
         base = UnsafeRawPointer(address)
     }
 
+    /// All bytes; valid as long as this object lives.
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
     deinit {
         if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
     }

@@ -46,10 +46,6 @@ struct ImageConfigReader {
     private let prefix: String
     private let values: [String: JSONValue]
 
-    /// Largest side in pixels that a setting may ask for: far beyond any model, and small enough
-    /// that no product of settings overflows.
-    private static let largestSide = 65_536
-
     init(json bytes: [UInt8], file: String) throws {
         let root: JSONValue
         do {
@@ -146,7 +142,7 @@ struct ImageConfigReader {
 
     private func side(_ value: JSONValue, _ key: String) throws -> Int {
         guard case .number(let number) = value, let side = Int(exactly: number),
-            (1...Self.largestSide).contains(side)
+            (1...PixelSize.largestSide).contains(side)
         else {
             throw wrong(key, value.summary, expected: "a whole number of pixels, 1 or more")
         }

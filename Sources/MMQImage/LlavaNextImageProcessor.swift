@@ -24,6 +24,8 @@ public struct LlavaNextImageProcessor: Sendable {
     /// The settings.
     public let config: LlavaNextImageConfig
     private let tables: [[Float]]
+    /// The longest side a picture may have for counting, so that no product overflows.
+    private static let largestPicture = Int(Int32.max)
 
     /// A processor with the given settings.
     ///
@@ -82,11 +84,12 @@ extension LlavaNextImageProcessor {
         width: Int, height: Int, patchSize: Int, additionalTokens: Int, dropsFirstToken: Bool
     ) throws -> Int {
         let output = config.outputSize
-        guard width > 0, height > 0, patchSize > 0, patchSize <= min(output.height, output.width)
+        guard (1...Self.largestPicture).contains(width), (1...Self.largestPicture).contains(height),
+            patchSize > 0, patchSize <= min(output.height, output.width)
         else {
             throw ImageError(
                 .wrongValue, file: "picture settings", key: "patch_size",
-                expected: "sides of at least 1 and a patch not larger than a tile",
+                expected: "sides of 1 to \(Self.largestPicture), a patch not larger than a tile",
                 found: "a picture of \(width) x \(height), patches of \(patchSize)")
         }
         let original = PixelSize(height: height, width: width)
@@ -143,25 +146,23 @@ extension LlavaNextImageProcessor {
             ImageError(
                 .wrongValue, file: "picture settings", key: key, expected: expected, found: found)
         }
-        func isUsable(_ size: PixelSize) -> Bool {
-            (1...65_536).contains(size.height) && (1...65_536).contains(size.width)
-        }
         guard !config.gridPinpoints.isEmpty else {
             throw wrong("image_grid_pinpoints", "at least one [height, width]", "none")
         }
-        for size in config.gridPinpoints where !isUsable(size) {
+        for size in config.gridPinpoints where !size.isUsable {
             throw wrong(
-                "image_grid_pinpoints", "sides of 1 to 65536", "\(size.height) x \(size.width)")
+                "image_grid_pinpoints", PixelSize.usableSides, "\(size.height) x \(size.width)")
         }
-        guard isUsable(config.baseSize) else {
-            throw wrong("size", "sides of 1 to 65536", "\(config.size)")
+        guard config.baseSize.isUsable else {
+            throw wrong("size", PixelSize.usableSides, "\(config.size)")
         }
-        if let crop = config.cropSize, !isUsable(crop) {
-            throw wrong("crop_size", "sides of 1 to 65536", "\(crop.height) x \(crop.width)")
+        if let crop = config.cropSize, !crop.isUsable {
+            throw wrong("crop_size", PixelSize.usableSides, "\(crop.height) x \(crop.width)")
         }
         guard !config.cropsTiles || config.cropSize != nil else {
             throw wrong("crop_size", "a size, because do_center_crop is true", "none")
         }
+        try config.normalization.check()
         // Without the crop, tiles come out in the size that the resize gives them (or keep their
         // own), and the network needs them all alike.
         guard !config.cropsTiles else { return }

@@ -18,6 +18,28 @@ public struct PixelNormalization: Codable, Sendable, Equatable {
         self.std = std
     }
 
+    /// Checks what may have come from a file: three channels, and no division by zero.
+    func check() throws {
+        for (key, values) in [("image_mean", mean), ("image_std", std)] {
+            guard let values else { continue }
+            guard values.count == 3 else {
+                throw ImageError(
+                    .wrongValue, file: "picture settings", key: key, expected: "three numbers",
+                    found: "\(values.count)")
+            }
+        }
+        guard (mean == nil) == (std == nil) else {
+            throw ImageError(
+                .wrongValue, file: "picture settings", key: "image_std",
+                expected: "both image_mean and image_std, or none", found: "only one of them")
+        }
+        if let std, let index = std.firstIndex(where: { Float($0) == 0 }) {
+            throw ImageError(
+                .wrongValue, file: "picture settings", key: "image_std[\(index)]",
+                expected: "not zero", found: "\(std[index])")
+        }
+    }
+
     /// The value of each sample in each channel, [3][256].
     ///
     /// In transformers' order of operations, so that results are equal to the bit: the product in

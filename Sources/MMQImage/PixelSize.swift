@@ -10,4 +10,16 @@ public struct PixelSize: Codable, Sendable, Equatable, Hashable {
         self.height = height
         self.width = width
     }
+
+    /// The largest side a setting may ask for: far beyond any model, and small enough that no
+    /// product of settings overflows.
+    static let largestSide = 65_536
+
+    /// Which sides a setting may have, in words.
+    static let usableSides = "sides of 1 to \(largestSide)"
+
+    /// Whether both sides are in the range of ``usableSides``.
+    var isUsable: Bool {
+        (1...Self.largestSide).contains(height) && (1...Self.largestSide).contains(width)
+    }
 }

@@ -39,13 +39,14 @@ public struct SquashImageProcessor: Sendable {
 
     /// A processor with the given settings.
     ///
-    /// - Throws: ``ImageError`` if a side is below 1.
+    /// - Throws: ``ImageError`` if the settings cannot work.
     public init(config: SquashImageConfig) throws {
-        guard config.size.height > 0 && config.size.width > 0 else {
+        guard config.size.isUsable else {
             throw ImageError(
-                .wrongValue, file: "picture settings", key: "size", expected: "at least 1 x 1",
+                .wrongValue, file: "picture settings", key: "size", expected: PixelSize.usableSides,
                 found: "\(config.size.height) x \(config.size.width)")
         }
+        try config.normalization.check()
         self.config = config
         tables = config.normalization.tables()
     }

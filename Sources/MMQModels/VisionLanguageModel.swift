@@ -49,8 +49,10 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     /// [answers, vocabulary] one after the other.
     func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
-    /// Bytes of the language model's weights that one decoding step reads.
-    var decodingWeightBytes: Int { get }
+    /// What the language model's products with weights cost.
+    var decodingCost: DecodingCost { get }
+    /// The language model's file, mapped: what decoding streams through.
+    var languageFile: UnsafeRawBufferPointer { get }
 }
 
 /// What a pass over a prompt leaves behind: its last hidden states, and a cache to go on from.

@@ -21,7 +21,8 @@ public struct Identification: Sendable, Equatable {
         public var activationBar: Double
 
         /// The official rates, or others.
-        public init(topRate: Double = 0.01, filterRate: Double = 0.95, activationBar: Double = 0.95) {
+        public init(topRate: Double = 0.01, filterRate: Double = 0.95, activationBar: Double = 0.95)
+        {
             self.topRate = topRate
             self.filterRate = filterRate
             self.activationBar = activationBar

@@ -232,7 +232,8 @@ public enum StudyExport {
         }
         let domains = names.compactMap { $0.flatMap(Domain.init(rawValue:)) }
         guard domains.count == names.count, Set(domains).count == names.count else {
-            throw StudyError(.badInput, file: path, key: "domains", "an unknown domain, or one twice")
+            throw StudyError(
+                .badInput, file: path, key: "domains", "an unknown domain, or one twice")
         }
         let neurons = try domains.map { domain in
             let lists = sets[domain.rawValue]?.asList?.map { $0.asList?.map(\.asInteger) }

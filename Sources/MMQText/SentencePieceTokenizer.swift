@@ -194,19 +194,3 @@ public struct SentencePieceTokenizer: TextTokenizing {
     /// End of sequence.
     public var eosID: Int32? { tables.eosID }
 }
-
-/// The reference's `clean_up_tokenization`.
-enum CleanUp {
-    private static let rules: [(String, String)] = [
-        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"),
-        (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-    ]
-
-    static func apply(_ text: String) -> String {
-        var bytes = Array(text.utf8)
-        for (pattern, content) in rules {
-            bytes = UTF8Scan.replacing(bytes[...], Array(pattern.utf8), with: Array(content.utf8))
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-}

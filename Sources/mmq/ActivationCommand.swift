@@ -43,7 +43,7 @@ struct ActivationCommand: ParsableCommand {
         let interrupt = InterruptFlag()
         let file = try study.open(.writing)
         let run = try ActivationRun(
-            study: file, model: try model.countingModel(), bench: bench.bench, split: bench.split,
+            study: file, model: try model.open(), bench: bench.bench, split: bench.split,
             goal: goal)
         var results: [Result] = []
         for domain in try domains.chosen() ?? Domain.allCases {

@@ -97,13 +97,15 @@ final class ProgressReport {
         var text = label
         if isTerminal {
             let filled = Int((fraction * 24).rounded(.down))
-            let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 24 - filled)
+            let bar =
+                String(repeating: "#", count: filled) + String(repeating: ".", count: 24 - filled)
             text += " [\(bar)]"
         }
         text += " \(Int(fraction * 100)) %"
         if done > 0, elapsed > 0 {
             let rate = Double(done) / elapsed
-            text += rate >= 1
+            text +=
+                rate >= 1
                 ? String(format: "  %.1f %@/s", rate, unit)
                 : String(format: "  %.1f s/%@", 1 / rate, unit)
         }

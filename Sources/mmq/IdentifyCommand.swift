@@ -42,12 +42,13 @@ struct IdentifyCommand: ParsableCommand {
         let file = try study.open(.writing)
         if model.isGiven {
             // Only to be told if the counts are another model's.
-            let model = try model.countingModel()
+            let model = try model.open()
             try file.bind(modules: model.modules, fingerprint: model.fingerprint)
         }
         let names = try module.isEmpty ? file.modules().map(\.name) : module
         guard !names.isEmpty else {
-            throw StudyError(.mismatch, file: study.study, "nothing was counted into this study yet")
+            throw StudyError(
+                .mismatch, file: study.study, "nothing was counted into this study yet")
         }
         let settings = Identification.Settings(
             topRate: topRate, filterRate: filterRate, activationBar: activationBar)

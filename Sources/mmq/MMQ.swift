@@ -3,5 +3,13 @@ import ArgumentParser
 @main
 struct MMQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mmq", subcommands: [ConvertCommand.self, InspectCommand.self])
+        commandName: "mmq",
+        abstract: "Vision-language models on a CPU, neuron by neuron.",
+        subcommands: [
+            ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
+            ActivationCommand.self, IdentifyCommand.self,
+            ExportCommand.self, ImportCommand.self, BenchCheckCommand.self,
+        ])
+
+    static func main() async { await Diagnostics.main(MMQ.self) }
 }

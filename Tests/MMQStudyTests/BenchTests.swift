@@ -33,7 +33,8 @@ import Testing
                 let prompt = try golden.at(form == .full ? "prompt" : "simple").asText
                 #expect(sample.prompt == prompt)
                 #expect(sample.answer == golden["answer"])
-                #expect(sample.pictures == (try golden.at("pictures").texts()).map { bench + "/" + $0 })
+                #expect(
+                    sample.pictures == (try golden.at("pictures").texts()).map { bench + "/" + $0 })
                 #expect(sample.domain == domain)
             }
         }
@@ -114,17 +115,13 @@ import Testing
     }
 
     @Test func framesOfDifferentHeightsAreAnError() throws {
+        let pictures = Golden.folder + "/../llava-next/images"
+        let names = try FileManager.default.contentsOfDirectory(atPath: pictures).sorted()
+        let other = try #require(names.first { $0.hasSuffix(".png") })
         let sample = BenchSample(
             domain: .ad, position: 0, index: 0, question: "", prompt: "", answer: .null,
             attributes: [:],
-            pictures: [
-                bench + "/ad/train/images/seg0/0.png",
-                Golden.folder + "/../llava-next/images/"
-                    + (try #require(
-                        FileManager.default.contentsOfDirectory(
-                            atPath: Golden.folder + "/../llava-next/images"
-                        ).sorted().first { $0.hasSuffix(".png") })),
-            ], missing: [])
+            pictures: [bench + "/ad/train/images/seg0/0.png", pictures + "/" + other], missing: [])
         let error = #expect(throws: StudyError.self) { try sample.picture() }
         #expect(error?.problem.contains("rows") == true)
     }

@@ -29,7 +29,8 @@ extension JSONValue {
 
     /// A float stored as the hexadecimal digits of its bits.
     func double() throws -> Double {
-        Double(bitPattern: try #require(UInt64(try #require(asText), radix: 16)))
+        let digits = try #require(asText)
+        return Double(bitPattern: try #require(UInt64(digits, radix: 16)))
     }
 }
 

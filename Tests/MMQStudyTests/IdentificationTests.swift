@@ -54,7 +54,8 @@ import Testing
         }
         let settings = Identification.Settings(filterRate: 0.01)
         #expect(throws: StudyError.self) {
-            try Identification(counts: [full, counts(.med, [1, 1], tokens: 2)], settings: settings)
+            try Identification(
+                counts: [full, counts(.med, [1, 1], tokens: 2)], settings: settings)
         }
     }
 

@@ -59,9 +59,12 @@ import Testing
     }
 
     @Test(arguments: [
-        "{\"questions\": [", "{\"questions\": [{},]}", "{\"questions\": [01]}", "{\"questions\": []} x",
-        "{\"questions\": [\"\u{1}\"]}", "{\"questions\": [tru]}", "{\"questions\": [1.]}", "[1]", "",
-        "{\"questions\": [\"\\x\"]}", "{\"other\": []}", "{\"questions\" [1]}", "{\"questions\": [1 2]}",
+        "{\"questions\": [", "{\"questions\": [{},]}", "{\"questions\": [01]}",
+        "{\"questions\": []} x",
+        "{\"questions\": [\"\u{1}\"]}", "{\"questions\": [tru]}", "{\"questions\": [1.]}", "[1]",
+        "",
+        "{\"questions\": [\"\\x\"]}", "{\"other\": []}", "{\"questions\" [1]}",
+        "{\"questions\": [1 2]}",
         "{\"questions\": [\"\\ud83d\\u00\"]}", "\u{feff}{\"questions\": []}",
     ])
     func brokenJSONIsAnError(text: String) throws {
@@ -82,7 +85,8 @@ import Testing
 
     @Test func jsonReadsAsWritten() throws {
         let folder = try TemporaryFolder()
-        let text = #"{"a": [1, -2.5e3, true, null, "\u00e9\ud83d\ude00\"\n"], "b": {"c": 12345678901234567890}}"#
+        let text =
+            #"{"a": [1, -2.5e3, true, null, "\u00e9\ud83d\ude00\"\n"], "b": {"c": 12345678901234567890}}"#
         try folder.write(text, to: "t.json")
         var reader = JSONReader(try AnnotationFile(path: folder.path + "/t.json"))
         let value = try reader.value()

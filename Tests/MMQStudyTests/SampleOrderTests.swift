@@ -23,7 +23,8 @@ import Testing
             let count = try #require(entry[0].asInteger)
             #expect(digest(SampleOrder.pandas(count: count)) == entry[1].asText, "pandas \(count)")
             #expect(digest(SampleOrder.python(count: count)) == entry[2].asText, "python \(count)")
-            #expect(digest(SampleOrder.datasets(count: count)) == entry[3].asText, "datasets \(count)")
+            #expect(
+                digest(SampleOrder.datasets(count: count)) == entry[3].asText, "datasets \(count)")
         }
     }
 

@@ -8,6 +8,20 @@ import torch
 MAX_NEW_TOKENS = 24
 
 
+class NearTie(Exception):
+    """A case for which every question comes too near to a tie."""
+
+
+def first_clear(make, seed: int):
+    """`make` of the first of the seeds 100 * `seed`, 100 * `seed` + 1, ... that has no such case."""
+    for attempt in range(100 * seed, 100 * seed + 100):
+        try:
+            return make(attempt)
+        except NearTie:
+            continue
+    raise SystemExit(f"no seed from {100 * seed} on is clear of ties")
+
+
 class Sites:
     """The outputs of the activation functions of a model, by module: `modules[name]` holds one
     torch module per layer, whose output [..., neurons] is the neurons' value."""
@@ -15,15 +29,19 @@ class Sites:
     def __init__(self, modules: dict[str, list[torch.nn.Module]]):
         self.modules = modules
         self.neurons: dict[str, int] = {}
+        # The least distance from zero of what the activation functions were given, last pass.
+        self.nearest = float("inf")
 
     @contextmanager
     def watch(self, mask: dict | None = None, count: bool = True):
         """Yields {"<module>_log", "<module>_value", "<module>_len"}: complete when the forward
         pass is. A masked neuron is 0 before it is counted and before what follows sees it."""
         counts, handles, tokens = {}, [], {}
+        self.nearest = float("inf")
 
         def hook(module: str, layer: int):
-            def seen(_, __, output):
+            def seen(_, given, output):
+                self.nearest = min(self.nearest, float(given[0].abs().min()))
                 value = output
                 if mask and mask.get(module):
                     value = output.clone()
@@ -84,15 +102,17 @@ def outputs_of(layers, run) -> tuple[list[torch.Tensor], object]:
     return seen, result
 
 
-def greedy(model, inputs: dict, eos: int) -> dict:
-    """The greedy continuation, at most 24 tokens, and how near it came to a tie."""
+def greedy(model, inputs: dict, eos: int, every_gap: bool = False) -> dict:
+    """The greedy continuation, at most 24 tokens, and how near it came to a tie: the least distance
+    between the best and the second logit, and with `every_gap` the distance at each step."""
     result = model.generate(
         **inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS, eos_token_id=eos,
         pad_token_id=eos, output_logits=True, return_dict_in_generate=True,
     )
     steps = len(result.logits)
     gaps = [float(top[0] - top[1]) for top in (row[0].topk(2).values for row in result.logits)]
-    return {
+    found = {
         "tokens": [int(t) for t in result.sequences[0][-steps:]],
         "smallest_gap": round(min(gaps), 6),
     }
+    return found | {"gaps": gaps} if every_gap else found

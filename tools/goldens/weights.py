@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
-def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3) -> None:
+def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3, eos_gain: float = 1) -> None:
     """Draws every parameter, in the order of the names: products keep the variance of what they
     are given, norms are near but not at one, biases are not zero, and the logits of a head over a
     normed state have about `logit_deviation`."""
@@ -23,6 +23,7 @@ def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3) -> 
             draw = 1 + 0.2 * draw if name.endswith("weight") else 0.15 * draw
         elif name.endswith("lm_head.weight"):
             draw *= logit_deviation / fan_in**0.5
+            draw[2] *= eos_gain
         elif "embed_tokens" in name:
             tied = model.get_output_embeddings().weight is parameter
             draw *= logit_deviation / parameter.shape[1] ** 0.5 if tied else 1.0

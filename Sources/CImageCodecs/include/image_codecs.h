@@ -44,9 +44,9 @@ typedef struct {
 image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
                                              uint64_t max_pixels, image_codecs_picture* picture);
 
-// A PNG of any colour type and bit depth, interlaced or not, from `count` bytes of memory. Alpha and
-// tRNS are dropped (not composited), gamma and colour profiles ignored, of an animation the default
-// picture is taken.
+// A PNG of any colour type and bit depth, interlaced or not, from `count` bytes of memory. Alpha
+// and tRNS are dropped (not composited), gamma and colour profiles ignored, of an animation the
+// default picture is taken.
 image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, uint64_t max_pixels,
                                             image_codecs_picture* picture);
 

@@ -94,15 +94,30 @@ extension LlamaDecoder {
                 ? try weights.linear("output") : Linear(matrix: embedding, bias: nil))
     }
 
-    /// Bytes of weights that one decoding step reads.
-    var decodingWeightBytes: Int {
-        layers.reduce(head.weightBytes) { sum, layer in
-            [
-                layer.query, layer.key, layer.value, layer.output, layer.mlp.gate, layer.mlp.up,
-                layer.mlp.down,
-            ].reduce(sum) { $0 + $1.weightBytes }
-        }
+    /// All products with weights that one token takes.
+    private var products: [Linear] {
+        layers.flatMap {
+            [$0.query, $0.key, $0.value, $0.output, $0.mlp.gate, $0.mlp.up, $0.mlp.down]
+        } + [head]
     }
+
+    /// What products with weights cost.
+    var cost: DecodingCost {
+        DecodingCost(
+            weightBytes: products.reduce(0) { $0 + $1.weightBytes },
+            layerOperations: products.dropLast().reduce(0) { $0 + 2 * $1.inputs * $1.outputs },
+            headOperations: 2 * head.inputs * head.outputs)
+    }
+}
+
+/// What the language model's products with weights cost.
+public struct DecodingCost: Sendable {
+    /// Bytes of weights that one decoding step reads.
+    public let weightBytes: Int
+    /// Multiplications and additions of one token in the decoder layers.
+    public let layerOperations: Int
+    /// The same in the head, which only rows need whose logits are wanted.
+    public let headOperations: Int
 }
 
 extension ViTEncoder {

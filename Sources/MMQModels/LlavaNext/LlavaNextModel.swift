@@ -56,7 +56,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         backend = LanguageBackend(
             decoder: decoder, imageToken: Int32(config.imageTokenID), module: Module.lang,
             contextLength: config.text.contextLength)
-        stopTokens = Set([tokenizer.eosID].compactMap { $0 })
+        stopTokens = try files.stopTokens(tokenizer)
         modules = [
             ModuleShape(
                 name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
@@ -68,7 +68,8 @@ public final class LlavaNextModel: VisionLanguageModel {
 
     public var contextLength: Int { backend.contextLength }
     public var vocabularySize: Int { backend.decoder.vocabularySize }
-    public var decodingWeightBytes: Int { backend.decoder.decodingWeightBytes }
+    public var decodingCost: DecodingCost { backend.decoder.cost }
+    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").

@@ -41,7 +41,11 @@ struct AerialTable: BenchTable {
                         return
                     }
                     try reader.array { reader, i in
-                        if i == 0 { first = try reader.int("answers_ids[0]") } else { try reader.skip() }
+                        if i == 0 {
+                            first = try reader.int("answers_ids[0]")
+                        } else {
+                            try reader.skip()
+                        }
                     }
                 case "question":
                     hasQuestion = true
@@ -49,7 +53,9 @@ struct AerialTable: BenchTable {
                 default: try reader.skip()
                 }
             }
-            guard let active else { throw reader.error("question \(number) has no 'active'", at: start) }
+            guard let active else {
+                throw reader.error("question \(number) has no 'active'", at: start)
+            }
             guard active else { return }
             guard let image, let first, hasQuestion, let first = Int32(exactly: first) else {
                 throw reader.error(
@@ -120,7 +126,8 @@ struct EverydayTable: BenchTable {
         answersAreAnnotations = !exists(dictionary)
         if answersAreAnnotations, !exists(annotations) {
             throw StudyError(
-                .badInput, file: annotations, "not there, and neither is the ansdict file beside it")
+                .badInput, file: annotations, "not there, and neither is the ansdict file beside it"
+            )
         }
         let answerFile = try AnnotationFile(path: answersAreAnnotations ? annotations : dictionary)
         files = [questionFile, answerFile]

@@ -12,9 +12,13 @@ final class AnnotationFile: @unchecked Sendable {
     private let mapping: MappedFile
 
     init(path: String) throws {
-        mapping = try MappedFile(path: path)
         self.path = path
-        bytes = try mapping.bytes(at: 0, count: mapping.count)
+        do {
+            mapping = try MappedFile(path: path)
+            bytes = try mapping.bytes(at: 0, count: mapping.count)
+        } catch let error as FormatError {
+            throw StudyError(.badInput, file: path, error.found ?? "cannot be read")
+        }
     }
 
     /// 64 bits of the contents: changes when the file does. Not a defence against an adversary.

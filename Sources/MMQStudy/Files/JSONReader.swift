@@ -248,7 +248,8 @@ struct JSONReader {
                 continue
             }
             switch bytes[at + 1] {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): units.append(bytes[at + 1])
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"):
+                units.append(bytes[at + 1])
             case UInt8(ascii: "b"): units.append(0x08)
             case UInt8(ascii: "f"): units.append(0x0c)
             case UInt8(ascii: "n"): units.append(0x0a)

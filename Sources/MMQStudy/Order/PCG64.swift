@@ -53,20 +53,16 @@ struct PCG64 {
         return UInt32(truncatingIfNeeded: value)
     }
 
-    /// A number in 0...greatest (Lemire, 2019: multiply, and reject the few draws that would make
-    /// some results likelier). No bits are drawn for 0.
+    /// A number in 0...greatest as numpy's `Generator.shuffle` draws it: the low bits under a mask,
+    /// again while that is too large. (`Generator.integers` draws otherwise.) No bits are drawn
+    /// for 0.
     mutating func upTo(_ greatest: UInt32) -> UInt32 {
         guard greatest > 0 else { return 0 }
-        guard greatest < .max else { return next32() }
-        let range = greatest + 1
-        var product = UInt64(next32()) * UInt64(range)
-        if UInt32(truncatingIfNeeded: product) < range {
-            let threshold = (UInt32.max - greatest) % range
-            while UInt32(truncatingIfNeeded: product) < threshold {
-                product = UInt64(next32()) * UInt64(range)
-            }
+        let mask = UInt32.max >> UInt32(greatest.leadingZeroBitCount)
+        while true {
+            let value = next32() & mask
+            if value <= greatest { return value }
         }
-        return UInt32(product >> 32)
     }
 }
 

@@ -45,7 +45,8 @@ extension Study {
     }
 
     /// The pass over a domain, if there is one.
-    public func pass(domain: Domain, split: String, form: PromptForm = .simple) throws -> PassState? {
+    public func pass(domain: Domain, split: String, form: PromptForm = .simple) throws -> PassState?
+    {
         try read { db in
             try Row.fetchOne(
                 db, sql: "SELECT * FROM pass WHERE domain = ? AND split = ? AND form = ?",

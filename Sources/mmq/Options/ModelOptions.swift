@@ -1,4 +1,5 @@
 import ArgumentParser
+import CSIMD
 import MMQModels
 
 /// Which model, and on how many threads.
@@ -12,11 +13,7 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "The vision part's GGUF file, in place of --model.")
     var vision: String?
 
-    @Option(help: "Threads to compute with (default: physical cores).")
-    var threads: Int?
-
-    /// Whether a model was named at all.
-    var isGiven: Bool { model != nil || language != nil || vision != nil }
+    @OptionGroup var threading: ThreadOptions
 
     func validate() throws {
         if model != nil, language != nil || vision != nil {
@@ -25,16 +22,46 @@ struct ModelOptions: ParsableArguments {
         if (language == nil) != (vision == nil) {
             throw ValidationError("--language and --vision go together.")
         }
-        if let threads, threads < 1 {
-            throw ValidationError("--threads must be 1 or more.")
+    }
+
+    /// Whether a model was named at all.
+    var isGiven: Bool { model != nil || language != nil }
+
+    /// Opens the files, checked against the tensor table.
+    func files() throws -> ModelFiles {
+        if let language, let vision { return try ModelFiles(language: language, vision: vision) }
+        guard let model else {
+            throw ValidationError("Name a model: --model DIR, or --language FILE --vision FILE.")
+        }
+        return try ModelFiles(folder: model)
+    }
+
+    /// Opens the model and sets the kernels' threads.
+    func open() throws -> any VisionLanguageModel {
+        try threading.apply()
+        return try files().open()
+    }
+}
+
+/// How many threads the kernels use.
+struct ThreadOptions: ParsableArguments {
+    @Option(help: "Threads to compute with (default: physical cores).")
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, !(1...256).contains(threads) {
+            throw ValidationError("--threads must be from 1 to 256.")
+        }
+        if let problem = csimd_isa_error() {
+            throw ValidationError(String(cString: problem) + ".")
         }
     }
 
-    /// Opens the model for counting.
-    func countingModel() throws -> any CountingModel {
-        guard isGiven else {
-            throw ValidationError("Name a model: --model DIR, or --language FILE --vision FILE.")
+    /// Sets them. Says so if this build has none.
+    func apply() throws {
+        if let threads { csimd_set_threads(Int32(threads)) }
+        if !csimd_has_threads(), threads != 1 {
+            Diagnostics.note("This mmq was built without OpenMP: it computes on one thread.")
         }
-        throw ValidationError("No model architecture is built in yet.")
     }
 }

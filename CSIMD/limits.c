@@ -1,0 +1,123 @@
+// What this machine can do at best, measured: the yardsticks of `mmq bench`.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+enum { STEPS = 4 << 20 };    // iterations of a peak loop: some milliseconds
+
+#if defined(__x86_64__)
+/// Products of unsigned and signed bytes, summed over pairs into 16 bits: what the AVX2 leaves are
+/// made of. 64 operations an instruction.
+__attribute__((target("avx2"))) static void avx2_loop(void) {
+    for (int i = 0; i < STEPS; i++) {
+        __asm__ volatile("vpmaddubsw %%ymm0, %%ymm1, %%ymm2\n vpaddw %%ymm2, %%ymm8, %%ymm8\n"
+                         "vpmaddubsw %%ymm0, %%ymm1, %%ymm3\n vpaddw %%ymm3, %%ymm9, %%ymm9\n"
+                         "vpmaddubsw %%ymm0, %%ymm1, %%ymm4\n vpaddw %%ymm4, %%ymm10, %%ymm10\n"
+                         "vpmaddubsw %%ymm0, %%ymm1, %%ymm5\n vpaddw %%ymm5, %%ymm11, %%ymm11\n" ::
+                             : "xmm2", "xmm3", "xmm4", "xmm5", "xmm8", "xmm9", "xmm10", "xmm11");
+    }
+}
+
+/// vpdpbusd, 128 operations an instruction.
+__attribute__((target("avx512f,avx512vnni"))) static void vnni_loop(void) {
+    for (int i = 0; i < STEPS; i++) {
+        __asm__ volatile("vpdpbusd %%zmm0, %%zmm1, %%zmm2\n vpdpbusd %%zmm0, %%zmm1, %%zmm3\n"
+                         "vpdpbusd %%zmm0, %%zmm1, %%zmm4\n vpdpbusd %%zmm0, %%zmm1, %%zmm5\n"
+                         "vpdpbusd %%zmm0, %%zmm1, %%zmm6\n vpdpbusd %%zmm0, %%zmm1, %%zmm7\n"
+                         "vpdpbusd %%zmm0, %%zmm1, %%zmm8\n vpdpbusd %%zmm0, %%zmm1, %%zmm9\n"
+                         "vpdpbusd %%zmm0, %%zmm1, %%zmm10\n vpdpbusd %%zmm0, %%zmm1, %%zmm11\n" ::
+                             : "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                               "xmm10", "xmm11");
+    }
+}
+#endif
+
+typedef struct peak_loop {
+    void (*run)(void);
+    double operations;    // of one run
+} peak_loop;
+
+static peak_loop loop_of_isa(void) {
+#if defined(__x86_64__)
+    const char* isa = csimd_isa();
+    if (strcmp(isa, "avx512vnni") == 0) {
+        return (peak_loop){vnni_loop, 10.0 * 128 * STEPS};
+    }
+    if (strcmp(isa, "avx2") == 0) {
+        return (peak_loop){avx2_loop, 4.0 * 64 * STEPS};
+    }
+#endif
+    return (peak_loop){NULL, 0};
+}
+
+static void peak_task(void* context, int64_t index) {
+    (void)index;
+    ((const peak_loop*)context)->run();
+}
+
+double csimd_measure_int8_peak(void) {
+    peak_loop loop = loop_of_isa();
+    double best = 0;
+    for (int repetition = 0; loop.run && repetition < 8; repetition++) {
+        double start = seconds_now();
+        csimd_parallel(peak_task, &loop, csimd_threads());
+        double rate = loop.operations * csimd_threads() / (seconds_now() - start);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+typedef struct read_work {
+    const char* data;
+    size_t bytes;
+} read_work;
+
+enum { READ_PIECE = 1 << 20 };
+
+static void read_task(void* context, int64_t index) {
+    const read_work* work = context;
+    const uint64_t* data = (const uint64_t*)(work->data + (size_t)index * READ_PIECE);
+    uint64_t sums[8] = {0};
+    for (size_t i = 0; i < READ_PIECE / 8; i += 8) {
+        for (int lane = 0; lane < 8; lane++) {
+            sums[lane] += data[i + (size_t)lane];
+        }
+    }
+    // The compiler must believe that the sums are wanted.
+    __asm__ volatile("" : : "r"(sums) : "memory");
+}
+
+double csimd_measure_read_bandwidth(const void* data, size_t bytes) {
+    size_t pieces = bytes / READ_PIECE;
+    char* own = NULL;
+    if (pieces < 64) {    // too small to defeat the caches: read something larger
+        pieces = 1024;
+        own = aligned_alloc(4096, pieces * READ_PIECE);
+        if (!own) {
+            return 0;
+        }
+        memset(own, 1, pieces * READ_PIECE);
+        data = own;
+    }
+    read_work work = {data, pieces * READ_PIECE};
+    double best = 0;
+    for (int repetition = 0; repetition < 4; repetition++) {
+        double start = seconds_now();
+        csimd_parallel(read_task, &work, (int64_t)pieces);
+        double rate = (double)work.bytes / (seconds_now() - start);
+        best = rate > best ? rate : best;
+    }
+    free(own);
+    return best;
+}

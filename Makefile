@@ -1,0 +1,40 @@
+# What a newcomer runs: `make demo`, then `make test`. Both install what they need.
+
+SWIFT ?= swift
+MMQ = .build/release/mmq
+
+.PHONY: all deps build demo test bench format lint goldens clean
+
+all: build
+
+deps:
+	@tools/install_deps.sh
+
+build: deps
+	@echo "Building mmq (release) ..."
+	$(SWIFT) build -c release --product mmq
+
+demo: build
+	@MMQ=$(MMQ) tools/demo.sh
+
+test: deps
+	@echo "Building and running all tests ..."
+	$(SWIFT) test
+
+# MODEL=DIR times a converted model; without it the tiny demo model.
+bench: build
+	@MMQ=$(MMQ) MODEL="$(MODEL)" tools/bench.sh
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+	clang-format -i CSIMD/*.c CSIMD/*.h CSIMD/*.inc CSIMD/include/*.h Sources/CImageCodecs/*.c Sources/CImageCodecs/*.h Sources/CImageCodecs/include/*.h
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+# Makes every golden anew with transformers (minutes; needs the network for Python packages).
+goldens:
+	@tools/goldens.sh
+
+clean:
+	rm -rf .build

@@ -1,0 +1,94 @@
+import CSIMD
+import MMQImage
+
+/// Timings of one model on this machine, and the limits they are measured against.
+public struct Benchmark {
+    /// Seconds of several repetitions.
+    public struct Timing: Sendable, Encodable {
+        /// The median.
+        public let medianSeconds: Double
+        /// The fastest.
+        public let bestSeconds: Double
+        /// The slowest.
+        public let worstSeconds: Double
+
+        enum CodingKeys: String, CodingKey {
+            case medianSeconds = "median_seconds"
+            case bestSeconds = "best_seconds"
+            case worstSeconds = "worst_seconds"
+        }
+    }
+
+    private let model: any VisionLanguageModel
+    private let repetitions: Int
+    private let clock = ContinuousClock()
+
+    /// - Parameter repetitions: timed runs of each thing, after one that is not timed.
+    public init(model: any VisionLanguageModel, repetitions: Int) {
+        self.model = model
+        self.repetitions = repetitions
+    }
+
+    /// A prompt of `tokens` tokens without a picture. Which tokens does not change the time; the
+    /// first hundred ids are in every vocabulary and never stand for a picture.
+    private func input(tokens: Int) -> PreparedInput {
+        let ids = (0..<tokens).map { Int32($0 % 100) }
+        return PreparedInput(
+            inputIDs: ids, qformerIDs: nil, pixelValues: [], pixelShape: [0], imageTokens: 0,
+            tiling: nil)
+    }
+
+    private func time(_ body: () throws -> Void) rethrows -> Timing {
+        try body()
+        var seconds: [Double] = []
+        for _ in 0..<repetitions {
+            let start = clock.now
+            try body()
+            seconds.append(clock.seconds(since: start))
+        }
+        seconds.sort()
+        return Timing(
+            medianSeconds: seconds[seconds.count / 2], bestSeconds: seconds[0],
+            worstSeconds: seconds[seconds.count - 1])
+    }
+
+    /// A pass of `tokens` tokens through the decoder, last row's logits included.
+    ///
+    /// - Parameters:
+    ///   - counting: count every activation, as `activation` does.
+    ///   - mask: neurons that are off.
+    public func prefill(tokens: Int, counting: Bool, mask: NeuronMask? = nil) throws -> Timing {
+        let input = input(tokens: tokens)
+        let observation =
+            counting || mask != nil
+            ? Observation(modules: model.modules, counting: counting, mask: mask) : nil
+        return try time {
+            let state = try model.run(
+                input, features: [], observation: observation,
+                keepsCache: counting ? nil : tokens, after: { _, _ in })
+            _ = model.lastLogits(state)
+        }
+    }
+
+    /// `tokens` decoding steps of `sequences` answers together, behind a prompt of `prompt` tokens.
+    public func decode(tokens: Int, prompt: Int, sequences: Int) throws -> Timing {
+        let states = try (0..<sequences).map { _ in
+            try model.run(
+                input(tokens: prompt), features: [], observation: nil,
+                keepsCache: prompt + tokens * (repetitions + 1), after: { _, _ in })
+        }
+        return try time {
+            for step in 0..<tokens {
+                let ids = states.indices.map { Int32((step * 31 + $0) % 100) }
+                _ = try model.step(ids, states: states, observations: states.map { _ in nil })
+            }
+        }
+    }
+
+    /// Towers and projector or Q-Former of one picture.
+    public func vision(image: RGBImage, prompt: String, counting: Bool) throws -> Timing {
+        let input = try model.prepare(image: image, prompt: prompt)
+        let observation = counting ? Observation(modules: model.modules, counting: true) : nil
+        return try time { _ = try model.imageFeatures(input, observation: observation) }
+    }
+}

@@ -1,0 +1,219 @@
+import ArgumentParser
+import CSIMD
+import Foundation
+import MMQImage
+import MMQModels
+
+/// `mmq bench`: how fast a model runs here, next to what the machine could do.
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure a model's speed next to this machine's limits.",
+        discussion: """
+            Each thing runs once unmeasured, then --repetitions times; the median is printed, with \
+            the spread. The int8 peak and the read bandwidth are measured in the same run.
+            """)
+
+    @OptionGroup var model: ModelOptions
+
+    @Option(name: .shortAndLong, help: "Tokens of a prompt; repeat for several lengths.")
+    var prompt: [Int] = [512]
+
+    @Option(name: [.customShort("n"), .customLong("generate")], help: "Tokens to decode.")
+    var tokens: Int = 32
+
+    @Option(help: "Answers decoded together.")
+    var batch: Int = 1
+
+    @Option(help: "Also time the vision part on this picture.")
+    var image: String?
+
+    @Option(help: "Measured runs of each thing.")
+    var repetitions: Int = 3
+
+    @Flag(help: "Also time the prompts with every activation counted.")
+    var counting = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        guard prompt.allSatisfy({ $0 > 0 }), tokens >= 0, batch > 0, repetitions > 0 else {
+            throw ValidationError("-p, --batch and --repetitions must be 1 or more, -n 0 or more.")
+        }
+    }
+
+    func run() throws {
+        let picture = try image.map { try RGBImage.decode(path: $0) }
+        let clock = ContinuousClock()
+        let start = clock.now
+        let model = try model.open()
+        var report = Report(model: model, loadSeconds: clock.seconds(since: start))
+        let benchmark = Benchmark(model: model, repetitions: repetitions)
+        if let picture {
+            Diagnostics.note("vision ...")
+            report.addVision(
+                try benchmark.vision(
+                    image: picture, prompt: model.template("What is this?"), counting: false))
+        }
+        for count in prompt {
+            Diagnostics.note("prompt of \(count) ...")
+            let plain = try benchmark.prefill(tokens: count, counting: false)
+            report.addPrefill(plain, tokens: count, counting: false)
+            if counting {
+                let counted = try benchmark.prefill(tokens: count, counting: true)
+                report.addPrefill(counted, tokens: count, counting: true)
+            }
+        }
+        if tokens > 0 {
+            Diagnostics.note("decoding ...")
+            report.addDecoding(
+                try benchmark.decode(tokens: tokens, prompt: 8, sequences: batch), tokens: tokens,
+                sequences: batch)
+        }
+        report.finish()
+        if json { try Diagnostics.printJSON(report) } else { print(report.table, terminator: "") }
+    }
+
+    /// One measured thing.
+    private struct Row: Encodable {
+        let name: String
+        let timing: Benchmark.Timing
+        var tokensPerSecond: Double?
+        var gigaOperationsPerSecond: Double?
+        var shareOfPeak: Double?
+        var gigabytesPerSecond: Double?
+        var shareOfBandwidth: Double?
+
+        enum CodingKeys: String, CodingKey {
+            case name, timing
+            case tokensPerSecond = "tokens_per_second"
+            case gigaOperationsPerSecond = "gop_per_second"
+            case shareOfPeak = "share_of_int8_peak"
+            case gigabytesPerSecond = "gb_per_second"
+            case shareOfBandwidth = "share_of_read_bandwidth"
+        }
+    }
+
+    private struct Report: Encodable {
+        let isa = String(cString: csimd_isa())
+        let threads = Int(csimd_threads())
+        let cpu = MachineInfo.cpuName
+        let loadSeconds: Double
+        let int8Peak: Double
+        let readBandwidth: Double
+        var rows: [Row] = []
+        var peakMemory: Int?
+        var anonymousMemory: Int?
+        private let cost: DecodingCost
+
+        enum CodingKeys: String, CodingKey {
+            case isa, threads, cpu, rows
+            case loadSeconds = "load_seconds"
+            case int8Peak = "int8_peak_gop_per_second"
+            case readBandwidth = "read_bandwidth_gb_per_second"
+            case peakMemory = "peak_resident_bytes"
+            case anonymousMemory = "anonymous_bytes"
+        }
+
+        init(model: any VisionLanguageModel, loadSeconds: Double) {
+            self.loadSeconds = loadSeconds
+            cost = model.decodingCost
+            int8Peak = csimd_measure_int8_peak() / 1e9
+            let file = model.languageFile
+            readBandwidth = csimd_measure_read_bandwidth(file.baseAddress, file.count) / 1e9
+        }
+
+        mutating func addVision(_ timing: Benchmark.Timing) {
+            rows.append(Row(name: "vision", timing: timing))
+        }
+
+        mutating func addPrefill(_ timing: Benchmark.Timing, tokens: Int, counting: Bool) {
+            let operations = Double(cost.layerOperations * tokens + cost.headOperations)
+            let rate = operations / timing.medianSeconds / 1e9
+            rows.append(
+                Row(
+                    name: "prompt \(tokens)" + (counting ? ", counted" : ""), timing: timing,
+                    tokensPerSecond: Double(tokens) / timing.medianSeconds,
+                    gigaOperationsPerSecond: rate,
+                    shareOfPeak: int8Peak > 0 ? rate / int8Peak : nil))
+        }
+
+        mutating func addDecoding(_ timing: Benchmark.Timing, tokens: Int, sequences: Int) {
+            let rate = Double(cost.weightBytes * tokens) / timing.medianSeconds / 1e9
+            rows.append(
+                Row(
+                    name: sequences == 1 ? "decode \(tokens)" : "decode \(tokens) x \(sequences)",
+                    timing: timing,
+                    tokensPerSecond: Double(tokens * sequences) / timing.medianSeconds,
+                    gigabytesPerSecond: rate, shareOfBandwidth: rate / readBandwidth))
+        }
+
+        mutating func finish() {
+            peakMemory = MachineInfo.status("VmHWM")
+            anonymousMemory = MachineInfo.status("RssAnon")
+        }
+
+        var table: String {
+            func column(_ value: Double?, _ format: String) -> String {
+                value.map { String(format: format, $0) } ?? ""
+            }
+            func pad(_ text: String, _ width: Int) -> String {
+                text + String(repeating: " ", count: max(0, width - text.count))
+            }
+            var lines = [
+                "\(cpu), \(isa), \(threads) threads",
+                String(
+                    format: "int8 peak %.0f GOP/s, read bandwidth %.1f GB/s, opened in %.2f s",
+                    int8Peak, readBandwidth, loadSeconds), "",
+                [
+                    pad("", 22), pad("seconds (best-worst)", 24), pad("tokens/s", 10),
+                    pad("GOP/s", 8), pad("of peak", 9), pad("GB/s", 7), "of bandwidth",
+                ].joined(),
+            ]
+            for row in rows {
+                let timing = row.timing
+                lines.append(
+                    [
+                        pad(row.name, 22),
+                        pad(
+                            String(
+                                format: "%.3f (%.3f-%.3f)", timing.medianSeconds,
+                                timing.bestSeconds, timing.worstSeconds), 24),
+                        pad(column(row.tokensPerSecond, "%.2f"), 10),
+                        pad(column(row.gigaOperationsPerSecond, "%.0f"), 8),
+                        pad(column(row.shareOfPeak.map { $0 * 100 }, "%.0f %%"), 9),
+                        pad(column(row.gigabytesPerSecond, "%.1f"), 7),
+                        column(row.shareOfBandwidth.map { $0 * 100 }, "%.0f %%"),
+                    ].joined())
+            }
+            if let peakMemory, let anonymousMemory {
+                lines.append("")
+                lines.append(
+                    String(
+                        format: "peak memory %.2f GB resident, %.2f GB anonymous now",
+                        Double(peakMemory) / 1e9, Double(anonymousMemory) / 1e9))
+            }
+            return lines.joined(separator: "\n") + "\n"
+        }
+    }
+}
+
+/// What the operating system says of the machine and of this process.
+enum MachineInfo {
+    /// The CPU's name, or its architecture where that is not told.
+    static var cpuName: String {
+        let info = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+        let line = info.split(separator: "\n").first { $0.hasPrefix("model name") }
+        let name = line?.split(separator: ":").last?.trimmingCharacters(in: .whitespaces)
+        return name ?? "unknown CPU"
+    }
+
+    /// A line of /proc/self/status in bytes, on Linux.
+    static func status(_ key: String) -> Int? {
+        let text = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix(key + ":") }
+        return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
+            .flatMap { Int($0) }.map { $0 * 1024 }
+    }
+}

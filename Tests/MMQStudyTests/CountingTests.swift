@@ -1,0 +1,248 @@
+import Foundation
+import MMQImage
+import MMQModels
+import Testing
+
+@testable import MMQStudy
+
+/// Counts something that depends on every pixel, on the prompt and on the order of additions.
+struct PixelModel: CountingModel {
+    var fingerprint = "pixels-1"
+    let visionModule = "vision"
+    var modules = [
+        ModuleShape(name: "lang", layers: 2, neurons: 5),
+        ModuleShape(name: "vision", layers: 3, neurons: 4),
+    ]
+
+    func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+        modules.enumerated().map { number, shape in
+            var counts = ModuleCounts(shape: shape)
+            let text = Array(prompt.utf8)
+            counts.tokens = Int64(number == 0 ? text.count : image.width * image.height)
+            for entry in counts.counts.indices {
+                for token in 0..<Int(counts.tokens) {
+                    let sample = image.pixels[token * 3 % image.pixels.count]
+                    let letter = text[token % text.count]
+                    let value = sin(Double(sample) * Double(entry + 3) + Double(letter)) / 3
+                    if value > 0 { counts.counts[entry] += 1 }
+                    counts.sums[entry] += value
+                }
+            }
+            return counts
+        }
+    }
+}
+
+@Suite struct CountingTests {
+    private let bench = Golden.folder + "/bench"
+
+    private func run(
+        _ path: String, _ goal: ActivationRun.Goal, domain: Domain = .med,
+        model: PixelModel = PixelModel(), bench: String? = nil, stopAfter: Int = .max
+    ) throws -> (outcome: ActivationRun.Outcome, state: PassState) {
+        let run = try ActivationRun(
+            study: Study(path: path, access: .writing), model: model,
+            bench: bench ?? self.bench, goal: goal)
+        var counted = 0
+        return try run.run(
+            domain, interrupted: { counted >= stopAfter }, progress: { _ in counted += 1 })
+    }
+
+    @Test func totalsAreTheSumOverTheBench() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        let (outcome, state) = try run(path, .visionTokens(1_000_000))
+        #expect(outcome == .exhausted)
+        #expect(state.samples == 5)
+        #expect(state.skipped == 1)
+        #expect(state.visionTokens == 5 * 24)
+
+        let walk = try BenchSplit(bench: bench, domain: .med, split: "train", form: .simple)
+        let model = PixelModel()
+        var expected = model.modules.map { ModuleCounts(shape: $0) }
+        while let item = try walk.next() {
+            guard case .sample(let sample) = item else { continue }
+            let counts = try model.count(image: sample.picture(), prompt: sample.prompt)
+            for i in expected.indices { expected[i].add(counts[i]) }
+        }
+        let study = try Study(path: path, access: .reading)
+        #expect(try study.counts(domain: .med, split: "train") == expected)
+        #expect(try study.passes() == [state])
+        #expect(try study.model() == "pixels-1")
+        #expect(try study.modules() == model.modules)
+    }
+
+    @Test func theGoalIsReachedWithTheFirstSampleThatReachesIt() throws {
+        let folder = try TemporaryFolder()
+        // 24 tokens a picture.
+        for (tokens, samples) in [(1, 1), (24, 1), (25, 2), (48, 2), (72, 3)] {
+            let path = folder.path + "/\(tokens).sqlite"
+            let (outcome, state) = try run(path, .visionTokens(Int64(tokens)))
+            #expect(outcome == .reached)
+            #expect(state.samples == samples)
+            #expect(state.finished)
+        }
+        #expect(try run(folder.path + "/n.sqlite", .samples(3)).state.samples == 3)
+    }
+
+    @Test(arguments: [Domain.ad, .med, .rs, .com])
+    func stoppingAnywhereChangesNothing(domain: Domain) throws {
+        let folder = try TemporaryFolder()
+        let whole = folder.path + "/whole.sqlite"
+        let end = try run(whole, .visionTokens(1_000_000), domain: domain)
+        let expected = try Study(path: whole, access: .reading)
+            .counts(domain: domain, split: "train")
+        for step in 1...3 {
+            let path = folder.path + "/\(step).sqlite"
+            var outcome = ActivationRun.Outcome.interrupted
+            var state: PassState?
+            var rounds = 0
+            while outcome == .interrupted, rounds < 100 {
+                (outcome, state) = try run(
+                    path, .visionTokens(1_000_000), domain: domain, stopAfter: step)
+                rounds += 1
+            }
+            #expect(rounds > 1)
+            #expect(outcome == .exhausted)
+            #expect(state == end.state)
+            let study = try Study(path: path, access: .reading)
+            // Sums too, to the last bit.
+            #expect(try study.counts(domain: domain, split: "train") == expected)
+        }
+    }
+
+    @Test func aPassCanGoFurtherButNotBack() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        _ = try run(path, .samples(2))
+        #expect(try run(path, .samples(2)).outcome == .reached)
+        #expect(try run(path, .visionTokens(48)).outcome == .reached)
+        #expect(try run(path, .visionTokens(72)).state.samples == 3)
+        _ = try run(folder.path + "/t.sqlite", .samples(3))
+        #expect(
+            try Study(path: path, access: .reading).counts(domain: .med, split: "train")
+                == Study(path: folder.path + "/t.sqlite", access: .reading)
+                .counts(domain: .med, split: "train"))
+        let error = #expect(throws: StudyError.self) { try run(path, .samples(2)) }
+        #expect(error?.kind == .mismatch)
+        #expect(throws: StudyError.self) { try run(path, .visionTokens(48)) }
+        #expect(try run(path, .samples(1_000)).outcome == .exhausted)
+        #expect(try run(path, .samples(1_000)).outcome == .exhausted)
+    }
+
+    @Test func anotherModelOrBenchIsRefused() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        _ = try run(path, .samples(1), domain: .rs)
+        let model = #expect(throws: StudyError.self) {
+            try run(path, .samples(2), domain: .rs, model: PixelModel(fingerprint: "pixels-2"))
+        }
+        #expect(model?.kind == .mismatch)
+        #expect(model.map { "\($0)".contains("pixels-2") } == true)
+
+        let copy = folder.path + "/bench"
+        try FileManager.default.copyItem(atPath: bench, toPath: copy)
+        #expect(try run(path, .samples(2), domain: .rs, bench: copy).state.samples == 2)
+        let answers = copy + "/rs/USGS_split_train_answers.json"
+        let text = try String(contentsOfFile: answers, encoding: .utf8)
+        try Data((text + "\n").utf8).write(to: URL(fileURLWithPath: answers))
+        let other = #expect(throws: StudyError.self) {
+            try run(path, .samples(3), domain: .rs, bench: copy)
+        }
+        #expect(other?.kind == .mismatch)
+    }
+
+    @Test func oneWriterAtATime() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        _ = try run(path, .samples(1))
+        do {
+            let first = try Study(path: path, access: .writing)
+            let error = #expect(throws: StudyError.self) {
+                try Study(path: path, access: .writing)
+            }
+            #expect(error?.kind == .locked)
+            // Readers are welcome beside a writer.
+            let reader = try Study(path: path, access: .reading)
+            #expect(try reader.passes() == first.passes())
+        }
+        _ = try Study(path: path, access: .writing)
+        #expect(!FileManager.default.fileExists(atPath: path + ".lock"))
+    }
+
+    @Test func whatIsNoStudyIsRefused() throws {
+        let folder = try TemporaryFolder()
+        func fails(_ name: String, _ access: Study.Access) {
+            let error = #expect(throws: StudyError.self) {
+                try Study(path: folder.path + "/" + name, access: access)
+            }
+            #expect(error?.kind == .badInput, "\(String(describing: error))")
+        }
+        fails("none.sqlite", .reading)
+        fails("no/folder.sqlite", .writing)
+        try folder.write(String(repeating: "not a database ", count: 100), to: "text")
+        let before = FileManager.default.contents(atPath: folder.path + "/text")
+        fails("text", .writing)
+        fails("text", .reading)
+        #expect(FileManager.default.contents(atPath: folder.path + "/text") == before)
+        try folder.write("", to: "empty")
+        fails("empty", .reading)
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        #expect(files.sorted() == ["empty", "text"])
+    }
+
+    @Test func aBrokenPictureStopsTheRunButLosesNothing() throws {
+        let folder = try TemporaryFolder()
+        let copy = folder.path + "/bench"
+        try FileManager.default.copyItem(atPath: bench, toPath: copy)
+        let walk = try BenchSplit(bench: copy, domain: .med, split: "train", form: .simple)
+        var pictures: [String] = []
+        while let item = try walk.next() {
+            if case .sample(let sample) = item { pictures += sample.pictures }
+        }
+        let good = try #require(FileManager.default.contents(atPath: pictures[2]))
+        try Data(good.prefix(30)).write(to: URL(fileURLWithPath: pictures[2]))
+        let path = folder.path + "/s.sqlite"
+        let error = #expect(throws: ImageError.self) {
+            try run(path, .samples(4), bench: copy)
+        }
+        #expect(error?.file == pictures[2])
+        #expect(try Study(path: path, access: .reading).passes().map(\.samples) == [2])
+        try good.write(to: URL(fileURLWithPath: pictures[2]))
+        #expect(try run(path, .samples(4), bench: copy).state.samples == 4)
+        _ = try run(folder.path + "/t.sqlite", .samples(4))
+        #expect(
+            try Study(path: path, access: .reading).counts(domain: .med, split: "train")
+                == Study(path: folder.path + "/t.sqlite", access: .reading)
+                .counts(domain: .med, split: "train"))
+    }
+
+    @Test func theStudyIdentifiesAndRemembers() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        for domain in [Domain.com, .rs, .med] { _ = try run(path, .samples(3), domain: domain) }
+        let study = try Study(path: path, access: .writing)
+        let settings = Identification.Settings(topRate: 0.4, filterRate: 0.3, activationBar: 0.5)
+        let found = try study.identify(module: "vision", settings: settings)
+        #expect(found.domains == [.med, .rs, .com])
+        #expect(found.selected == 5)
+        #expect(found.neurons.contains { $0.contains { !$0.isEmpty } })
+        try study.save(found)
+        #expect(try study.identification(module: "vision") == found)
+        #expect(try study.identification(module: "lang") == nil)
+        let two = try study.identify(
+            module: "vision", domains: [.com, .med], settings: settings)
+        #expect(two.domains == [.med, .com])
+        try study.save(two)
+        #expect(try study.identification(module: "vision") == two)
+        let mask = try study.mask(domain: .med, modules: ["vision"])
+        #expect(mask.layers == ["vision": two.neurons[0]])
+        #expect(throws: StudyError.self) { try study.identify(module: "mmproj") }
+        #expect(throws: StudyError.self) {
+            try study.identify(module: "lang", domains: [.ad, .rs])
+        }
+        #expect(throws: StudyError.self) { try study.identify(module: "lang", domains: [.rs]) }
+        #expect(throws: StudyError.self) { try study.mask(domain: .rs, modules: ["vision"]) }
+        #expect(throws: StudyError.self) { try study.mask(domain: .med, modules: ["lang"]) }
+    }
+}
