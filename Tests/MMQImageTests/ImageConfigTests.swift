@@ -4,25 +4,29 @@ import Testing
 
 @Suite("Settings files of picture processors")
 struct ImageConfigTests {
-    static let llava: [String: Any] = [
-        "image_processor_type": "LlavaNextImageProcessor",
-        "image_grid_pinpoints": [[336, 672], [672, 336]],
-        "size": ["shortest_edge": 336],
-        "crop_size": ["height": 336, "width": 336],
-        "do_resize": true, "do_center_crop": true, "do_rescale": true, "do_normalize": true,
-        "do_pad": true, "do_convert_rgb": true, "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    ]
-    static let blip: [String: Any] = [
-        "image_processor_type": "BlipImageProcessor",
-        "size": ["height": 224, "width": 224],
-        "do_resize": true, "do_rescale": true, "do_normalize": true, "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    ]
+    static var llava: [String: Any] {
+        [
+            "image_processor_type": "LlavaNextImageProcessor",
+            "image_grid_pinpoints": [[336, 672], [672, 336]],
+            "size": ["shortest_edge": 336],
+            "crop_size": ["height": 336, "width": 336],
+            "do_resize": true, "do_center_crop": true, "do_rescale": true, "do_normalize": true,
+            "do_pad": true, "do_convert_rgb": true, "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        ]
+    }
+    static var blip: [String: Any] {
+        [
+            "image_processor_type": "BlipImageProcessor",
+            "size": ["height": 224, "width": 224],
+            "do_resize": true, "do_rescale": true, "do_normalize": true, "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        ]
+    }
 
     private func bytes(_ settings: [String: Any], nested: Bool = false) throws -> [UInt8] {
         let object: [String: Any] = nested ? ["image_processor": settings] : settings
@@ -54,7 +58,7 @@ struct ImageConfigTests {
         #expect(try JSONDecoder().decode(LlavaNextImageConfig.self, from: data) == config)
     }
 
-    @Test("Old spellings: sizes as numbers, pictures processors by other names, flags left out")
+    @Test("Old spellings: sizes as numbers, processors by other names, flags left out")
     func oldSpellings() throws {
         var settings = Self.llava
         settings["size"] = 336
