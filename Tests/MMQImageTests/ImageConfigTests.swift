@@ -216,6 +216,16 @@ struct ImageConfigTests {
             LlavaNextImageConfig(
                 gridPinpoints: [PixelSize(height: 28, width: 50)], size: .shortestEdge(28),
                 cropSize: side, cropsTiles: false, normalization: plain), "image_grid_pinpoints")
+        // More memory than any machine has.
+        check(
+            LlavaNextImageConfig(
+                gridPinpoints: [PixelSize(height: 60_000, width: 60_000)], size: .shortestEdge(28),
+                cropSize: side, normalization: plain), "image_grid_pinpoints")
+        check(
+            LlavaNextImageConfig(
+                gridPinpoints: [PixelSize(height: 1, width: 60_000)], size: .shortestEdge(60_000),
+                cropSize: PixelSize(height: 60_000, width: 1), normalization: plain),
+            "image_grid_pinpoints")
     }
 
     @Test("Stored settings with the wrong number of channels are refused")
