@@ -32,6 +32,7 @@ from safetensors.numpy import load_file  # noqa: E402
 
 from goldens import instructblip, llava_next  # noqa: E402
 from goldens.record import greedy  # noqa: E402
+from goldens.variant import inputs_of  # noqa: E402
 
 TRACE_SITES = "ids,pixels,image,hidden,logits,counts"
 STORED = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
@@ -238,7 +239,7 @@ def main() -> None:
         if (language_type, vision_type) != (stored, stored):
             load_vision(model, one_file(converted, "vision-*.gguf"))
             load_language(model, one_file(converted, "language-*.gguf"))
-        inputs = family.inputs_of(processor, options.image, options.prompt)
+        inputs = inputs_of(processor, options.image, options.prompt)
         sites = family.sites_of(model)
         mask, mask_arguments = None, []
         if options.random_mask is not None:

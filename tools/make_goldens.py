@@ -16,6 +16,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
+from goldens import instructblip, llava_next  # noqa: E402
+from goldens.variant import make  # noqa: E402
+
 GOLDEN = Path(__file__).resolve().parent.parent / "Tests" / "Golden"
 
 
@@ -25,13 +28,9 @@ def main(arguments: list[str]) -> None:
     transformers.utils.logging.disable_progress_bar()
     wanted, names = arguments[:1], arguments[1:]
     if not wanted or wanted == ["llava-next"]:
-        from goldens import llava_next
-
-        llava_next.make(GOLDEN / "llava-next", names)
+        make(llava_next, GOLDEN / "llava-next", names)
     if not wanted or wanted == ["instructblip"]:
-        from goldens import instructblip
-
-        instructblip.make(GOLDEN / "instructblip", names)
+        make(instructblip, GOLDEN / "instructblip", names)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,11 @@ def jpeg_cases():
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: to be turned by a right angle
     yield "EXIF", save_jpeg(textured(rng, 24, 10, 3), "RGB", exif=exif)
+    good = save_jpeg(textured(rng, 9, 7, 3), "RGB")
+    tables = b"".join(good[a:b] for marker, a, b in segments(good) if marker == 0xDB)
+    bare = b"".join(good[a:b] for marker, a, b in segments(good) if marker != 0xDB)
+    scans = good[max(end for _, _, end in segments(good)) :]
+    yield "tables first", b"\xff\xd8" + tables + b"\xff\xd9\xff\xd8" + bare + scans
     yield "junk after the end", save_jpeg(textured(rng, 9, 9, 3), "RGB") + b"more"
     yield "no end marker", save_jpeg(textured(rng, 9, 9, 3), "RGB")[:-2]
     for index, text in enumerate(ARITHMETIC):
@@ -320,6 +325,7 @@ def make_resize(folder):
         (1, 1, 1, 1), (1, 1, 5, 3), (5, 3, 1, 1), (7, 3, 3, 7), (16, 16, 16, 8), (16, 16, 8, 16),
         (16, 16, 16, 16), (64, 48, 14, 14), (14, 14, 64, 48), (101, 67, 33, 22), (33, 22, 101, 67),
         (300, 2, 7, 9), (2, 300, 9, 7), (50, 40, 51, 41), (50, 40, 49, 39), (97, 13, 13, 97),
+        (40, 60, 30, 40), (40, 61, 30, 40), (40, 62, 30, 40), (40, 61, 50, 40), (656, 172, 384, 100),
         (640, 30, 336, 16), (30, 640, 16, 336), (200, 150, 224, 224), (3, 3, 200, 1), (255, 1, 2, 1),
     ]  # fmt: skip
     rng = random.Random(15)

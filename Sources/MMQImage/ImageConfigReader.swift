@@ -47,18 +47,7 @@ struct ImageConfigReader {
     private let values: [String: JSONValue]
 
     init(json bytes: [UInt8], file: String) throws {
-        let root: JSONValue
-        do {
-            root = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
-        } catch {
-            throw ImageError(
-                .corrupt, file: file, expected: "a JSON object",
-                found: "not valid JSON (\(bytes.count) bytes)")
-        }
-        guard case .object(let top) = root else {
-            throw ImageError(
-                .corrupt, file: file, expected: "a JSON object", found: root.summary)
-        }
+        let top = try Self.topLevel(json: bytes, file: file)
         self.file = file
         switch top["image_processor"] {
         case .object(let nested):
@@ -72,6 +61,27 @@ struct ImageConfigReader {
                 .wrongValue, file: file, key: "image_processor", expected: "an object",
                 found: other.summary)
         }
+    }
+
+    /// Whether the settings of a picture processor lie within those of a whole processor.
+    static func hasNestedSettings(json bytes: [UInt8], file: String) throws -> Bool {
+        try topLevel(json: bytes, file: file)["image_processor"].map { $0 != .null } ?? false
+    }
+
+    private static func topLevel(json bytes: [UInt8], file: String) throws -> [String: JSONValue] {
+        let expected = "a JSON object"
+        let root: JSONValue
+        do {
+            root = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+        } catch {
+            throw ImageError(
+                .corrupt, file: file, expected: expected,
+                found: "not valid JSON (\(bytes.count) bytes)")
+        }
+        guard case .object(let top) = root else {
+            throw ImageError(.corrupt, file: file, expected: expected, found: root.summary)
+        }
+        return top
     }
 
     func has(_ key: String) -> Bool { value(key) != nil }

@@ -42,6 +42,8 @@ public enum LlavaNextGeometry {
 
     /// The size a picture is resized to so that it fits into a grid, its aspect ratio kept and
     /// fractions rounded up.
+    ///
+    /// - Precondition: all sizes are at least 1.
     public static func fittedSize(of original: PixelSize, in grid: PixelSize) -> PixelSize {
         let scaleWidth = Double(grid.width) / Double(original.width)
         let scaleHeight = Double(grid.height) / Double(original.height)
@@ -60,6 +62,7 @@ public enum LlavaNextGeometry {
     ///   - original: the picture's size.
     ///   - rows: rows of the joined grid: tile rows × patches per side.
     ///   - columns: columns of the joined grid.
+    /// - Precondition: all sizes are at least 1.
     public static func unpaddedFeatureRange(original: PixelSize, rows: Int, columns: Int)
         -> FeatureRange
     {

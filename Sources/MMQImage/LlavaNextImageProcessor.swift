@@ -32,7 +32,7 @@ public struct LlavaNextImageProcessor: Sendable {
     /// - Throws: ``ImageError`` if the settings cannot work: no grid, sides below 1, or tiles that
     ///   would not all come out in one size.
     public init(config: LlavaNextImageConfig) throws {
-        try Self.check(config)
+        try config.check()
         self.config = config
         tables = config.normalization.tables()
     }
@@ -66,8 +66,8 @@ extension LlavaNextImageProcessor {
         return TiledImage(
             pixelValues: values, tiles: tiles.count, tileHeight: output.height,
             tileWidth: output.width, originalHeight: image.height, originalWidth: image.width,
-            gridRows: Self.parts(grid.height, of: config.tileSide),
-            gridColumns: Self.parts(grid.width, of: config.tileSide))
+            gridRows: config.tileRows(of: grid),
+            gridColumns: config.tileColumns(of: grid))
     }
 
     /// The number of image tokens of a picture, as transformers' `LlavaNextProcessor` inserts them
@@ -79,7 +79,7 @@ extension LlavaNextImageProcessor {
     ///   - patchSize: the vision tower's patch side in pixels.
     ///   - additionalTokens: `num_additional_image_tokens`: the tower's tokens besides patches.
     ///   - dropsFirstToken: whether `vision_feature_select_strategy` is `default` (not `full`).
-    /// - Throws: ``ImageError`` for sizes below 1 or a patch larger than a tile.
+    /// - Throws: ``ImageError`` for sizes below 1, or a patch or a tile larger than what it is part of.
     public func imageTokenCount(
         width: Int, height: Int, patchSize: Int, additionalTokens: Int, dropsFirstToken: Bool
     ) throws -> Int {
@@ -94,6 +94,11 @@ extension LlavaNextImageProcessor {
         }
         let original = PixelSize(height: height, width: width)
         let grid = bestResolution(for: original)
+        guard grid.height >= output.height && grid.width >= output.width else {
+            throw ImageError(
+                .wrongValue, file: "picture settings", key: "image_grid_pinpoints",
+                expected: "grids not smaller than a tile, \(output)", found: "\(grid)")
+        }
         let rows = output.height / patchSize
         let columns = output.width / patchSize
         let range = LlavaNextGeometry.unpaddedFeatureRange(
@@ -111,76 +116,10 @@ extension LlavaNextImageProcessor {
     private func finished(_ tile: RGBImage) -> RGBImage {
         var tile = tile
         if config.resizesTiles {
-            let size = resizedTileSize(PixelSize(height: tile.height, width: tile.width))
+            let size = config.size.resizedTile(PixelSize(height: tile.height, width: tile.width))
             tile = tile.resizedBicubic(width: size.width, height: size.height)
         }
         if config.cropsTiles, let crop = config.cropSize { tile = tile.centerCropped(to: crop) }
         return tile
-    }
-
-    private func resizedTileSize(_ tile: PixelSize) -> PixelSize {
-        Self.resizedTileSize(tile, config.size)
-    }
-
-    /// Transformers' `get_resize_output_image_size`: the longer side is rounded down.
-    private static func resizedTileSize(
-        _ tile: PixelSize, _ size: LlavaNextImageConfig.TileResize
-    ) -> PixelSize {
-        switch size {
-        case .exact(let size): return size
-        case .shortestEdge(let edge):
-            let short = min(tile.width, tile.height)
-            let long = max(tile.width, tile.height)
-            let scaled = Int(Double(edge * long) / Double(short))
-            return tile.width <= tile.height
-                ? PixelSize(height: scaled, width: edge) : PixelSize(height: edge, width: scaled)
-        }
-    }
-
-    /// How many parts a side is cut into, a rest counted as one.
-    private static func parts(_ side: Int, of part: Int) -> Int { (side + part - 1) / part }
-
-    /// Checks what `process` relies on.
-    private static func check(_ config: LlavaNextImageConfig) throws {
-        func wrong(_ key: String, _ expected: String, _ found: String) -> ImageError {
-            ImageError(
-                .wrongValue, file: "picture settings", key: key, expected: expected, found: found)
-        }
-        guard !config.gridPinpoints.isEmpty else {
-            throw wrong("image_grid_pinpoints", "at least one [height, width]", "none")
-        }
-        for size in config.gridPinpoints where !size.isUsable {
-            throw wrong(
-                "image_grid_pinpoints", PixelSize.usableSides, "\(size.height) x \(size.width)")
-        }
-        guard config.baseSize.isUsable else {
-            throw wrong("size", PixelSize.usableSides, "\(config.size)")
-        }
-        if let crop = config.cropSize, !crop.isUsable {
-            throw wrong("crop_size", PixelSize.usableSides, "\(crop.height) x \(crop.width)")
-        }
-        guard !config.cropsTiles || config.cropSize != nil else {
-            throw wrong("crop_size", "a size, because do_center_crop is true", "none")
-        }
-        try config.normalization.check()
-        // Without the crop, tiles come out in the size that the resize gives them (or keep their
-        // own), and the network needs them all alike.
-        guard !config.cropsTiles else { return }
-        for grid in config.gridPinpoints {
-            for height in Set([min(grid.height, config.tileSide), grid.height % config.tileSide])
-            where height > 0 {
-                for width in Set([min(grid.width, config.tileSide), grid.width % config.tileSide])
-                where width > 0 {
-                    var size = PixelSize(height: height, width: width)
-                    if config.resizesTiles { size = resizedTileSize(size, config.size) }
-                    guard size == config.outputSize else {
-                        throw wrong(
-                            "image_grid_pinpoints",
-                            "tiles of \(config.outputSize.height) x \(config.outputSize.width)",
-                            "a tile of \(size.height) x \(size.width)")
-                    }
-                }
-            }
-        }
     }
 }

@@ -3,6 +3,9 @@ enum PictureFormat: String {
     case jpeg = "JPEG"
     case png = "PNG"
 
+    /// So many bytes are enough to tell a format.
+    static let telltaleBytes = 64
+
     /// Tells the format from the first bytes, never from the file's name.
     ///
     /// - Throws: ``ImageError`` with what the bytes look like, if they are none of ours.

@@ -1,5 +1,5 @@
 /// Rows and columns, in Hugging Face's order.
-public struct PixelSize: Codable, Sendable, Equatable, Hashable {
+public struct PixelSize: Codable, Sendable, Equatable, Hashable, CustomStringConvertible {
     /// Rows.
     public var height: Int
     /// Columns.
@@ -10,6 +10,12 @@ public struct PixelSize: Codable, Sendable, Equatable, Hashable {
         self.height = height
         self.width = width
     }
+
+    /// Rows × columns, as text.
+    public var description: String { "\(height) x \(width)" }
+
+    /// Number of pixels.
+    var area: Int { height * width }
 
     /// The largest side a setting may ask for: far beyond any model, and small enough that no
     /// product of settings overflows.

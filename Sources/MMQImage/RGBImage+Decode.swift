@@ -12,9 +12,17 @@ extension RGBImage {
     /// - Throws: ``ImageError`` naming the file: unreadable, no picture, a format not read here, cut
     ///   short, broken, empty, or of more than ``maximumPixels``.
     public static func decode(path: String) throws -> RGBImage {
-        let data: Data
+        var data: Data
         do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+            defer { try? file.close() }
+            // What is no picture is refused by its first bytes, however long it is. The rest is
+            // read, not mapped: a mapped file that another program shortens would end this one.
+            data = try file.read(upToCount: PictureFormat.telltaleBytes) ?? Data()
+            _ = try data.withUnsafeBytes { try PictureFormat.recognize($0, name: path) }
+            data += try file.readToEnd() ?? Data()
+        } catch let error as ImageError {
+            throw error
         } catch {
             throw ImageError(.unreadable, file: path, found: readFailure(path, error))
         }

@@ -4,25 +4,29 @@ import Testing
 
 @Suite("Settings files of picture processors")
 struct ImageConfigTests {
-    static let llava: [String: Any] = [
-        "image_processor_type": "LlavaNextImageProcessor",
-        "image_grid_pinpoints": [[336, 672], [672, 336]],
-        "size": ["shortest_edge": 336],
-        "crop_size": ["height": 336, "width": 336],
-        "do_resize": true, "do_center_crop": true, "do_rescale": true, "do_normalize": true,
-        "do_pad": true, "do_convert_rgb": true, "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    ]
-    static let blip: [String: Any] = [
-        "image_processor_type": "BlipImageProcessor",
-        "size": ["height": 224, "width": 224],
-        "do_resize": true, "do_rescale": true, "do_normalize": true, "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    ]
+    static var llava: [String: Any] {
+        [
+            "image_processor_type": "LlavaNextImageProcessor",
+            "image_grid_pinpoints": [[336, 672], [672, 336]],
+            "size": ["shortest_edge": 336],
+            "crop_size": ["height": 336, "width": 336],
+            "do_resize": true, "do_center_crop": true, "do_rescale": true, "do_normalize": true,
+            "do_pad": true, "do_convert_rgb": true, "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        ]
+    }
+    static var blip: [String: Any] {
+        [
+            "image_processor_type": "BlipImageProcessor",
+            "size": ["height": 224, "width": 224],
+            "do_resize": true, "do_rescale": true, "do_normalize": true, "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        ]
+    }
 
     private func bytes(_ settings: [String: Any], nested: Bool = false) throws -> [UInt8] {
         let object: [String: Any] = nested ? ["image_processor": settings] : settings
@@ -54,7 +58,7 @@ struct ImageConfigTests {
         #expect(try JSONDecoder().decode(LlavaNextImageConfig.self, from: data) == config)
     }
 
-    @Test("Old spellings: sizes as numbers, pictures processors by other names, flags left out")
+    @Test("Old spellings: sizes as numbers, processors by other names, flags left out")
     func oldSpellings() throws {
         var settings = Self.llava
         settings["size"] = 336
@@ -144,6 +148,41 @@ struct ImageConfigTests {
         }
     }
 
+    @Test("A folder's settings come from the file that transformers takes")
+    func folders() throws {
+        let folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("mmq-settings-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        func write(_ name: String, _ bytes: [UInt8]) throws {
+            try Data(bytes).write(to: folder.appendingPathComponent(name))
+        }
+        #expect(
+            imageError { try LlavaNextImageConfig.load(folder: folder.path) }?.code == .unreadable)
+
+        // As on the hub: the settings are flat, and the other file is about tokens.
+        try write("preprocessor_config.json", bytes(Self.llava))
+        try write("processor_config.json", Array("{\"patch_size\": 14}".utf8))
+        #expect(try LlavaNextImageConfig.load(folder: folder.path) == parse(Self.llava))
+
+        // Both are there: the nested settings count.
+        var changed = Self.llava
+        changed["crop_size"] = 28
+        try write("processor_config.json", bytes(changed, nested: true))
+        #expect(try LlavaNextImageConfig.load(folder: folder.path) == parse(changed))
+
+        changed["size"] = nil
+        try write("processor_config.json", bytes(changed, nested: true))
+        let error = imageError { try LlavaNextImageConfig.load(folder: folder.path) }
+        #expect(error?.key == "image_processor.size")
+        #expect(error?.file.hasSuffix("/processor_config.json") == true)
+
+        try FileManager.default.removeItem(
+            at: folder.appendingPathComponent("processor_config.json"))
+        try write("preprocessor_config.json", bytes(Self.blip))
+        #expect(try SquashImageConfig.load(folder: folder.path).size.width == 224)
+    }
+
     @Test("What is no settings file at all")
     func notSettings() {
         for text in ["", "{", "[1]", "3", "{\"image_processor\": 3}", "\u{0}"] {
@@ -177,6 +216,16 @@ struct ImageConfigTests {
             LlavaNextImageConfig(
                 gridPinpoints: [PixelSize(height: 28, width: 50)], size: .shortestEdge(28),
                 cropSize: side, cropsTiles: false, normalization: plain), "image_grid_pinpoints")
+        // More memory than any machine has.
+        check(
+            LlavaNextImageConfig(
+                gridPinpoints: [PixelSize(height: 60_000, width: 60_000)], size: .shortestEdge(28),
+                cropSize: side, normalization: plain), "image_grid_pinpoints")
+        check(
+            LlavaNextImageConfig(
+                gridPinpoints: [PixelSize(height: 1, width: 60_000)], size: .shortestEdge(60_000),
+                cropSize: PixelSize(height: 60_000, width: 1), normalization: plain),
+            "image_grid_pinpoints")
     }
 
     @Test("Stored settings with the wrong number of channels are refused")

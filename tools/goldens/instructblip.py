@@ -1,13 +1,10 @@
 """The InstructBLIP goldens."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors.numpy import save_file
 from transformers import (
     AutoTokenizer,
     BertTokenizer,
@@ -18,10 +15,14 @@ from transformers import (
     LlamaTokenizer,
 )
 
-from . import pictures, weights
-from .llava_next import DEVIATION, MEAN, NEAREST_TO_ZERO, QUESTIONS, SMALLEST_GAP
-from .record import NearTie, Sites, first_clear, greedy, outputs_of
+from . import weights
+from .record import Sites, outputs_of
+from .variant import DEVIATION, MEAN
 from .vocabulary import write_bert_tokenizer, write_json, write_llama_tokenizer
+
+ARCHITECTURE = "instructblip"
+# The stages that only a variant's first case keeps.
+STAGES = ("vision_", "qformer_", "hidden.")
 
 FORMS = {
     "wide": "{}",
@@ -33,9 +34,10 @@ FORMS = {
 
 VARIANTS = {
     "hub-f32": {
-        "covers": "f32 in three shards with the buffers that the hub's file still carries (rotary_emb.inv_freq, "
-        "position_ids), rows of the vocabulary without a token, wrong bos and eos ids in text_config, tokenizer.model "
-        "alone with the legacy prefix space, vocab.txt alone, preprocessor_config.json alone",
+        "covers": "f32 in three shards with the buffers that the hub's file still carries "
+        "(rotary_emb.inv_freq, position_ids), rows of the vocabulary without a token, wrong bos "
+        "and eos ids in text_config, tokenizer.model alone with the legacy prefix space, "
+        "vocab.txt alone, preprocessor_config.json alone",
         "type": "f32", "shards": 3, "buffers": True, "pieces": 400, "vocabulary": 416,
         "queries": 8, "processor": "old", "legacy": True, "tokenizer": ("tokenizer.model",),
         "bert": 220, "bert_files": ("vocab.txt",),
@@ -212,85 +214,3 @@ def stages(model, inputs: dict, sites: Sites, mask: dict | None = None) -> dict[
     found["last_logits"] = result.logits[0, -4:]
     found = {name: value.float().contiguous().numpy() for name, value in found.items()}
     return found | counts
-
-
-def inputs_of(processor, picture: Path, prompt: str) -> dict:
-    with Image.open(picture) as image:
-        return dict(processor(images=image.convert("RGB"), text=prompt, return_tensors="pt"))
-
-
-def make_variant(root: Path, name: str, pictures_folder: Path, seed: int) -> list[dict]:
-    """Writes a variant and returns its cases. Raises `NearTie` if some case has no clear question."""
-    variant = VARIANTS[name]
-    folder = root / name
-    shutil.rmtree(folder, ignore_errors=True)
-    write_checkpoint(folder / "checkpoint", variant, seed)
-    model, processor = load(folder / "checkpoint")
-    sites, mask, cases = sites_of(model), None, []
-    for case in variant["cases"]:
-        for question in QUESTIONS:
-            prompt = FORMS[case].format(question)
-            inputs = inputs_of(processor, pictures_folder / f"{case}.png", prompt)
-            if mask is None:
-                stages(model, inputs, sites)
-                mask = sites.random_mask(seed)
-            free = greedy(model, inputs, eos=2)
-            with sites.watch(mask, count=False):
-                held = greedy(model, inputs, eos=2)
-            if min(free["smallest_gap"], held["smallest_gap"]) < SMALLEST_GAP:
-                continue
-            found = stages(model, inputs, sites)
-            nearest = sites.nearest
-            masked = stages(model, inputs, sites, mask)
-            nearest = min(nearest, sites.nearest)
-            if nearest >= NEAREST_TO_ZERO:
-                break
-        else:
-            raise NearTie(f"{name}, {case}, seed {seed}")
-        if cases:  # stage by stage for the first case only: the others show where inputs differ
-            found = {key: value for key, value in found.items()
-                     if not key.startswith(("vision_", "qformer_", "hidden."))
-                     or key.rpartition("_")[2] in ("log", "value", "len")}
-        found |= {
-            f"masked.{key}": value for key, value in masked.items()
-            if key == "last_logits" or key.rpartition("_")[2] in ("log", "value", "len")
-        }
-        ids = inputs["input_ids"][0].tolist()
-        found["input_ids"] = np.array(ids, np.int32)
-        found["qformer_input_ids"] = inputs["qformer_input_ids"][0].numpy().astype(np.int32)
-        found["pixel_values"] = inputs["pixel_values"][0].numpy()
-        for run in (free, held):
-            run["text"] = processor.tokenizer.decode(run["tokens"], skip_special_tokens=True)
-        save_file({key: np.ascontiguousarray(found[key]) for key in sorted(found)},
-                  folder / f"{case}.safetensors")
-        with Image.open(pictures_folder / f"{case}.png") as image:
-            size = [image.height, image.width]
-        cases.append({
-            "name": case, "image": f"../images/{case}.png", "image_size": size,
-            "prompt": prompt, "expected": f"{case}.safetensors",
-            "stages": not cases,
-            "image_tokens": variant["queries"], "tokens": len(ids),
-            "qformer_tokens": len(found["qformer_input_ids"]),
-            "logit_deviation": round(float(found["last_logits"].std()), 4),
-            "nearest_to_zero": float(f"{nearest:.2e}"),
-            "greedy": free, "greedy_masked": held,
-        })
-    (folder / "mask.json").write_text(json.dumps(mask) + "\n")
-    write_json(folder / "cases.json", {
-        "architecture": "instructblip", "covers": variant["covers"], "seed": seed,
-        "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", "cases": cases,
-    })
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o644)
-    return cases
-
-
-def make(root: Path, names: list[str]) -> None:
-    pictures.write_all(root / "images")
-    for name in names or VARIANTS:
-        for case in first_clear(
-            lambda seed: make_variant(root, name, root / "images", seed), VARIANTS[name]["seed"]
-        ):
-            print(name, case["name"], f"{case['tokens']}, {case['qformer_tokens']} tokens,",
-                  f"logits +-{case['logit_deviation']}, gaps {case['greedy']['smallest_gap']}",
-                  case["greedy_masked"]["smallest_gap"], case["greedy"]["tokens"][:8])

@@ -1,13 +1,10 @@
 """The LLaVA-Next goldens."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors.numpy import save_file
 from transformers import (
     LlamaTokenizer,
     LlavaNextConfig,
@@ -16,23 +13,16 @@ from transformers import (
     LlavaNextProcessor,
 )
 
-from . import pictures, weights
-from .record import NearTie, Sites, first_clear, greedy, outputs_of
+from . import weights
+from .record import Sites, outputs_of
+from .variant import DEVIATION, MEAN
 from .vocabulary import write_json, write_llama_tokenizer
 
-MEAN = [0.48145466, 0.4578275, 0.40821073]
-DEVIATION = [0.26862954, 0.26130258, 0.27577711]
+ARCHITECTURE = "llava_next"
 VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
     "helpful, detailed, and polite answers to the user's questions. USER: {} ASSISTANT:"
 )
-# A greedy run of a recorded case never comes nearer to a tie than this (the bar is 5e-3): of the
-# prompts of a case the first is taken that keeps the distance, with and without the mask.
-SMALLEST_GAP = 0.01
-# Nor does any activation of the prompt pass lie nearer to zero, where a last bit decides whether it
-# counts: who computes in float32 counts the same.
-NEAREST_TO_ZERO = 2e-5
-
 RAW = "<image>\n{}"
 SHORT = "<image>\n{}\nAnswer the question using a single word or phrase."
 MIDDLE = "What colour is <image> the car?  {}"
@@ -40,18 +30,8 @@ UNICODE = "<image>\n{} caf\u00e9,  \u96ea \U0001f600\te\u0301!"
 FORMS = {
     "wide": RAW, "tall": VICUNA.format(RAW), "square": SHORT, "small": UNICODE, "odd": MIDDLE,
 }
-QUESTIONS = (
-    "What is shown in this picture?", "How many buildings are there?", "Is there a road?",
-    "Describe the picture.", "What is the date of the letter?", "Is the traffic light green?",
-    "Where does the person sit?", "What are they holding?", "Which is the largest area?",
-    "Is a residential building present?", "What is the name at the top of the page?",
-    "Who is riding a wave?", "What do you see to the left?", "How many dogs play with a ball?",
-    "Which of the options is right?", "What is the number of trees?", "Is it day or night?",
-    "What does the arrow point at?", "Can the car drive on?", "What is written on the page?",
-    "Is there a water area?", "What colour is the road?", "Why is the light red?", "What is it?",
-    "Tell me about the second building.", "How large is the area?", "Which letter comes first?",
-    "Do two people walk?", "Where is the ball?", "What happens next?", "Is this a photo?", "Why?",
-)
+# The stages that only a variant's first case keeps.
+STAGES = ("vision_", "projector_", "hidden.")
 
 
 def grid(tile: int, *tiles: tuple[int, int]) -> list[list[int]]:
@@ -253,83 +233,3 @@ def stages(model, inputs: dict, sites: Sites, mask: dict | None = None) -> dict[
     found["last_logits"] = result.logits[0, -4:]
     found = {name: value.float().contiguous().numpy() for name, value in found.items()}
     return found | counts
-
-
-def inputs_of(processor, picture: Path, prompt: str) -> dict:
-    with Image.open(picture) as image:
-        return dict(processor(images=image.convert("RGB"), text=prompt, return_tensors="pt"))
-
-
-def make_variant(root: Path, name: str, pictures_folder: Path, seed: int) -> list[dict]:
-    """Writes a variant and returns its cases. Raises `NearTie` if some case has no clear question."""
-    variant = VARIANTS[name]
-    folder = root / name
-    shutil.rmtree(folder, ignore_errors=True)
-    write_checkpoint(folder / "checkpoint", variant, seed)
-    model, processor = load(folder / "checkpoint")
-    sites, mask, cases = sites_of(model), None, []
-    for case in variant["cases"]:
-        for question in QUESTIONS:
-            prompt = FORMS[case].format(question)
-            inputs = inputs_of(processor, pictures_folder / f"{case}.png", prompt)
-            if mask is None:
-                stages(model, inputs, sites)
-                mask = sites.random_mask(seed)
-            free = greedy(model, inputs, eos=2)
-            with sites.watch(mask, count=False):
-                held = greedy(model, inputs, eos=2)
-            if min(free["smallest_gap"], held["smallest_gap"]) < SMALLEST_GAP:
-                continue
-            found = stages(model, inputs, sites)
-            nearest = sites.nearest
-            masked = stages(model, inputs, sites, mask)
-            nearest = min(nearest, sites.nearest)
-            if nearest >= NEAREST_TO_ZERO:
-                break
-        else:
-            raise NearTie(f"{name}, {case}, seed {seed}")
-        if cases:  # stage by stage for the first case only: the others show where inputs differ
-            found = {key: value for key, value in found.items()
-                     if not key.startswith(("vision_", "projector_", "hidden."))
-                     or key.rpartition("_")[2] in ("log", "value", "len")}
-        found |= {
-            f"masked.{key}": value for key, value in masked.items()
-            if key == "last_logits" or key.rpartition("_")[2] in ("log", "value", "len")
-        }
-        ids = inputs["input_ids"][0].tolist()
-        found["input_ids"] = np.array(ids, np.int32)
-        found["pixel_values"] = inputs["pixel_values"][0].numpy()
-        height, width = inputs["image_sizes"][0].tolist()
-        for run in (free, held):
-            run["text"] = processor.tokenizer.decode(run["tokens"], skip_special_tokens=True)
-        save_file({key: np.ascontiguousarray(found[key]) for key in sorted(found)},
-                  folder / f"{case}.safetensors")
-        cases.append({
-            "name": case, "image": f"../images/{case}.png", "image_size": [height, width],
-            "prompt": prompt, "expected": f"{case}.safetensors",
-            "stages": not cases,
-            "tiles": int(found["pixel_values"].shape[0]),
-            "image_tokens": ids.count(variant["pieces"]), "tokens": len(ids),
-            "logit_deviation": round(float(found["last_logits"].std()), 4),
-            "nearest_to_zero": float(f"{nearest:.2e}"),
-            "greedy": free, "greedy_masked": held,
-        })
-    (folder / "mask.json").write_text(json.dumps(mask) + "\n")
-    write_json(folder / "cases.json", {
-        "architecture": "llava_next", "covers": variant["covers"], "seed": seed,
-        "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", "cases": cases,
-    })
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o644)
-    return cases
-
-
-def make(root: Path, names: list[str]) -> None:
-    pictures.write_all(root / "images")
-    for name in names or VARIANTS:
-        for case in first_clear(
-            lambda seed: make_variant(root, name, root / "images", seed), VARIANTS[name]["seed"]
-        ):
-            print(name, case["name"], f"{case['tokens']} tokens, {case['tiles']} tiles,",
-                  f"logits +-{case['logit_deviation']}, gaps {case['greedy']['smallest_gap']}",
-                  case["greedy_masked"]["smallest_gap"], case["greedy"]["tokens"][:8])

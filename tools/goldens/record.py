@@ -8,20 +8,6 @@ import torch
 MAX_NEW_TOKENS = 24
 
 
-class NearTie(Exception):
-    """A case for which every question comes too near to a tie."""
-
-
-def first_clear(make, seed: int):
-    """`make` of the first of the seeds 100 * `seed`, 100 * `seed` + 1, ... that has no such case."""
-    for attempt in range(100 * seed, 100 * seed + 100):
-        try:
-            return make(attempt)
-        except NearTie:
-            continue
-    raise SystemExit(f"no seed from {100 * seed} on is clear of ties")
-
-
 class Sites:
     """The outputs of the activation functions of a model, by module: `modules[name]` holds one
     torch module per layer, whose output [..., neurons] is the neurons' value."""

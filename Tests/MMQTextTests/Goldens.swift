@@ -1,0 +1,141 @@
+import Foundation
+
+@testable import MMQText
+
+/// The goldens of Tests/Golden/text; SCHEMA.md there says what they hold.
+enum Goldens {
+    static let root = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    static let folder = root + "/Tests/Golden/text"
+    static let shared = root + "/../shared/data"
+
+    static func json(_ name: String) throws -> JSONValue {
+        let path = folder + "/" + name
+        let data = try Data(contentsOf: URL(fileURLWithPath: path))
+        return try JSONReader.parse([UInt8](data), file: path)
+    }
+
+    static func prompts() throws -> [String] {
+        try strings(json("prompts.json"))
+    }
+
+    static func strings(_ value: JSONValue?) throws -> [String] {
+        try required(value?.array).map { String(decoding: try required($0.bytes), as: UTF8.self) }
+    }
+
+    static func ids(_ value: JSONValue?) throws -> [Int32] {
+        try required(value?.array).map { Int32(try required($0.integer)) }
+    }
+
+    static func required<T>(_ value: T?) throws -> T {
+        guard let value else {
+            throw TextError(file: "golden", key: "", expected: "a value", found: "none")
+        }
+        return value
+    }
+
+    /// FNV-1a over ids, as the script computes it.
+    static func digest(_ ids: [Int32]) -> String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for id in ids { hash = (hash ^ UInt64(id)) &* 0x100_0000_01b3 }
+        return String(format: "%016lx", hash)
+    }
+
+    /// A new folder with copies of files and with JSON files; the caller removes it.
+    static func temporaryFolder(
+        copies: [String: String] = [:], json: [JSONValue.Member] = []
+    ) throws -> String {
+        let folder = NSTemporaryDirectory() + "mmq-text-" + UUID().uuidString
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true)
+        for (name, source) in copies {
+            try FileManager.default.copyItem(atPath: source, toPath: folder + "/" + name)
+        }
+        for member in json {
+            let name = String(decoding: member.key, as: UTF8.self)
+            try Data(member.value.encoded).write(to: URL(fileURLWithPath: folder + "/" + name))
+        }
+        return folder
+    }
+}
+
+/// How a tokenizer's results differ from a golden case; empty if they do not.
+struct Comparison {
+    let golden: JSONValue
+    private(set) var differences: [String] = []
+
+    init(_ golden: JSONValue) {
+        self.golden = golden
+    }
+
+    private mutating func check<T: Equatable>(
+        _ what: @autoclosure () -> String, _ got: T, _ want: T
+    ) {
+        if got != want { differences.append("\(what()): got \(got), expected \(want)") }
+    }
+
+    /// Compares text bit by bit: Swift's own equality would take `é` for `e` + U+0301.
+    private mutating func checkText(
+        _ what: @autoclosure () -> String, _ got: String, _ want: JSONValue
+    ) {
+        check(what(), Array(got.utf8), want.bytes ?? [])
+    }
+
+    mutating func encoding(_ tokenizer: some TextTokenizing, _ prompts: [String]) throws {
+        let every = try Goldens.required(golden["every"]?.integer)
+        for (n, expected) in try Goldens.required(golden["ids"]?.array).enumerated() {
+            let text = prompts[n * every]
+            check(
+                "ids of \(text.debugDescription)", tokenizer.encode(text), try Goldens.ids(expected)
+            )
+        }
+        for member in try Goldens.required(golden["plain"]?.members) {
+            let text = prompts[
+                try Goldens.required(Int(String(decoding: member.key, as: UTF8.self)))]
+            check(
+                "plain ids of \(text.debugDescription)",
+                tokenizer.encode(text, addSpecialTokens: false), try Goldens.ids(member.value))
+        }
+        for value in try Goldens.required(golden["long"]?.array) {
+            let parts = try Goldens.required(value.array)
+            let unit = try Goldens.required(parts[0].text)
+            let count = try Goldens.required(parts[1].integer)
+            let ids = tokenizer.encode(String(repeating: unit, count: count))
+            check("count of \(unit) × \(count)", ids.count, parts[2].integer ?? -1)
+            check("ids of \(unit) × \(count)", Goldens.digest(ids), parts[3].text ?? "")
+        }
+    }
+
+    mutating func decoding(_ tokenizer: some TextTokenizing, _ prompts: [String]) throws {
+        for (ids, expected, skipped) in try decodings() {
+            checkText("\(ids)", tokenizer.decode(ids, skipSpecialTokens: false), expected)
+            checkText("skipping \(ids)", tokenizer.decode(ids, skipSpecialTokens: true), skipped)
+        }
+    }
+
+    mutating func streaming(_ tokenizer: SentencePieceTokenizer) throws {
+        for (ids, expected, skipped) in try decodings() {
+            for (skip, want) in [(false, expected), (true, skipped)] {
+                var decoder = StreamingDecoder(tokenizer, skipSpecialTokens: skip)
+                let parts = ids.map { decoder.push($0) } + [decoder.finish()]
+                checkText("streaming \(ids)", parts.joined(), want)
+            }
+        }
+    }
+
+    private func decodings() throws -> [([Int32], JSONValue, JSONValue)] {
+        let every = try Goldens.required(golden["every"]?.integer)
+        let encoded = try Goldens.required(golden["ids"]?.array)
+        var result: [([Int32], JSONValue, JSONValue)] = []
+        for member in try Goldens.required(golden["decoded"]?.members) {
+            let index = try Goldens.required(Int(String(decoding: member.key, as: UTF8.self)))
+            let texts = try Goldens.required(member.value.array)
+            result.append((try Goldens.ids(encoded[index / every]), texts[0], texts[1]))
+        }
+        for value in try Goldens.required(golden["streams"]?.array) {
+            let parts = try Goldens.required(value.array)
+            result.append((try Goldens.ids(parts[0]), parts[1], parts[2]))
+        }
+        return result
+    }
+}

@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+@testable import MMQText
+
+@Suite struct WordPieceTests {
+    @Test(arguments: ["bert-vocab", "bert-json", "bert-backend"])
+    func agreesWithTheReference(_ name: String) throws {
+        let golden = try Goldens.required(try Goldens.json("bert.json")[name])
+        let folder = Goldens.folder + "/folders/\(name)/qformer_tokenizer"
+        let tables = try WordPieceTables.load(folder: folder)
+        #expect(tables.maximumLength == 512)
+        let differences = try differences(tables, golden)
+        #expect(differences == [])
+        let read = try WordPieceTables(pieces: tables.pieces, extrasJSON: tables.extrasJSON)
+        #expect(read == tables)
+    }
+
+    /// Everything but the normalizer's tables is in small goldens; this is every scalar there is.
+    @Test func normalizesEveryScalarAsTheReference() throws {
+        let golden = try Goldens.json("scalars.json")
+        func set(_ key: String) throws -> Set<UInt32> {
+            var result: Set<UInt32> = []
+            for range in try Goldens.required(golden[key]?.array) {
+                let ends = try Goldens.ids(range)
+                result.formUnion(UInt32(ends[0])...UInt32(ends[1]))
+            }
+            return result
+        }
+        let clean = BertNormalizer(spaceChinese: false, stripAccents: false, lowercase: false)
+        let accents = BertNormalizer(cleanText: false, spaceChinese: false, lowercase: false)
+        var dropped: Set<UInt32> = []
+        var space: Set<UInt32> = []
+        var mark: Set<UInt32> = []
+        var chinese: Set<UInt32> = []
+        var punctuation: Set<UInt32> = []
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for value in 0..<UInt32(0x110000) {
+            guard let scalar = Unicode.Scalar(value) else { continue }
+            let bytes = Array(String(scalar).utf8)
+            let cleaned = clean.normalize([0x61] + bytes + [0x62])
+            if cleaned == [0x61, 0x62] { dropped.insert(value) }
+            if cleaned == [0x61, 0x20, 0x62] { space.insert(value) }
+            if BertNormalizer.isChinese(scalar) { chinese.insert(value) }
+            let stripped = accents.normalize([0x61] + bytes).dropFirst()
+            if stripped.isEmpty { mark.insert(value) }
+            if BertNormalizer.isPunctuation(scalar) { punctuation.insert(value) }
+            for byte in stripped + [0x0A] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        }
+        #expect(dropped == (try set("dropped")))
+        #expect(space == (try set("space")))
+        #expect(chinese == (try set("chinese")))
+        #expect(mark == (try set("mark")))
+        #expect(punctuation == (try set("punctuation")))
+        #expect(String(format: "%016lx", hash) == golden["stripped"]?.text)
+    }
+
+    @Test func refusesOtherClasses() throws {
+        let folder = try Goldens.temporaryFolder(json: [
+            JSONValue.Member(
+                key: Array("tokenizer_config.json".utf8),
+                value: .make(["tokenizer_class": .text("RobertaTokenizer")]))
+        ])
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        #expect {
+            try WordPieceTables.load(folder: folder)
+        } throws: { error in
+            (error as? TextError)?.key == "tokenizer_class"
+                && (error as? TextError)?.found == "RobertaTokenizer"
+        }
+    }
+}
+
+/// How a WordPiece tokenizer's results differ from a golden case.
+func differences(_ tables: WordPieceTables, _ golden: JSONValue) throws -> [String] {
+    let tokenizer = try WordPieceTokenizer(tables: tables)
+    let prompts = try Goldens.prompts()
+    var comparison = Comparison(golden)
+    try comparison.encoding(tokenizer, prompts)
+    try comparison.decoding(tokenizer, prompts)
+    var differences = comparison.differences
+    let texts = try Goldens.strings(golden["truncatedTexts"])
+    for (text, expected) in zip(texts, try Goldens.required(golden["truncated"]?.array)) {
+        let ids = tokenizer.encode(
+            text, addSpecialTokens: true, maximumLength: tables.maximumLength)
+        if ids != (try Goldens.ids(expected)) { differences.append("truncated \(text.prefix(40))") }
+    }
+    for cut in try Goldens.required(golden["cut"]?.array) {
+        let parts = try Goldens.required(cut.array)
+        let ids = tokenizer.encode(
+            "one two three four five six", addSpecialTokens: true, maximumLength: parts[0].integer)
+        if ids != (try Goldens.ids(parts[1])) { differences.append("cut to \(parts[0]): \(ids)") }
+    }
+    return differences
+}
