@@ -245,7 +245,8 @@ public enum GGUFValue: Sendable, Equatable {
         case .bool(let value): return String(value)
         case .float32(let value): return String(value)
         case .float64(let value): return String(value)
-        default: return integer.map(String.init) ?? "a \(type)"
+        case .uint64(let value): return String(value)
+        default: return integer.map(String.init) ?? ""
         }
     }
 }

@@ -1,39 +1,116 @@
+import Foundation
 import MMQFormats
 import MMQText
 
 /// A tokenizer in GGUF: the keys that every GGUF program reads in the language file, and what they
 /// cannot say as JSON in the vision file.
 enum TokenizerMetadata {
+    typealias Members = [(key: String, value: GGUFValue)]
+
     /// Key of the tokenizer's remaining facts in the vision file.
     static let extrasKey = "mmq.tokenizer.extras"
 
-    /// A checkpoint's tokenizer, as metadata of both files.
+    /// Ids of the added tokens, their spellings and types, in the vision file: they hold whatever
+    /// language file comes with it.
+    static let addedIDsKey = "mmq.tokenizer.added_ids"
+    static let addedPiecesKey = "mmq.tokenizer.added_pieces"
+    static let addedTypesKey = "mmq.tokenizer.added_types"
+    /// A hash of the ordinary pieces, so that a language file with another vocabulary is noticed.
+    static let vocabularyKey = "mmq.tokenizer.vocabulary"
+
+    /// A checkpoint's tokenizer as metadata of the language and of the vision file.
     static func read(
         folder: String, model: ModelDescription
-    ) throws -> (
-        language: [(key: String, value: GGUFValue)], vision: [(key: String, value: GGUFValue)]
-    ) {
-        let reference: ReferenceModel =
-            switch model {
-            case .llavaNext: .llavaNext
-            case .instructBLIP: .instructBLIP
-            }
+    ) throws -> (language: Members, vision: Members) {
+        let reference: ReferenceModel
+        var words: Members = []
+        switch model {
+        case .llavaNext: reference = .llavaNext
+        case .instructBLIP:
+            reference = .instructBLIP
+            let path = (folder as NSString).appendingPathComponent("qformer_tokenizer")
+            words = try WordPieceMetadata.members(WordPieceTables.load(folder: path))
+        }
         let tables = try TokenizerTables.load(folder: folder, model: reference)
         let rows = model.text.vocabularySize
-        return (try language(tables, rows: rows, file: folder), [])
+        return (try language(tables, rows: rows, file: folder), vision(tables) + words)
+    }
+
+    /// What the plain keys cannot say.
+    private static func vision(_ tables: TokenizerTables) -> Members {
+        let ids = tables.addedTokens.map(\.id).filter { tables.pieces.indices.contains(Int($0)) }
+        return [
+            (extrasKey, .string(tables.extrasJSON)),
+            (vocabularyKey, .uint64(vocabularyHash(tables))),
+            (addedIDsKey, .int32s(ids)),
+            (addedPiecesKey, .strings(ids.map { tables.pieces[Int($0)] })),
+            (addedTypesKey, .int32s(ids.map { tables.types[Int($0)].rawValue })),
+        ]
+    }
+
+    /// FNV-1a over the ordinary and the byte pieces with their ids.
+    private static func vocabularyHash(_ tables: TokenizerTables) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for (id, piece) in tables.pieces.enumerated() {
+            guard tables.types[id] == .normal || tables.types[id] == .byte else { continue }
+            withUnsafeBytes(of: UInt32(truncatingIfNeeded: id).littleEndian) {
+                for byte in $0 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+            }
+            for byte in piece { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        }
+        return hash
+    }
+
+    /// The tables of a language file with what the vision file adds.
+    ///
+    /// A language file of another program may lack the added tokens (its embedding table may have
+    /// no rows for them); then they are put in.
+    static func tables(language: GGUFFile, vision: GGUFFile) throws -> TokenizerTables {
+        var tables = try tables(language)
+        let metadata = vision.metadata
+        let ids = try metadata.integers(addedIDsKey)
+        let pieces = try metadata.strings(addedPiecesKey)
+        let types = try metadata.integers(addedTypesKey)
+        guard ids.count == pieces.count, ids.count == types.count else {
+            throw FormatError(
+                .badValue, file: vision.path, item: "key '\(addedPiecesKey)'",
+                expected: "\(ids.count) pieces and types", found: "\(pieces.count), \(types.count)")
+        }
+        for (index, id) in ids.enumerated() {
+            guard (0..<1 << 20).contains(id),
+                let type = PieceType(rawValue: Int32(clamping: types[index]))
+            else {
+                throw FormatError(
+                    .badValue, file: vision.path, item: "key '\(addedIDsKey)'",
+                    expected: "token ids below 2^20, types from 1 to 6",
+                    found: "id \(id), type \(types[index])")
+            }
+            tables = tables.padded(to: id + 1)
+            tables.pieces[id] = pieces[index]
+            tables.types[id] = type
+        }
+        let expected = metadata[vocabularyKey]
+        guard expected == .uint64(vocabularyHash(tables)) else {
+            throw FormatError(
+                .badValue, file: language.path, item: "key 'tokenizer.ggml.tokens'",
+                expected: "the vocabulary for which \(vision.path) was made",
+                found: "another one")
+        }
+        try tables.apply(extrasJSON: metadata.string(extrasKey))
+        return tables
     }
 
     /// `tokenizer.ggml.*` for a model whose embedding table has `rows` rows.
     static func language(
         _ tables: TokenizerTables, rows: Int, file: String
-    ) throws -> [(key: String, value: GGUFValue)] {
+    ) throws -> Members {
         guard tables.pieces.count <= rows else {
             throw FormatError(
                 .badValue, file: file, item: "tokenizer",
                 expected: "at most vocab_size \(rows) tokens", found: "\(tables.pieces.count)")
         }
         let tables = tables.padded(to: rows)
-        var members: [(key: String, value: GGUFValue)] = [
+        var members: Members = [
             ("tokenizer.ggml.model", .string("llama")),
             ("tokenizer.ggml.pre", .string("default")),
             ("tokenizer.ggml.tokens", .strings(tables.pieces)),
@@ -103,6 +180,11 @@ enum TokenizerMetadata {
 extension ModelFiles {
     /// The language model's tokenizer.
     public func tokenizerTables() throws -> TokenizerTables {
-        try TokenizerMetadata.tables(language)
+        try TokenizerMetadata.tables(language: language, vision: vision)
+    }
+
+    /// The Q-Former's tokenizer (InstructBLIP).
+    public func wordPieceTables() throws -> WordPieceTables {
+        try WordPieceMetadata.tables(vision)
     }
 }

@@ -149,8 +149,8 @@ public struct InstructBLIPConfig: Sendable, Codable, Equatable {
         qformer = try QFormerConfig(metadata)
         queryTokens = try metadata.integer("mmq.query_tokens", in: 1...65536)
         if metadata["mmq.image_token_id"] != nil {
-            imageTokenID = try metadata.integer(
-                "mmq.image_token_id", in: 0...(text.vocabularySize - 1))
+            // As in LLaVA-Next, a language file of another program may have no row for it.
+            imageTokenID = try metadata.integer("mmq.image_token_id", in: 0...Int(Int32.max))
         }
     }
 

@@ -146,8 +146,8 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
         projectorActivation = try metadata.activation(
             "mmq.projector.activation", [.gelu, .quickGELU])
         projectorBias = try metadata.bool("mmq.projector.bias")
-        imageTokenID = try metadata.integer(
-            "mmq.image_token_id", in: 0...(text.vocabularySize - 1))
+        // A language file of another program may have no row for the image token; none is needed.
+        imageTokenID = try metadata.integer("mmq.image_token_id", in: 0...Int(Int32.max))
         let numbers = try metadata.integers("clip.vision.image_grid_pinpoints")
         let tile = vision.imageSize
         guard !numbers.isEmpty, numbers.count % 2 == 0,
