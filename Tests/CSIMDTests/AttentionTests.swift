@@ -181,6 +181,7 @@ extension Array {
     ]
 
     @Test(arguments: problems) func agreesWithDoubles(_ problem: AttentionProblem) {
+        var checks = Checks()
         forEachISA(threads: 2) { isa in
             let out = problem.run()
             let (tokens, headDim) = (problem.tokens, problem.headDim)
@@ -192,7 +193,7 @@ extension Array {
                         let at = ((s * tokens + t) * problem.heads + h) * headDim
                         for i in 0..<headDim {
                             let error = abs(Double(out[at + i]) - want.values[i])
-                            #expect(
+                            checks.expect(
                                 error <= want.bounds[i],
                                 "\(isa) sequence \(s) token \(t) head \(h) at \(i): \(error)")
                         }
@@ -200,11 +201,13 @@ extension Array {
                 }
             }
         }
+        checks.report()
     }
 
     /// One prefill of 500 tokens, or several: the same bytes, on any number of threads.
     @Test(arguments: [(4, 4, CSIMD_F32), (6, 2, CSIMD_F16)])
     func splitsAndThreadsDoNotShow(heads: Int, kvHeads: Int, type: csimd_type) {
+        var checks = Checks()
         let problem = AttentionProblem(
             tokens: 500, keys: 500, heads: heads, kvHeads: kvHeads, headDim: 24, type: type,
             spread: 3)
@@ -214,9 +217,10 @@ extension Array {
                 let parts = withKernels(isa: isa, threads: Int32(threads)) {
                     problem.run(chunk: chunk)
                 }
-                #expect(parts.bits == whole.bits, "\(isa) chunk \(chunk) threads \(threads)")
+                checks.expect(parts.bits == whole.bits, "\(isa) chunk \(chunk) threads \(threads)")
             }
         }
+        checks.report()
     }
 
     @Test(arguments: [
@@ -228,6 +232,7 @@ extension Array {
     func decodeAgreesWithDoubles(
         keys: [Int], heads: Int, kvHeads: Int, headDim: Int, type: csimd_type
     ) {
+        var checks = Checks()
         let problem = AttentionProblem(
             sequences: keys.count, tokens: 1, keys: keys.max() ?? 0, heads: heads, kvHeads: kvHeads,
             headDim: headDim, type: type)
@@ -235,32 +240,37 @@ extension Array {
             let out = withKernels(isa: isa, threads: 1) { problem.decode(keys: keys) }
             for threads in [Int32(2), 3] {
                 let again = withKernels(isa: isa, threads: threads) { problem.decode(keys: keys) }
-                #expect(again.bits == out.bits, "\(isa) threads \(threads)")
+                checks.expect(again.bits == out.bits, "\(isa) threads \(threads)")
             }
             for (s, count) in keys.enumerated() {
                 for h in 0..<heads {
                     let want = problem.exact(sequence: s, token: 0, head: h, keys: count)
                     for i in 0..<headDim {
                         let error = abs(Double(out[(s * heads + h) * headDim + i]) - want.values[i])
-                        #expect(
+                        checks.expect(
                             error <= want.bounds[i],
                             "\(isa) sequence \(s) head \(h) at \(i): \(error)")
                     }
                 }
             }
         }
+        checks.report()
     }
 
     /// What other sequences hold does not show in a sequence's result.
     @Test func decodeKeepsSequencesApart() {
+        var checks = Checks()
         let problem = AttentionProblem(
             sequences: 2, tokens: 1, keys: 700, heads: 2, kvHeads: 1, headDim: 16, type: CSIMD_F16)
         forEachISA(threads: 2) { isa in
             let row = 2 * 16
             let both = problem.decode(keys: [90, 700])
             let other = problem.decode(keys: [90, 3])
-            #expect(both[0..<row].map(\.bitPattern) == other[0..<row].map(\.bitPattern), "\(isa)")
-            #expect(both[row...].map(\.bitPattern) != other[row...].map(\.bitPattern), "\(isa)")
+            checks.expect(
+                both[0..<row].map(\.bitPattern) == other[0..<row].map(\.bitPattern), "\(isa)")
+            checks.expect(
+                both[row...].map(\.bitPattern) != other[row...].map(\.bitPattern), "\(isa)")
         }
+        checks.report()
     }
 }

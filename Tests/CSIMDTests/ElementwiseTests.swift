@@ -8,6 +8,7 @@ import Testing
     static let lengths = Array(1...48) + [63, 64, 65, 88, 100, 257, 1408, 4096]
 
     @Test func rmsNormKeepsFloatPrecision() {
+        var checks = Checks()
         forEachISA(threads: 2) { isa in
             var numbers = SeededRandom(seed: 1)
             for n in Self.lengths {
@@ -23,14 +24,16 @@ import Testing
                     for i in 0..<n {
                         let want = row[i] / (mean + Double(eps)).squareRoot() * Double(weight[i])
                         let error = abs(Double(y[t * n + i]) - want)
-                        #expect(error <= abs(want) * 1e-6, "\(isa) n \(n) token \(t) at \(i)")
+                        checks.expect(error <= abs(want) * 1e-6, "\(isa) n \(n) token \(t) at \(i)")
                     }
                 }
             }
         }
+        checks.report()
     }
 
     @Test(arguments: [Float(0), 300]) func layerNormKeepsFloatPrecision(offset: Float) {
+        var checks = Checks()
         forEachISA(threads: 2) { isa in
             var numbers = SeededRandom(seed: 2)
             for n in Self.lengths {
@@ -51,14 +54,16 @@ import Testing
                         let want = product + Double(bias[i])
                         let bound = 1e-7 * (abs(product) + abs(want)) + 1e-9
                         let error = abs(Double(y[t * n + i]) - want)
-                        #expect(error <= bound, "\(isa) n \(n) token \(t) at \(i)")
+                        checks.expect(error <= bound, "\(isa) n \(n) token \(t) at \(i)")
                     }
                 }
             }
         }
+        checks.report()
     }
 
     @Test func additionIsExact() {
+        var checks = Checks()
         forEachISA(threads: 3) { isa in
             var numbers = SeededRandom(seed: 3)
             for n in Self.lengths + [50_001] {
@@ -66,18 +71,20 @@ import Testing
                 let y = numbers.floats(n)
                 var sum = x
                 csimd_add(&sum, y, n)
-                #expect(sum.bits == zip(x, y).map { ($0 + $1).bitPattern }, "\(isa) n \(n)")
+                checks.expect(sum.bits == zip(x, y).map { ($0 + $1).bitPattern }, "\(isa) n \(n)")
             }
             let rows = numbers.floats(1000 * 37)
             let row = numbers.floats(37)
             var sum = rows
             csimd_add_row(&sum, row, 1000, 37)
             let want = rows.indices.map { (rows[$0] + row[$0 % 37]).bitPattern }
-            #expect(sum.bits == want, "\(isa)")
+            checks.expect(sum.bits == want, "\(isa)")
         }
+        checks.report()
     }
 
     @Test func softmaxAgreesWithDoubles() {
+        var checks = Checks()
         forEachISA(threads: 2) { isa in
             var numbers = SeededRandom(seed: 4)
             for n in Self.lengths + [32_064] {
@@ -96,34 +103,38 @@ import Testing
                         // The shift rounds once, at most half a step of 40; exp 2 steps.
                         let bound = want * 3e-6
                         let error = abs(Double(x[r * n + i]) - want)
-                        #expect(error <= bound, "\(isa) n \(n) at \(i)")
+                        checks.expect(error <= bound, "\(isa) n \(n) at \(i)")
                     }
                 }
             }
         }
+        checks.report()
     }
 
     @Test func softmaxOfExtremes() {
+        var checks = Checks()
         forEachISA { isa in
             for n in [1, 5, 16, 40] {
                 var nothing = [Float](repeating: -.infinity, count: n)
                 csimd_softmax(&nothing, 1, n)
-                #expect(nothing.bits == [UInt32](repeating: 0, count: n), "\(isa) n \(n)")
+                checks.expect(nothing.bits == [UInt32](repeating: 0, count: n), "\(isa) n \(n)")
 
                 var wide = [Float](repeating: -1e30, count: n)
                 wide[n - 1] = 1e30
                 csimd_softmax(&wide, 1, n)
-                #expect(wide == (0..<n).map { $0 == n - 1 ? 1 : 0 }, "\(isa) n \(n)")
+                checks.expect(wide == (0..<n).map { $0 == n - 1 ? 1 : 0 }, "\(isa) n \(n)")
 
                 var broken = [Float](repeating: 1, count: n)
                 broken[0] = .nan
                 csimd_softmax(&broken, 1, n)
-                #expect(broken.allSatisfy { $0.isNaN }, "\(isa) n \(n)")
+                checks.expect(broken.allSatisfy { $0.isNaN }, "\(isa) n \(n)")
             }
         }
+        checks.report()
     }
 
     @Test func ropeRotatesPairsExactly() {
+        var checks = Checks()
         forEachISA(threads: 2) { isa in
             var numbers = SeededRandom(seed: 5)
             for headDim in [2, 4, 8, 16, 24, 30, 32, 64, 88, 128] {
@@ -146,9 +157,10 @@ import Testing
                         }
                     }
                 }
-                #expect(y.bits == want.bits, "\(isa) head dim \(headDim)")
+                checks.expect(y.bits == want.bits, "\(isa) head dim \(headDim)")
             }
         }
+        checks.report()
     }
 }
 
@@ -164,6 +176,7 @@ import Testing
     }
 
     @Test func valuesAgreeWithDoubles() {
+        var checks = Checks()
         var inputs: [Float] = stride(from: Float(-20), to: 20, by: 0.0013).map { $0 }
         inputs += stride(from: Float(-149), to: 0, by: 1).flatMap { e in
             [exp2(e), -exp2(e), exp2(e) * 1.7, exp2(e) * -1.3]
@@ -178,19 +191,23 @@ import Testing
                     let ok =
                         Double(got) == want
                         || abs(Double(got) - want) <= 3e-7 * max(1, abs(Double(x)))
-                    #expect(ok, "\(isa) \(kind) of \(x): \(got), want \(want)")
+                    checks.expect(ok, "\(isa) \(kind) of \(x): \(got), want \(want)")
                     // The halves of the smallest subnormal round to 0, in PyTorch as here.
-                    #expect((got > 0) == (x > 0x1p-149), "\(isa) \(kind) of \(x) fires: \(got)")
+                    checks.expect(
+                        (got > 0) == (x > 0x1p-149), "\(isa) \(kind) of \(x) fires: \(got)")
                 }
                 var broken: [Float] = [1, .nan, 2]
                 csimd_activate(kind, &broken, 1, 3, nil)
-                #expect(broken[1].isNaN && !broken[0].isNaN && !broken[2].isNaN, "\(isa) \(kind)")
+                checks.expect(
+                    broken[1].isNaN && !broken[0].isNaN && !broken[2].isNaN, "\(isa) \(kind)")
             }
         }
+        checks.report()
     }
 
     /// Mask, then count and sum, then the product; whatever the number of threads.
     @Test(arguments: [Int32(1), 2, 3]) func siteSeesMaskedValues(threads: Int32) {
+        var checks = Checks()
         forEachISA(threads: threads) { isa in
             var numbers = SeededRandom(seed: 6)
             for n in [1, 7, 16, 33, 100, 511, 512, 513, 1100] {
@@ -226,11 +243,12 @@ import Testing
                             }
                         }
                     }
-                    #expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
-                    #expect(counts == wantCounts, "\(isa) \(kind) n \(n)")
-                    #expect(sums == wantSums, "\(isa) \(kind) n \(n)")
+                    checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
+                    checks.expect(counts == wantCounts, "\(isa) \(kind) n \(n)")
+                    checks.expect(sums == wantSums, "\(isa) \(kind) n \(n)")
                 }
             }
         }
+        checks.report()
     }
 }

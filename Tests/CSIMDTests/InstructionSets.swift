@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import Testing
 
 /// Instruction sets that this build has and this CPU and OS run; "scalar" is always there.
 let supportedISAs: [String] = {
@@ -48,3 +49,25 @@ extension Array where Element == Float {
 
 /// Half of the distance between 1 and the next Float: one rounding's relative error.
 let roundingError = Double(Float.ulpOfOne) / 2
+
+/// Gathers the failures of loops of thousands of checks: a broken kernel is reported once, with the
+/// first place, and arrays are not printed.
+struct Checks {
+    private var failures = 0
+    private var first = ""
+
+    /// `ok` must hold (so that a NaN fails, write what is wanted, never `!(error > bound)`).
+    mutating func expect(_ ok: Bool, _ what: @autoclosure () -> String = "") {
+        if ok { return }
+        if failures == 0 { first = what() }
+        failures += 1
+    }
+
+    /// Fails the test if any check failed.
+    func report(sourceLocation: SourceLocation = #_sourceLocation) {
+        if failures > 0 {
+            Issue.record(
+                "\(failures) checks failed, the first: \(first)", sourceLocation: sourceLocation)
+        }
+    }
+}
