@@ -218,13 +218,7 @@ private struct LlamaTokenizerParts {
             pieces: all, scores: Array(repeating: 0, count: all.count), types: types,
             bosID: id("bos_token"), eosID: id("eos_token"), unkID: id("unk_token"),
             padID: id("pad_token"))
-        tables.addedTokens = added.tokens.sorted { $0.key < $1.key }.map { id, token in
-            AddedToken(
-                id: id, special: added.everSpecial.contains(token.content),
-                leftStrip: token.leftStrip, rightStrip: token.rightStrip,
-                singleWord: token.singleWord, normalized: token.normalized,
-                inModel: Int(id) < pieces.count && pieces[Int(id)] != nil)
-        }
+        tables.addedTokens = added.tableEntries { $0 < pieces.count && pieces[$0] != nil }
         tables.normalizer = normalizer
         tables.metaspace = metaspace
         tables.decoder = decoder
