@@ -92,7 +92,10 @@ extension SafetensorsFile {
             let name = module.name
             let want = try expected.integers(prefix + name + "_log")
             let got = try trace.integers(name + "_log")
-            #expect(got == want, "\(what) \(prefix)\(name)_log")
+            // The goldens keep clear of activations near 0, so even f32's rounding flips none.
+            let wrong = zip(got, want).count { $0 != $1 }
+            #expect(got.count == want.count)
+            #expect(wrong == 0, "\(what) \(prefix)\(name)_log: \(wrong) of \(want.count) differ")
             #expect(
                 try trace.integers(name + "_len") == expected.integers(prefix + name + "_len"),
                 "\(what) \(prefix)\(name)_len")
