@@ -150,7 +150,7 @@ enum {
 
 /// 16 rows x `tokens` <= TILE tokens over `blocks` blocks, Q4_0.
 static inline __attribute__((always_inline)) void
-tile_q4(const uint8_t* panel, const int8_t* q, size_t cols, const float* scales,
+tile_q4(const uint8_t* panel, const int8_t* q, size_t q_stride, const float* scales,
         const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
         float* out, size_t out_stride) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -171,7 +171,7 @@ tile_q4(const uint8_t* panel, const int8_t* q, size_t cols, const float* scales,
             __m256i w0 = _mm256_load_si256((const __m256i*)(panel + step * 64));
             __m256i w1 = _mm256_load_si256((const __m256i*)(panel + step * 64 + 32));
             for (int t = 0; t < tokens; t++) {
-                __m256i x = broadcast_word(q + (size_t)t * cols + step * 4);
+                __m256i x = broadcast_word(q + (size_t)t * q_stride + step * 4);
                 acc[t][0] = _mm256_add_epi16(acc[t][0], _mm256_maddubs_epi16(w0, x));
                 acc[t][1] = _mm256_add_epi16(acc[t][1], _mm256_maddubs_epi16(w1, x));
             }
@@ -197,7 +197,7 @@ tile_q4(const uint8_t* panel, const int8_t* q, size_t cols, const float* scales,
 
 /// 8 rows (half 0 or 1 of the panel) x `tokens` <= TILE tokens over `blocks` blocks, Q8_0.
 static inline __attribute__((always_inline)) void
-tile_q8(const uint8_t* panel, size_t half, const int8_t* q, size_t cols, const float* scales,
+tile_q8(const uint8_t* panel, size_t half, const int8_t* q, size_t q_stride, const float* scales,
         const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
         float* out, size_t out_stride) {
     const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
@@ -218,7 +218,7 @@ tile_q8(const uint8_t* panel, size_t half, const int8_t* q, size_t cols, const f
             __m256i w0 = _mm256_load_si256((const __m256i*)(panel + step * 128));
             __m256i w1 = _mm256_load_si256((const __m256i*)(panel + step * 128 + 64));
             for (int t = 0; t < tokens; t++) {
-                __m256i x = broadcast_word(q + (size_t)t * cols + step * 4);
+                __m256i x = broadcast_word(q + (size_t)t * q_stride + step * 4);
                 low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(w0, x));
                 high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(w1, x));
             }
@@ -246,15 +246,16 @@ void csimd_avx2_panel_product(csimd_type type, const void* panel, const csimd_q8
     const bool overwrite = block0 == 0;
     for (size_t t = 0; t < tokens;) {
         size_t left = tokens - t;
-        const int8_t* q = x->q + (first + t) * x->cols + block0 * CSIMD_BLOCK;
+        const int8_t* q = x->q + (first + t) * x->stride + block0 * CSIMD_BLOCK;
         const float* scales = x->scales + (first + t) * all + block0;
         const int32_t* sums = x->sums + (first + t) * all + block0;
         float* to = out + t * out_stride;
         const int count = left >= TILE ? TILE : left >= 2 ? 2 : 1;
-#define Q4(n) tile_q4(from, q, x->cols, scales, sums, all, n, blocks, overwrite, to, out_stride)
+#define Q4(n) tile_q4(from, q, x->stride, scales, sums, all, n, blocks, overwrite, to, out_stride)
 #define Q8(n)                                                                                      \
     for (size_t half = 0; half < 2; half++) {                                                      \
-        tile_q8(from, half, q, x->cols, scales, sums, all, n, blocks, overwrite, to, out_stride);  \
+        tile_q8(from, half, q, x->stride, scales, sums, all, n, blocks, overwrite, to,             \
+                out_stride);                                                                       \
     }
         if (type == CSIMD_Q4_0) {
             if (count == TILE) {
@@ -294,10 +295,10 @@ static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction)
                              _mm256_set1_epi16(1));
 }
 
-static inline void fill_corrections(__m256i* corrections, const int8_t* q, size_t blocks) {
+static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x, size_t tokens) {
     (void)corrections;
-    (void)q;
-    (void)blocks;
+    (void)x;
+    (void)tokens;
 }
 
 #include "rows_int8.inc"

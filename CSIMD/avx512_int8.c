@@ -96,7 +96,7 @@ enum { TILE = 12 }; // tokens at once: 12 integer and 12 f32 sums, the weights a
 
 /// 16 rows x `tokens` <= TILE tokens over `blocks` blocks.
 static inline __attribute__((always_inline)) void
-tile(csimd_type type, const uint8_t* panel, const int8_t* q, size_t cols, const float* scales,
+tile(csimd_type type, const uint8_t* panel, const int8_t* q, size_t q_stride, const float* scales,
      const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
      float* out, size_t out_stride) {
     __m512 total[TILE];
@@ -113,8 +113,8 @@ tile(csimd_type type, const uint8_t* panel, const int8_t* q, size_t cols, const 
         for (int step = 0; step < 8; step++) {
             __m512i w = _mm512_load_si512(panel + step * 64);
             for (int t = 0; t < tokens; t++) {
-                acc[t] =
-                    _mm512_dpbusd_epi32(acc[t], w, broadcast_word(q + (size_t)t * cols + step * 4));
+                acc[t] = _mm512_dpbusd_epi32(acc[t], w,
+                                             broadcast_word(q + (size_t)t * q_stride + step * 4));
             }
         }
         __m512 s = _mm512_load_ps(panel + 512);
@@ -137,13 +137,13 @@ void csimd_avx512_panel_product(csimd_type type, const void* panel, const csimd_
     const uint8_t* from = (const uint8_t*)panel + block0 * BLOCK_BYTES;
     for (size_t t = 0; t < tokens;) {
         size_t left = tokens - t;
-        const int8_t* q = x->q + (first + t) * x->cols + block0 * CSIMD_BLOCK;
+        const int8_t* q = x->q + (first + t) * x->stride + block0 * CSIMD_BLOCK;
         const float* scales = x->scales + (first + t) * all + block0;
         const int32_t* sums = x->sums + (first + t) * all + block0;
         float* to = out + t * out_stride;
         size_t count = left >= TILE ? TILE : left >= 4 ? 4 : 1;
 #define TILE_OF(type, n)                                                                           \
-    tile(type, from, q, x->cols, scales, sums, all, n, blocks, block0 == 0, to, out_stride)
+    tile(type, from, q, x->stride, scales, sums, all, n, blocks, block0 == 0, to, out_stride)
         if (type == CSIMD_Q4_0) {
             if (count == TILE) {
                 TILE_OF(CSIMD_Q4_0, TILE);
@@ -176,11 +176,13 @@ static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction)
                                _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80)), x);
 }
 
-static inline void fill_corrections(__m256i* corrections, const int8_t* q, size_t blocks) {
+static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x, size_t tokens) {
     const __m256i zero = _mm256_setzero_si256(), offset = _mm256_set1_epi8((char)0x80);
-    for (size_t b = 0; b < blocks; b++) {
-        __m256i v = _mm256_loadu_si256((const __m256i*)(q + b * CSIMD_BLOCK));
-        corrections[b] = _mm256_sub_epi32(zero, _mm256_dpbusd_epi32(zero, offset, v));
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t i = 0; i < x->cols; i += CSIMD_BLOCK) {
+            __m256i v = _mm256_loadu_si256((const __m256i*)(x->q + t * x->stride + i));
+            *corrections++ = _mm256_sub_epi32(zero, _mm256_dpbusd_epi32(zero, offset, v));
+        }
     }
 }
 

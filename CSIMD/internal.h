@@ -9,10 +9,11 @@
 
 /// Int8 activations: see csimd_quantize_activations. Rows of one token are contiguous.
 typedef struct csimd_q8_rows {
-    const int8_t* q;     // [tokens, cols]
+    const int8_t* q;     // [tokens, cols], rows `stride` bytes apart
     const float* scales; // [tokens, cols / 32]
-    const int32_t* sums; // [tokens, cols / 32], sum of the 32 q
+    const int32_t* sums; // [tokens, cols / 32], made from the sum of the 32 q; private to the ISA
     size_t cols;
+    size_t stride;
 } csimd_q8_rows;
 
 typedef struct csimd_kernels {

@@ -14,7 +14,7 @@ static double seconds_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-enum { STEPS = 4 << 20 };    // iterations of a peak loop: some milliseconds
+enum { STEPS = 4 << 20 }; // iterations of a peak loop: some milliseconds
 
 #if defined(__x86_64__)
 /// Products of unsigned and signed bytes, summed over pairs into 16 bits: what the AVX2 leaves are
@@ -45,7 +45,7 @@ __attribute__((target("avx512f,avx512vnni"))) static void vnni_loop(void) {
 
 typedef struct peak_loop {
     void (*run)(void);
-    double operations;    // of one run
+    double operations; // of one run
 } peak_loop;
 
 static peak_loop loop_of_isa(void) {
@@ -101,7 +101,7 @@ static void read_task(void* context, int64_t index) {
 double csimd_measure_read_bandwidth(const void* data, size_t bytes) {
     size_t pieces = bytes / READ_PIECE;
     char* own = NULL;
-    if (pieces < 64) {    // too small to defeat the caches: read something larger
+    if (pieces < 64) { // too small to defeat the caches: read something larger
         pieces = 1024;
         own = aligned_alloc(4096, pieces * READ_PIECE);
         if (!own) {

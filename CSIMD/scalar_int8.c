@@ -87,7 +87,7 @@ void csimd_scalar_panel_product(csimd_type type, const void* panel, const csimd_
     const float* scales = panel;
     const int8_t* values = (const int8_t*)(scales + all * CSIMD_PANEL);
     for (size_t t = 0; t < tokens; t++) {
-        const int8_t* q = x->q + (first + t) * x->cols;
+        const int8_t* q = x->q + (first + t) * x->stride;
         const float* token_scales = x->scales + (first + t) * all;
         for (size_t r = 0; r < CSIMD_PANEL; r++) {
             float sum = block0 == 0 ? 0 : out[t * out_stride + r];
@@ -114,7 +114,7 @@ void csimd_scalar_row_product(csimd_type type, const void* w, size_t row_bytes, 
             int8_t values[CSIMD_BLOCK];
             float scale = unpack_block(type, row, b, values);
             for (size_t t = 0; t < tokens; t++) {
-                int32_t dot = dot_block(values, x->q + t * x->cols + b * CSIMD_BLOCK);
+                int32_t dot = dot_block(values, x->q + t * x->stride + b * CSIMD_BLOCK);
                 float* sum = &y[t * y_stride + r];
                 *sum = fmaf((float)dot, scale * x->scales[t * blocks + b], *sum);
             }
