@@ -39,7 +39,7 @@ struct IdentifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let file = try study.open(.writing)
+        let file = try study.open(.updating)
         if model.isGiven {
             // Only to be told if the counts are another model's.
             let model = try model.open()

@@ -179,6 +179,7 @@ struct PixelModel: CountingModel {
             #expect(error?.kind == .badInput, "\(String(describing: error))")
         }
         fails("none.sqlite", .reading)
+        fails("none.sqlite", .updating)
         fails("no/folder.sqlite", .writing)
         try folder.write(String(repeating: "not a database ", count: 100), to: "text")
         let before = FileManager.default.contents(atPath: folder.path + "/text")
@@ -187,8 +188,27 @@ struct PixelModel: CountingModel {
         #expect(FileManager.default.contents(atPath: folder.path + "/text") == before)
         try folder.write("", to: "empty")
         fails("empty", .reading)
+        fails("empty", .updating)
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(files.sorted() == ["empty", "text"])
+    }
+
+    @Test func aStudyThatNothingCameIntoCanBeDiscarded() throws {
+        let folder = try TemporaryFolder()
+        let new = folder.path + "/new.sqlite"
+        do {
+            let study = try Study(path: new, access: .writing)
+            #expect(throws: StudyError.self) {
+                try ActivationRun(
+                    study: study, model: PixelModel(), bench: folder.path, goal: .samples(1)
+                ).run(.med)
+            }
+            study.discardIfNewAndEmpty()
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+        _ = try run(new, .samples(1))
+        try Study(path: new, access: .writing).discardIfNewAndEmpty()
+        #expect(try Study(path: new, access: .reading).passes().count == 1)
     }
 
     @Test func aBrokenPictureStopsTheRunButLosesNothing() throws {

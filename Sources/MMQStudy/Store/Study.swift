@@ -11,6 +11,8 @@ public final class Study {
     public enum Access: Sendable {
         /// To look at; the file must be there. Any number of processes, also beside a writer.
         case reading
+        /// To change; the file must be there. One process at a time.
+        case updating
         /// To change; made if it is not there. One process at a time.
         case writing
     }
@@ -19,16 +21,18 @@ public final class Study {
     public let path: String
     private let database: DatabaseQueue
     private let lock: StudyLock?
+    private let isNew: Bool
 
     /// Opens a study file, bringing an older one up to date.
     ///
     /// - Throws: `StudyError`, `.locked` if another process writes to it.
     public init(path: String, access: Access) throws {
         self.path = path
-        if access == .reading, !exists(path) {
+        isNew = !exists(path)
+        if access != .writing, isNew {
             throw StudyError(.badInput, file: path, "no such study file")
         }
-        lock = access == .writing ? try StudyLock(study: path) : nil
+        lock = access == .reading ? nil : try StudyLock(study: path)
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.busyMode = .timeout(30)
@@ -48,7 +52,7 @@ public final class Study {
                         throw StudyError(.badInput, file: path, "a database, but not a study")
                     }
                 }
-            } else if access == .reading {
+            } else if access != .writing {
                 throw StudyError(.badInput, file: path, "an empty file, not a study")
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
@@ -57,6 +61,16 @@ public final class Study {
             }
             try StudySchema.migrator.migrate(database)
             return database
+        }
+    }
+
+    /// Removes a file that this object made and that nothing was counted or imported into: what is
+    /// left after an error in the input. The study cannot be used afterwards.
+    public func discardIfNewAndEmpty() {
+        guard isNew, lock != nil, (try? passes().isEmpty) == true, (try? database.close()) != nil
+        else { return }
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
         }
     }
 
