@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import MMQImage
 import MMQModels
 import Testing
@@ -191,6 +192,22 @@ struct PixelModel: CountingModel {
         fails("empty", .updating)
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(files.sorted() == ["empty", "text"])
+    }
+
+    @Test func aFileLeftByAKillWhileItWasMadeIsTakenUp() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        try DatabaseQueue(path: path).write { db in
+            try db.execute(
+                sql: "CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)")
+        }
+        #expect(try run(path, .samples(1)).state.samples == 1)
+        let other = folder.path + "/other.sqlite"
+        try DatabaseQueue(path: other).write { db in
+            try db.execute(sql: "CREATE TABLE mine (number INTEGER)")
+        }
+        let error = #expect(throws: StudyError.self) { try run(other, .samples(1)) }
+        #expect(error?.problem == "a database, but not a study")
     }
 
     @Test func aStudyThatNothingCameIntoCanBeDiscarded() throws {

@@ -46,8 +46,14 @@ public final class Study {
                 look.busyMode = .timeout(30)
                 try DatabaseQueue(path: path, configuration: look).read { db in
                     let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
-                    // An empty database is what a process killed at once leaves behind.
-                    let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
+                    // What a process killed right after making the file leaves behind: nothing
+                    // but the list of migrations.
+                    let tables = try Int.fetchOne(
+                        db,
+                        sql: """
+                            SELECT count(*) FROM sqlite_master
+                            WHERE tbl_name <> 'grdb_migrations'
+                            """)
                     guard id == StudySchema.applicationID || tables == 0 else {
                         throw StudyError(.badInput, file: path, "a database, but not a study")
                     }
