@@ -53,6 +53,12 @@ struct IdentifyCommand: ParsableCommand {
         let settings = Identification.Settings(
             topRate: topRate, filterRate: filterRate, activationBar: activationBar)
         let chosen = try domains.chosen()
+        for pass in try file.passes() where pass.split == split && !pass.finished {
+            guard chosen?.contains(pass.domain) ?? true else { continue }
+            Diagnostics.note(
+                "note: the pass over \(pass.domain.rawValue) is not finished "
+                    + "(\(pass.samples) samples so far)")
+        }
         let found = try names.map {
             try file.identify(module: $0, domains: chosen, split: split, settings: settings)
         }

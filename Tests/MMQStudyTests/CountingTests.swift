@@ -282,4 +282,26 @@ struct PixelModel: CountingModel {
         #expect(throws: StudyError.self) { try study.mask(domain: .rs, modules: ["vision"]) }
         #expect(throws: StudyError.self) { try study.mask(domain: .med, modules: ["lang"]) }
     }
+
+    @Test func setsOfEarlierCountsAreNotKept() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        for domain in [Domain.com, .rs, .med] { _ = try run(path, .samples(3), domain: domain) }
+        func save(_ module: String, _ domains: [Domain]) throws {
+            let study = try Study(path: path, access: .updating)
+            let settings = Identification.Settings(topRate: 0.4, filterRate: 0.3)
+            try study.save(
+                study.identify(module: module, domains: domains, settings: settings))
+        }
+        try save("vision", [.com, .rs, .med])
+        try save("lang", [.com, .rs])
+        // Nothing is counted, nothing goes.
+        _ = try run(path, .samples(3), domain: .med)
+        #expect(
+            try Study(path: path, access: .reading).identification(module: "vision") != nil)
+        _ = try run(path, .samples(4), domain: .med)
+        let study = try Study(path: path, access: .reading)
+        #expect(try study.identification(module: "vision") == nil)
+        #expect(try study.identification(module: "lang")?.domains == [.rs, .com])
+    }
 }
