@@ -107,7 +107,7 @@ final class ProgressReport {
             text +=
                 rate >= 1
                 ? String(format: "  %.1f %@/s", rate, unit)
-                : String(format: "  %.1f s/%@", 1 / rate, unit)
+                : String(format: "  %.1f s each", 1 / rate)
         }
         if fraction > startFraction {
             let left = elapsed * (1 - fraction) / (fraction - startFraction)
