@@ -40,16 +40,24 @@ struct ActivationCommand: ParsableCommand {
     func run() throws {
         let goal: ActivationRun.Goal =
             samples.map { .samples($0) } ?? .visionTokens(visionTokens ?? 100_000)
-        let interrupt = InterruptFlag()
+        let chosen = try domains.chosen() ?? Domain.allCases
+        // The model first: a study is not made for one that cannot be opened.
+        let model = try model.open()
         let file = try study.open(.writing)
-        let run = try ActivationRun(
-            study: file, model: try model.open(), bench: bench.bench, split: bench.split,
-            goal: goal)
+        let interrupt = InterruptFlag(
+            note: "Finishing the sample under way; Ctrl-C again stops at once.")
         var results: [Result] = []
-        for domain in try domains.chosen() ?? Domain.allCases {
-            let result = try count(domain, run, interrupt)
-            results.append(result)
-            if result.outcome == .interrupted { break }
+        do {
+            let run = try ActivationRun(
+                study: file, model: model, bench: bench.bench, split: bench.split, goal: goal)
+            for domain in chosen {
+                let result = try count(domain, run, interrupt)
+                results.append(result)
+                if result.outcome == .interrupted { break }
+            }
+        } catch {
+            file.discardIfNewAndEmpty()
+            throw error
         }
         if json {
             try Diagnostics.printJSON(results)

@@ -107,7 +107,7 @@ final class ProgressReport {
             text +=
                 rate >= 1
                 ? String(format: "  %.1f %@/s", rate, unit)
-                : String(format: "  %.1f s/%@", 1 / rate, unit)
+                : String(format: "  %.1f s each", 1 / rate)
         }
         if fraction > startFraction {
             let left = elapsed * (1 - fraction) / (fraction - startFraction)
@@ -147,8 +147,8 @@ final class InterruptFlag: @unchecked Sendable {  // the flag is behind the lock
     private var raised = false
     private var sources: [any DispatchSourceSignal] = []
 
-    /// Listens from now on.
-    init() {
+    /// Listens from now on; `note` goes to stderr when the first signal comes.
+    init(note: String? = nil) {
         for number in [SIGINT, SIGTERM] {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(
@@ -156,6 +156,7 @@ final class InterruptFlag: @unchecked Sendable {  // the flag is behind the lock
             source.setEventHandler { [weak self] in
                 self?.lock.withLock { self?.raised = true }
                 signal(number, SIG_DFL)
+                if let note { Diagnostics.note("\n" + note) }
             }
             source.resume()
             sources.append(source)

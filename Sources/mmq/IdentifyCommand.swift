@@ -39,7 +39,7 @@ struct IdentifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let file = try study.open(.writing)
+        let file = try study.open(.updating)
         if model.isGiven {
             // Only to be told if the counts are another model's.
             let model = try model.open()
@@ -53,6 +53,12 @@ struct IdentifyCommand: ParsableCommand {
         let settings = Identification.Settings(
             topRate: topRate, filterRate: filterRate, activationBar: activationBar)
         let chosen = try domains.chosen()
+        for pass in try file.passes() where pass.split == split && !pass.finished {
+            guard chosen?.contains(pass.domain) ?? true else { continue }
+            Diagnostics.note(
+                "note: the pass over \(pass.domain.rawValue) is not finished "
+                    + "(\(pass.samples) samples so far)")
+        }
         let found = try names.map {
             try file.identify(module: $0, domains: chosen, split: split, settings: settings)
         }

@@ -23,9 +23,16 @@ struct ImportCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let files = try StudyExport.read(paths, into: study.open(.writing), split: split)
-        guard !files.isEmpty else {
-            throw StudyError(.badInput, file: paths.joined(separator: " "), "nothing to import")
+        let file = try study.open(.writing)
+        var files: [String] = []
+        do {
+            files = try StudyExport.read(paths, into: file, split: split)
+            guard !files.isEmpty else {
+                throw StudyError(.badInput, file: paths.joined(separator: " "), "nothing to import")
+            }
+        } catch {
+            file.discardIfNewAndEmpty()
+            throw error
         }
         if json {
             try Diagnostics.printJSON(["files": files])

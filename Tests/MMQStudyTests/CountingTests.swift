@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import MMQImage
 import MMQModels
 import Testing
@@ -179,6 +180,7 @@ struct PixelModel: CountingModel {
             #expect(error?.kind == .badInput, "\(String(describing: error))")
         }
         fails("none.sqlite", .reading)
+        fails("none.sqlite", .updating)
         fails("no/folder.sqlite", .writing)
         try folder.write(String(repeating: "not a database ", count: 100), to: "text")
         let before = FileManager.default.contents(atPath: folder.path + "/text")
@@ -187,8 +189,43 @@ struct PixelModel: CountingModel {
         #expect(FileManager.default.contents(atPath: folder.path + "/text") == before)
         try folder.write("", to: "empty")
         fails("empty", .reading)
+        fails("empty", .updating)
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(files.sorted() == ["empty", "text"])
+    }
+
+    @Test func aFileLeftByAKillWhileItWasMadeIsTakenUp() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        try DatabaseQueue(path: path).write { db in
+            try db.execute(
+                sql: "CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)")
+        }
+        #expect(try run(path, .samples(1)).state.samples == 1)
+        let other = folder.path + "/other.sqlite"
+        try DatabaseQueue(path: other).write { db in
+            try db.execute(sql: "CREATE TABLE mine (number INTEGER)")
+        }
+        let error = #expect(throws: StudyError.self) { try run(other, .samples(1)) }
+        #expect(error?.problem == "a database, but not a study")
+    }
+
+    @Test func aStudyThatNothingCameIntoCanBeDiscarded() throws {
+        let folder = try TemporaryFolder()
+        let new = folder.path + "/new.sqlite"
+        do {
+            let study = try Study(path: new, access: .writing)
+            #expect(throws: StudyError.self) {
+                try ActivationRun(
+                    study: study, model: PixelModel(), bench: folder.path, goal: .samples(1)
+                ).run(.med)
+            }
+            study.discardIfNewAndEmpty()
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+        _ = try run(new, .samples(1))
+        try Study(path: new, access: .writing).discardIfNewAndEmpty()
+        #expect(try Study(path: new, access: .reading).passes().count == 1)
     }
 
     @Test func aBrokenPictureStopsTheRunButLosesNothing() throws {
@@ -244,5 +281,27 @@ struct PixelModel: CountingModel {
         #expect(throws: StudyError.self) { try study.identify(module: "lang", domains: [.rs]) }
         #expect(throws: StudyError.self) { try study.mask(domain: .rs, modules: ["vision"]) }
         #expect(throws: StudyError.self) { try study.mask(domain: .med, modules: ["lang"]) }
+    }
+
+    @Test func setsOfEarlierCountsAreNotKept() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        for domain in [Domain.com, .rs, .med] { _ = try run(path, .samples(3), domain: domain) }
+        func save(_ module: String, _ domains: [Domain]) throws {
+            let study = try Study(path: path, access: .updating)
+            let settings = Identification.Settings(topRate: 0.4, filterRate: 0.3)
+            try study.save(
+                study.identify(module: module, domains: domains, settings: settings))
+        }
+        try save("vision", [.com, .rs, .med])
+        try save("lang", [.com, .rs])
+        // Nothing is counted, nothing goes.
+        _ = try run(path, .samples(3), domain: .med)
+        #expect(
+            try Study(path: path, access: .reading).identification(module: "vision") != nil)
+        _ = try run(path, .samples(4), domain: .med)
+        let study = try Study(path: path, access: .reading)
+        #expect(try study.identification(module: "vision") == nil)
+        #expect(try study.identification(module: "lang")?.domains == [.rs, .com])
     }
 }

@@ -57,16 +57,19 @@ public struct BenchCheck: Sendable, Equatable, Codable {
                 domain: domain, split: split, questions: questions, samples: samples,
                 missing: missing, missingFiles: files, problem: problem)
         }
+        func note(_ paths: [String]) {
+            for path in paths where files.count < 5 && !files.contains(path) { files.append(path) }
+        }
         do {
             let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .full)
             while let item = try walk.next() {
                 switch item {
                 case .sample(let sample):
                     samples += 1
-                    if files.count < 5 { files += sample.missing }
+                    note(sample.missing)
                 case .missing(_, let looked):
                     missing += 1
-                    if files.count < 5 { files += looked }
+                    note(looked)
                 }
                 if (samples + missing) % 256 == 0 { progress(walk.position, walk.count) }
             }

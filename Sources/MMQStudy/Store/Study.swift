@@ -11,6 +11,8 @@ public final class Study {
     public enum Access: Sendable {
         /// To look at; the file must be there. Any number of processes, also beside a writer.
         case reading
+        /// To change; the file must be there. One process at a time.
+        case updating
         /// To change; made if it is not there. One process at a time.
         case writing
     }
@@ -19,16 +21,18 @@ public final class Study {
     public let path: String
     private let database: DatabaseQueue
     private let lock: StudyLock?
+    private let isNew: Bool
 
     /// Opens a study file, bringing an older one up to date.
     ///
     /// - Throws: `StudyError`, `.locked` if another process writes to it.
     public init(path: String, access: Access) throws {
         self.path = path
-        if access == .reading, !exists(path) {
+        isNew = !exists(path)
+        if access != .writing, isNew {
             throw StudyError(.badInput, file: path, "no such study file")
         }
-        lock = access == .writing ? try StudyLock(study: path) : nil
+        lock = access == .reading ? nil : try StudyLock(study: path)
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.busyMode = .timeout(30)
@@ -42,13 +46,19 @@ public final class Study {
                 look.busyMode = .timeout(30)
                 try DatabaseQueue(path: path, configuration: look).read { db in
                     let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
-                    // An empty database is what a process killed at once leaves behind.
-                    let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
+                    // What a process killed right after making the file leaves behind: nothing
+                    // but the list of migrations.
+                    let tables = try Int.fetchOne(
+                        db,
+                        sql: """
+                            SELECT count(*) FROM sqlite_master
+                            WHERE tbl_name <> 'grdb_migrations'
+                            """)
                     guard id == StudySchema.applicationID || tables == 0 else {
                         throw StudyError(.badInput, file: path, "a database, but not a study")
                     }
                 }
-            } else if access == .reading {
+            } else if access != .writing {
                 throw StudyError(.badInput, file: path, "an empty file, not a study")
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
@@ -57,6 +67,16 @@ public final class Study {
             }
             try StudySchema.migrator.migrate(database)
             return database
+        }
+    }
+
+    /// Removes a file that this object made and that nothing was counted or imported into: what is
+    /// left after an error in the input. The study cannot be used afterwards.
+    public func discardIfNewAndEmpty() {
+        guard isNew, lock != nil, (try? passes().isEmpty) == true, (try? database.close()) != nil
+        else { return }
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
         }
     }
 

@@ -86,7 +86,8 @@ extension Study {
         }
     }
 
-    /// Stores totals and the place that they reach to, both or neither.
+    /// Stores totals and the place that they reach to, both or neither. Neuron sets that were found
+    /// from the domain's earlier counts go: they are not those of the new ones.
     func commit(_ state: PassState, _ counts: [ModuleCounts]) throws {
         try write { db in
             try db.execute(
@@ -106,6 +107,11 @@ extension Study {
                     state.cursor, state.samples, state.skipped, state.missingFrames,
                     state.visionTokens, state.visionTokensBefore, state.finished ? 1 : 0,
                 ])
+            try db.execute(
+                sql: """
+                    DELETE FROM identification
+                    WHERE split = ? AND ' ' || domains || ' ' LIKE ?
+                    """, arguments: [state.split, "% \(state.domain.rawValue) %"])
             for entry in counts {
                 try db.execute(
                     sql: """
