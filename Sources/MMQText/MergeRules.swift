@@ -46,8 +46,7 @@ enum MergeRules {
             while end < candidates.count && tables.scores[Int(candidates[end])] == score {
                 let splits = splits(tables.pieces[Int(candidates[end])], model: model)
                 switch order {
-                case .shorterLeft, .pairIDs: group += splits
-                case .longerLeft: group += splits.reversed()
+                case .shorterLeft, .longerLeft, .pairIDs: group += splits
                 case .leftID: group += splits.sorted { $0.left < $1.left }
                 }
                 end += 1
@@ -55,10 +54,25 @@ enum MergeRules {
             if order == .pairIDs {
                 group.sort { ($0.left, $0.right) < ($1.left, $1.right) }
             }
+            if order == .longerLeft && group.count > 1 {
+                // The position keeps equal ones in order.
+                let keys = group.enumerated().map { i, pair in
+                    (
+                        length(tables.pieces[Int(pair.left)]),
+                        length(tables.pieces[Int(pair.right)]), -i
+                    )
+                }
+                group = keys.sorted(by: >).map { group[-$0.2] }
+            }
             pairs += group
             start = end
         }
         return pairs
+    }
+
+    /// How many Unicode scalars a piece has.
+    private static func length(_ piece: [UInt8]) -> Int {
+        piece.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
     }
 
     /// All ways to cut a piece into two others, the shorter left part first.

@@ -121,7 +121,8 @@ public enum MergeOrder: Sendable, Equatable {
 public enum SplitOrder: String, Sendable, CaseIterable {
     /// Shorter left part first (transformers 5, from `tokenizer.model`).
     case shorterLeft
-    /// Longer left part first (late transformers 4 converters).
+    /// Longer left part first, of pieces with equal scores all splits together (late
+    /// transformers 4 converters).
     case longerLeft
     /// Smaller id of the left part first (transformers 4 around 4.35).
     case leftID
