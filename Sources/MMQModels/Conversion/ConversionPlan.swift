@@ -107,13 +107,23 @@ struct ConversionPlan: Sendable {
         }
     }
 
+    /// Of the names that a missing tensor may have, the one that is spelled like its neighbours.
+    private static func likelyName(_ row: TensorRow, _ checkpoint: SafetensorsCheckpoint) -> String
+    {
+        func likeness(_ name: String) -> Int {
+            checkpoint.names.reduce(0) { max($0, $1.commonPrefix(with: name).utf8.count) }
+        }
+        return row.sources.max { likeness($0) < likeness($1) } ?? row.name
+    }
+
     private static func find(
         _ row: TensorRow, in checkpoint: SafetensorsCheckpoint
     ) throws -> (SafetensorsFile, SafetensorsTensor) {
         let found = row.sources.filter { checkpoint[$0] != nil }
         guard let name = found.first, let (file, tensor) = checkpoint[name] else {
             throw FormatError(
-                .missingTensor, file: checkpoint.folder, item: "tensor '\(row.sources[0])'",
+                .missingTensor, file: checkpoint.folder,
+                item: "tensor '\(likelyName(row, checkpoint))'",
                 expected: "shape \(row.sourceShape)", found: "no such tensor")
         }
         let item = "tensor '\(name)'"
