@@ -36,8 +36,8 @@ static size_t element_bytes(csimd_type type) {
 }
 
 static const char* kv_row(const csimd_kv* kv, size_t sequence, size_t position, size_t head) {
-    size_t at = sequence * kv->sequence_stride + position * kv->position_stride +
-                head * kv->head_stride;
+    size_t at =
+        sequence * kv->sequence_stride + position * kv->position_stride + head * kv->head_stride;
     return (const char*)kv->data + at * element_bytes(kv->type);
 }
 
@@ -59,10 +59,10 @@ typedef struct prefill {
     const csimd_kv* v;
     float* out;
     size_t q_stride, out_stride, tokens, keys, first_position, heads, kv_heads, head_dim;
-    size_t padded;        // head_dim, rounded up to 16
-    size_t group;         // query heads that share a key head
-    size_t task_tokens;   // positions of a task
-    size_t task_blocks;   // tasks that one (sequence, key head) is cut into
+    size_t padded;      // head_dim, rounded up to 16
+    size_t group;       // query heads that share a key head
+    size_t task_tokens; // positions of a task
+    size_t task_blocks; // tasks that one (sequence, key head) is cut into
     float scale;
     bool causal;
     _Atomic bool failed;
@@ -71,13 +71,13 @@ typedef struct prefill {
 /// Scratch of one task. Row r of q, sum, max belongs to head r / tokens of the group and position
 /// r % tokens of the task.
 typedef struct tile {
-    float* q;         // [group * tokens, padded], scaled
-    float* out;       // [group * tokens, padded], not yet divided by sum
-    float* max;       // [group * tokens]
-    float* sum;       // [group * tokens]
-    float* keys;      // [padded, KEY_TILE]: transposed
-    float* values;    // [KEY_TILE, padded]
-    float* scores;    // [QUERY_BLOCK, KEY_TILE]
+    float* q;      // [group * tokens, padded], scaled
+    float* out;    // [group * tokens, padded], not yet divided by sum
+    float* max;    // [group * tokens]
+    float* sum;    // [group * tokens]
+    float* keys;   // [padded, KEY_TILE]: transposed
+    float* values; // [KEY_TILE, padded]
+    float* scores; // [QUERY_BLOCK, KEY_TILE]
 } tile;
 
 typedef float quad __attribute__((ext_vector_type(4)));
@@ -104,7 +104,7 @@ static inline void transpose_4x4(const float* from, size_t from_stride, float* t
 static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
                       size_t count) {
     const size_t n = p->padded;
-    float* line = t->scores;    // [4, padded], free until the tile is taken
+    float* line = t->scores; // [4, padded], free until the tile is taken
     for (size_t j = 0; j < KEY_TILE; j += 4) {
         for (size_t r = 0; r < 4; r++) {
             float* to = line + r * n;
@@ -143,7 +143,7 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
         float highest = p->kernels->max(scores, visible);
         highest = highest > *max ? highest : *max;
         if (highest != *max) {
-            float shrink = expf(*max - highest);    // 0 at the first tile
+            float shrink = expf(*max - highest); // 0 at the first tile
             *sum *= shrink;
             p->kernels->scale(t->out + (row + r) * n, shrink, n);
             *max = highest;
@@ -180,8 +180,8 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
         pack_tile(p, t, sequence, kv_head, first, count);
         for (size_t head = 0; head < p->group; head++) {
             for (size_t b = skip; b < tokens; b += QUERY_BLOCK) {
-                take_tile(p, t, head * tokens + b, min_size(tokens - b, QUERY_BLOCK),
-                          position0 + b, first, count);
+                take_tile(p, t, head * tokens + b, min_size(tokens - b, QUERY_BLOCK), position0 + b,
+                          first, count);
             }
         }
     }
@@ -205,7 +205,8 @@ static void prefill_task(void* context, int64_t index) {
     const size_t tokens = min_size(p->tokens - token0, p->task_tokens);
     const size_t rows = p->group * tokens, n = p->padded;
     // Scores also hold four unpacked key rows.
-    const size_t scores = round_up(QUERY_BLOCK * KEY_TILE > 4 * n ? QUERY_BLOCK * KEY_TILE : 4 * n, 16);
+    const size_t scores =
+        round_up(QUERY_BLOCK * KEY_TILE > 4 * n ? QUERY_BLOCK * KEY_TILE : 4 * n, 16);
     const size_t lines = round_up(rows, 16);
     float* memory = allocate(2 * rows * n + 2 * lines + 2 * KEY_TILE * n + scores);
     if (!memory) {
@@ -213,7 +214,7 @@ static void prefill_task(void* context, int64_t index) {
         return;
     }
     tile t;
-    t.keys = memory;    // rows of keys and values are 64-byte aligned
+    t.keys = memory; // rows of keys and values are 64-byte aligned
     t.values = t.keys + KEY_TILE * n;
     t.q = t.values + KEY_TILE * n;
     t.out = t.q + rows * n;
@@ -265,7 +266,7 @@ typedef struct decode {
     const csimd_kv* k;
     const csimd_kv* v;
     const size_t* keys;
-    float* parts;    // [sequences, splits, heads, part_floats]: output, max, sum of some keys
+    float* parts; // [sequences, splits, heads, part_floats]: output, max, sum of some keys
     float* out;
     size_t q_stride, out_stride, heads, kv_heads, head_dim, splits;
     float scale;
@@ -311,8 +312,7 @@ static void decode_task(void* context, int64_t index) {
             prefetch_row(k, first + j + AHEAD, kv_head, k_bytes);
         }
         for (size_t h = 0; h < group; h++) {
-            scores[h * DECODE_KEYS + j] =
-                d->kernels->dot(k->type, key, q + h * n, n) * d->scale;
+            scores[h * DECODE_KEYS + j] = d->kernels->dot(k->type, key, q + h * n, n) * d->scale;
         }
     }
     float* parts = d->parts + ((sequence * d->splits + split) * d->heads + head0) * part_floats(d);
@@ -321,8 +321,8 @@ static void decode_task(void* context, int64_t index) {
         float max = d->kernels->max(scores + h * DECODE_KEYS, count);
         memset(part, 0, n * sizeof(float));
         part[n] = max;
-        part[n + 1] = d->kernels->exp_sum(scores + h * DECODE_KEYS, max == -INFINITY ? 0.0f : max,
-                                          count);
+        part[n + 1] =
+            d->kernels->exp_sum(scores + h * DECODE_KEYS, max == -INFINITY ? 0.0f : max, count);
     }
     for (size_t j = 0; j < count; j++) {
         const void* value = kv_row(v, 0, first + j, kv_head);

@@ -6,7 +6,9 @@
 #define GEMM_ROWS 12
 #define GEMM_VECTORS 2
 
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))),        \
+    apply_to = function)
 #include "floats.inc"
 #pragma clang attribute pop
 

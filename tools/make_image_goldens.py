@@ -19,13 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import torch
 import transformers
 from PIL import Image, features
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import (
     LlavaNextImageProcessorPil,
 )
-from transformers.models.llava_next.modeling_llava_next import unpad_image
+from transformers.models.llava_next.modeling_llava_next import (
+    get_anyres_image_grid_shape,
+    unpad_image,
+)
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 
 warnings.simplefilter("ignore")
@@ -164,7 +168,9 @@ def jpeg_cases():
 
 # --- PNG, written by hand: Pillow writes only some of its kinds --------------------------------
 
-ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+# Left, top, step to the right, step down.
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4)]
+ADAM7 += [(1, 0, 2, 2), (0, 1, 1, 2)]
 KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8)]
 KINDS += [(4, 8), (4, 16), (6, 8), (6, 16)]
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -218,10 +224,12 @@ def save_png(rng, width, height, color, depth, adam7=0, before=b"", after=b"", *
     split = options.get("split") or len(stream)
     parts = [chunk(b"IDAT", stream[i : i + split]) for i in range(0, len(stream), split)]
     colors = options.get("colors", 1 << depth) if color == 3 else 0
-    palette = chunk(b"PLTE", rng.integers(0, 256, 3 * colors, np.uint8).tobytes()) if colors else b""
+    entries = rng.integers(0, 256, 3 * colors, np.uint8).tobytes()
+    palette = chunk(b"PLTE", entries) if colors else b""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, adam7)
     end = chunk(b"IEND", b"") if options.get("end", True) else b""
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + before + b"".join(parts) + after + end
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + before
+    return head + b"".join(parts) + after + end
 
 
 def png_cases():
@@ -257,7 +265,8 @@ def png_cases():
     yield "wrong checksum of the data", good[:-14] + b"\0\0" + good[-12:]
     yield "wrong byte in the data", good[: data + 20] + b"\x55" + good[data + 21 :]
     yield "no data", good[: data - 4] + chunk(b"IEND", b"")
-    for name, size in (("no columns", (0, 5)), ("no rows", (5, 0)), ("40000 x 40000", (40000, 40000))):
+    sizes = {"no columns": (0, 5), "no rows": (5, 0), "40000 x 40000": (40000, 40000)}
+    for name, size in sizes.items():
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0))
         yield name, good[:8] + header + good[data - 4 :]
     for color, depth in ((0, 3), (2, 4), (3, 16), (5, 8)):
@@ -325,8 +334,9 @@ def make_resize(folder):
         (1, 1, 1, 1), (1, 1, 5, 3), (5, 3, 1, 1), (7, 3, 3, 7), (16, 16, 16, 8), (16, 16, 8, 16),
         (16, 16, 16, 16), (64, 48, 14, 14), (14, 14, 64, 48), (101, 67, 33, 22), (33, 22, 101, 67),
         (300, 2, 7, 9), (2, 300, 9, 7), (50, 40, 51, 41), (50, 40, 49, 39), (97, 13, 13, 97),
-        (40, 60, 30, 40), (40, 61, 30, 40), (40, 62, 30, 40), (40, 61, 50, 40), (656, 172, 384, 100),
-        (640, 30, 336, 16), (30, 640, 16, 336), (200, 150, 224, 224), (3, 3, 200, 1), (255, 1, 2, 1),
+        (40, 60, 30, 40), (40, 61, 30, 40), (40, 62, 30, 40), (40, 61, 50, 40),
+        (656, 172, 384, 100), (640, 30, 336, 16), (30, 640, 16, 336), (200, 150, 224, 224),
+        (3, 3, 200, 1), (255, 1, 2, 1),
     ]  # fmt: skip
     rng = random.Random(15)
     sizes += [tuple(rng.randint(1, 60) for _ in range(4)) for _ in range(40)]
@@ -335,7 +345,8 @@ def make_resize(folder):
         image = Image.fromarray(noise(width, height, seed))
         result = np.array(image.resize((new_width, new_height), Image.BICUBIC))
         cases.append([seed, width, height, new_width, new_height, crc(result)])
-    write(folder / "resize.json", {"columns": "seed width height newWidth newHeight crc32", "cases": cases})
+    columns = "seed width height newWidth newHeight crc32"
+    write(folder / "resize.json", {"columns": columns, "cases": cases})
 
 
 # --- processors -------------------------------------------------------------------------------
@@ -343,7 +354,10 @@ def make_resize(folder):
 REAL = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 LLAVA = {
     # The settings of llava-v1.6-vicuna-7b-hf, the small grids of tests, and what else is possible.
-    "real": (dict(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}), [(301, 200)]),
+    "real": (
+        dict(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}),
+        [(301, 200)],
+    ),
     "small": (
         dict(
             size={"shortest_edge": 28},
@@ -364,8 +378,8 @@ LLAVA = {
         [(64, 48), (31, 90), (90, 31)],
     ),
     "exact size": (
-        dict(size={"height": 20, "width": 30}, crop_size={"height": 25, "width": 25}, do_rescale=False,
-             image_grid_pinpoints=[[25, 50], [50, 50]]),
+        dict(size={"height": 20, "width": 30}, crop_size={"height": 25, "width": 25},
+             do_rescale=False, image_grid_pinpoints=[[25, 50], [50, 50]]),
         [(64, 48), (31, 90)],
     ),
     "no crop": (
@@ -413,8 +427,8 @@ def make_tiles(folder):
 
 def make_tokens(folder):
     rng = random.Random(16)
-    table = [(640, 480), (480, 640), (512, 512), (256, 256), (1700, 2200), (1920, 1080), (9600, 1080)]
-    table += [(656, 1722), (2501, 2928), (336, 336), (335, 337), (1, 1), (20000, 3), (3, 20000)]
+    table = [(640, 480), (480, 640), (512, 512), (256, 256), (1700, 2200), (1920, 1080)]
+    table += [(9600, 1080), (656, 1722), (2501, 2928), (336, 336), (335, 337), (1, 1), (20000, 3), (3, 20000)]
     table += [(640, 427), (427, 640), (500, 375), (375, 500)]
     table += [(rng.randint(1, 3000), rng.randint(1, 3000)) for _ in range(250)]
     grids = {"real": (REAL, 336, 14), "small": (LLAVA["small"][0]["image_grid_pinpoints"], 28, 7)}
@@ -435,16 +449,12 @@ def make_tokens(folder):
 
 
 def token_row(processor, width, height, side):
-    from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
-
     features = processor._get_number_of_features(height, width, side, side)
     pinpoints = processor.image_processor.image_grid_pinpoints
     grid = get_anyres_image_grid_shape((height, width), pinpoints, side)
     patches = side // processor.patch_size
     rows, columns = grid[0] * patches, grid[1] * patches
     # Each cell holds its place, so that what is left of the grid tells the range.
-    import torch
-
     cells = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
     left = unpad_image(cells, (height, width))
     if left.shape[1] == 0 or left.shape[2] == 0:

@@ -17,6 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import sentencepiece
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, InstructBlipProcessor, LlavaNextProcessor
 
@@ -96,6 +97,8 @@ def prompts():
 
 LONG = [("a", 100000), ("ab ", 33334), ("the picture of a dog, ", 4546), ("😀", 25000), ("你", 30000), (" ", 50000),
         ("<image>", 2928), ("é", 20000), ("supercalifragilistic", 5000)]
+# The debug build of the tests takes its time.
+SHORT = [(unit, count // 50) for unit, count in LONG]
 
 
 # Layouts that differ little from another one: every fourth text.
@@ -274,7 +277,7 @@ def compact(folders):
                 dump(path, value)
 
 
-def record(tokenizer, texts, vocabulary, every=1):
+def record(tokenizer, texts, vocabulary, every=1, long=SHORT):
     """What the tokenizer does with every so-manieth text."""
     rng = random.Random(5)
     ids = {i: tokenizer(texts[i])["input_ids"] for i in range(0, len(texts), every)}
@@ -294,7 +297,7 @@ def record(tokenizer, texts, vocabulary, every=1):
         "plain": {str(i): tokenizer(texts[i], add_special_tokens=False)["input_ids"] for i in range(0, len(texts), 9)},
         "decoded": {str(i): [tokenizer.decode(ids[i]), tokenizer.decode(ids[i], skip_special_tokens=True)] for i in some},
         "streams": [[s, tokenizer.decode(s), tokenizer.decode(s, skip_special_tokens=True)] for s in streams],
-        "long": [[u, n, len(x), digest(x)] for u, n in LONG for x in [tokenizer(u * n)["input_ids"]]],
+        "long": [[u, n, len(x), digest(x)] for u, n in long for x in [tokenizer(u * n)["input_ids"]]],
         "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id,
     }
 
@@ -392,6 +395,15 @@ def scalars():
     return {**{k: ranges(v) for k, v in sets.items()}, "stripped": f"{value:016x}"}
 
 
+def by_score(tokenizer, spm):
+    """The merges as the converters of transformers 4.35 sorted them: by the real scores, in which
+    LLaMA's runs of spaces come last."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(spm)
+    scores = {p.piece: p.score for p in proto.pieces}
+    return sorted(merge_order(tokenizer, "leftID"), key=lambda m: scores[m[0] + m[1]], reverse=True)
+
+
 def make_real(texts):
     """Goldens for the real vocabularies; the vocabularies themselves are not committed."""
     root = "/tmp/mmq-text-goldens"
@@ -422,8 +434,8 @@ def make_real(texts):
     folder = Folder("real-legacy", "llava_next", root)
     folder.put("tokenizer_config.json", base)
     added = [token("<unk>"), token("<s>"), token("</s>"), token("<image>"), token("<pad>")]
-    folder.put("tokenizer.json", rebuilt(source, merge_order(source, "shorterLeft"), LEGACY(), None, "<s>", added))
-    real["real-legacy"] = {"model": "plain", "files": {}, **record(folder.tokenizer(), texts, 32002)}
+    folder.put("tokenizer.json", rebuilt(source, by_score(source, spm), LEGACY(), None, "<s>", added))
+    real["real-legacy"] = {"model": "plain", "files": {}, **record(folder.tokenizer(), texts, 32002, long=LONG)}
     dump(f"{OUT}/real-llama.json", real)
 
     with open(f"{SHARED}/bert-vocab.txt", encoding="utf-8") as f:
@@ -439,7 +451,7 @@ def main():
     folders = make_folders(train())
     compact(folders)
     dump(f"{OUT}/llama.json", {
-        f.name: {"model": f.model_type, **record(f.tokenizer(), texts, 645, 4 if f.name in BRIEF else 1)} for f in folders})
+        f.name: {"model": f.model_type, **record(f.tokenizer(), texts, 645, 4 if f.name in BRIEF else 1, SHORT)} for f in folders})
     dump(f"{OUT}/bert.json", make_bert(texts, f"{OUT}/folders", small_bert_vocabulary()))
     dump(f"{OUT}/scalars.json", scalars())
     if os.path.exists(f"{SHARED}/llama-tokenizer.model"):

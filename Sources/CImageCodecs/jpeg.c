@@ -1,4 +1,9 @@
 // JPEG through libjpeg, with Pillow's settings and Pillow's judgement of broken files.
+//
+// Equality to the bit needs libjpeg-turbo, which Pillow's wheels hold too: its "fancy" upsampling
+// is not the IJG's. Versions agree except on progressive files that leave coefficients out (cut
+// scans, previews), where they guess differently (block smoothing), and on lossless JPEG, read
+// from 3.0 on.
 #include "picture.h"
 
 #include <setjmp.h>

@@ -8,12 +8,16 @@ extension ModelFiles {
         case .llavaNext(let config):
             return try LlavaNextModel(
                 files: self, config: config, images: llavaNextImageConfig(), tokenizer: tokenizer)
-        case .instructBLIP: throw ModelError.prompt("later")
+        case .instructBLIP(let config):
+            return try InstructBLIPModel(
+                files: self, config: config, images: squashImageConfig(), tokenizer: tokenizer,
+                instructionTokenizer: WordPieceTokenizer(tables: wordPieceTables()))
         }
     }
 
-    /// Ids that end an answer: those of `generation_config.json`, else the tokenizer's eos.
+    /// Ids that end an answer: the tokenizer's eos and those of `generation_config.json`. The latter
+    /// alone would not do: InstructBLIP's configuration names 1, the model ends its answers with 2.
     func stopTokens(_ tokenizer: SentencePieceTokenizer) throws -> Set<Int32> {
-        Set(try endTokenIDs() ?? [tokenizer.eosID].compactMap { $0 })
+        Set(try endTokenIDs() ?? []).union([tokenizer.eosID].compactMap { $0 })
     }
 }

@@ -47,6 +47,8 @@ struct AddedVocabulary {
     private let modelCount: Int
     private(set) var tokens: [Int32: AddedTokenDefinition] = [:]
     private var ids: [[UInt8]: Int32] = [:]
+    /// Ids that were normalized once keep their normalized spelling.
+    private(set) var everNormalized: Set<Int32> = []
     /// Contents that were special once stay so.
     private(set) var everSpecial: Set<[UInt8]> = []
 
@@ -76,6 +78,20 @@ struct AddedVocabulary {
             ids[token.content] = id
             tokens[id] = token
             if token.special { everSpecial.insert(token.content) }
+            if token.normalized { everNormalized.insert(id) }
+        }
+    }
+
+    /// The tokens for tables, in ascending order of ids.
+    ///
+    /// - Parameter inModel: whether the model's own vocabulary has a piece of this id.
+    func tableEntries(inModel: (Int) -> Bool) -> [AddedToken] {
+        tokens.sorted { $0.key < $1.key }.map { id, token in
+            AddedToken(
+                id: id, special: everSpecial.contains(token.content),
+                leftStrip: token.leftStrip, rightStrip: token.rightStrip,
+                singleWord: token.singleWord, normalized: token.normalized,
+                spelledNormalized: everNormalized.contains(id), inModel: inModel(Int(id)))
         }
     }
 }

@@ -125,6 +125,7 @@ struct BertNormalizer: Sendable, Equatable {
         case 0..<0x300: false
         case 0x1734, 0x1171E: true  // spacing marks today
         case 0x111C9: false  // punctuation in Unicode 8
+        case 0x1885, 0x1886, 0xA9BD: false  // letters and a spacing mark there
         default: scalar.properties.generalCategory == .nonspacingMark && isKnown(scalar, since: 8)
         }
     }

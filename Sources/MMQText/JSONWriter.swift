@@ -124,6 +124,7 @@ struct ExtrasReader {
                 id: try id(parts[0], key), special: flags.contains("s"),
                 leftStrip: flags.contains("l"), rightStrip: flags.contains("r"),
                 singleWord: flags.contains("w"), normalized: flags.contains("n"),
+                spelledNormalized: flags.contains("N"),
                 inModel: flags.contains("m"))
         }
     }
@@ -134,7 +135,7 @@ extension AddedToken {
     var extra: JSONValue {
         let flags: [(Bool, String)] = [
             (special, "s"), (leftStrip, "l"), (rightStrip, "r"), (singleWord, "w"),
-            (normalized, "n"), (inModel, "m"),
+            (normalized, "n"), (spelledNormalized, "N"), (inModel, "m"),
         ]
         let letters = flags.filter(\.0).map(\.1).joined()
         return .array([.integer(Int(id)), .text(letters)])

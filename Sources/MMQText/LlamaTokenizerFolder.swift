@@ -12,11 +12,13 @@ extension TokenizerTables {
     /// Reads the language model's tokenizer of a Hugging Face folder, as `LlavaNextProcessor` and
     /// `InstructBlipProcessor.from_pretrained` of transformers 5.23 do:
     ///
-    /// - **LLaVA-Next** always gets a `TokenizersBackend`, whatever `tokenizer_class` says. A
-    ///   `tokenizer.json` is used as it is: normalizer, pre-tokenizer, decoder and post-processor
-    ///   are those of the file, `legacy` and `add_bos_token` of the configuration mean nothing.
-    ///   With `tokenizer.model` alone no space is put in front of a text at all, and bos only comes
-    ///   before it if `add_bos_token` is true.
+    /// - **LLaVA-Next**: a `tokenizer.json` is used as it is, whatever `tokenizer_class` says:
+    ///   normalizer, pre-tokenizer, decoder and post-processor are those of the file, `legacy` and
+    ///   `add_bos_token` of the configuration mean nothing. With `tokenizer.model` alone
+    ///   `LlamaTokenizer` reads it (as InstructBLIP's below). There we leave the processor:
+    ///   `LlavaNextProcessor` takes a generic class for such a folder, which puts no space in front
+    ///   of a text, so that the model would see prompts it was never trained on. Only where the
+    ///   configuration names no class do we follow it.
     /// - **InstructBLIP** gets what `tokenizer_class` says. For `LlamaTokenizer` (or ...`Fast`) the
     ///   vocabulary and the post-processor come from `tokenizer.json`, but normalizer,
     ///   pre-tokenizer and decoder are built anew: Metaspace without cutting, with prefix `always`
@@ -37,6 +39,8 @@ extension TokenizerTables {
         let className = files.configuration.present("tokenizer_class")?.text
         let rebuilt: Bool
         switch (model, className) {
+        case (.llavaNext, "LlamaTokenizer"), (.llavaNext, "LlamaTokenizerFast"):
+            rebuilt = files.tokenizerJSON == nil
         case (.llavaNext, _), (_, "TokenizersBackend"), (_, "PreTrainedTokenizerFast"):
             rebuilt = false
         case (.instructBLIP, "LlamaTokenizer"), (.instructBLIP, "LlamaTokenizerFast"):
@@ -218,13 +222,7 @@ private struct LlamaTokenizerParts {
             pieces: all, scores: Array(repeating: 0, count: all.count), types: types,
             bosID: id("bos_token"), eosID: id("eos_token"), unkID: id("unk_token"),
             padID: id("pad_token"))
-        tables.addedTokens = added.tokens.sorted { $0.key < $1.key }.map { id, token in
-            AddedToken(
-                id: id, special: added.everSpecial.contains(token.content),
-                leftStrip: token.leftStrip, rightStrip: token.rightStrip,
-                singleWord: token.singleWord, normalized: token.normalized,
-                inModel: Int(id) < pieces.count && pieces[Int(id)] != nil)
-        }
+        tables.addedTokens = added.tableEntries { $0 < pieces.count && pieces[$0] != nil }
         tables.normalizer = normalizer
         tables.metaspace = metaspace
         tables.decoder = decoder

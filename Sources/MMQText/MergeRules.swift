@@ -21,8 +21,8 @@ enum MergeRules {
         return table
     }
 
-    /// All pairs that give a piece, by falling score and rising id of that piece, the splits of one
-    /// piece in `order`: how transformers makes merges out of a SentencePiece vocabulary
+    /// All pairs that give a piece, by falling score and rising id of that piece, its splits in
+    /// `order`: how transformers makes merges out of a SentencePiece vocabulary
     /// (`generate_merges`).
     static func derive(
         _ tables: TokenizerTables, _ order: SplitOrder, model: PieceIndex, outside: Set<Int32>
@@ -38,24 +38,41 @@ enum MergeRules {
             return x != y ? x > y : a < b
         }
         var pairs: [MergePair] = []
-        for id in candidates {
-            var splits: [MergePair] = []
-            tables.pieces[Int(id)].withUnsafeBufferPointer { piece in
-                for cut in 1..<max(piece.count, 1) where piece[cut] & 0xC0 != 0x80 {
-                    guard let left = model.id(UnsafeBufferPointer(rebasing: piece[..<cut])),
-                        let right = model.id(UnsafeBufferPointer(rebasing: piece[cut...]))
-                    else { continue }
-                    splits.append(MergePair(left, right))
+        var start = 0
+        while start < candidates.count {
+            let score = tables.scores[Int(candidates[start])]
+            var end = start
+            var group: [MergePair] = []
+            while end < candidates.count && tables.scores[Int(candidates[end])] == score {
+                let splits = splits(tables.pieces[Int(candidates[end])], model: model)
+                switch order {
+                case .shorterLeft, .pairIDs: group += splits
+                case .longerLeft: group += splits.reversed()
+                case .leftID: group += splits.sorted { $0.left < $1.left }
                 }
+                end += 1
             }
-            switch order {
-            case .shorterLeft: break
-            case .longerLeft: splits.reverse()
-            case .leftID: splits.sort { $0.left < $1.left }
+            if order == .pairIDs {
+                group.sort { ($0.left, $0.right) < ($1.left, $1.right) }
             }
-            pairs += splits
+            pairs += group
+            start = end
         }
         return pairs
+    }
+
+    /// All ways to cut a piece into two others, the shorter left part first.
+    private static func splits(_ piece: [UInt8], model: PieceIndex) -> [MergePair] {
+        piece.withUnsafeBufferPointer { piece in
+            var splits: [MergePair] = []
+            for cut in 1..<max(piece.count, 1) where piece[cut] & 0xC0 != 0x80 {
+                guard let left = model.id(UnsafeBufferPointer(rebasing: piece[..<cut])),
+                    let right = model.id(UnsafeBufferPointer(rebasing: piece[cut...]))
+                else { continue }
+                splits.append(MergePair(left, right))
+            }
+            return splits
+        }
     }
 }
 
@@ -85,29 +102,39 @@ extension TokenizerTables {
             }
             return
         }
+        setRanks(merges, model: model)
+        for order in SplitOrder.allCases where derived(order) == merges {
+            mergeOrder = .byScore(order)
+            return
+        }
+        mergeOrder = .explicit(merges)
+    }
+
+    /// Scores that fall from one merged piece to the next. Pieces whose merges lie among each other
+    /// in the list had equal scores when it was made, and get equal ones.
+    private mutating func setRanks(_ merges: [MergePair], model: PieceIndex) {
+        let results = merges.map { pair in
+            model.id(pieces[Int(pair.left)] + pieces[Int(pair.right)]) ?? -1
+        }
+        var last: [Int32: Int] = [:]
+        for (i, result) in results.enumerated() { last[result] = i }
         var rank = 0
+        var open = -1
         var ranks: [Int32: Int] = [:]
-        for pair in merges {
-            let merged = pieces[Int(pair.left)] + pieces[Int(pair.right)]
-            if let id = model.id(merged), ranks[id] == nil {
-                ranks[id] = rank
-                rank += 1
-            }
+        for (i, result) in results.enumerated() {
+            if i > open && i > 0 { rank += 1 }
+            open = max(open, last[result] ?? i)
+            if ranks[result] == nil { ranks[result] = rank }
         }
         for i in pieces.indices {
             if let known = ranks[Int32(i)] {
                 scores[i] = -Float(known)
             } else if types[i] == .normal {
-                scores[i] = -Float(rank)
                 rank += 1
+                scores[i] = -Float(rank)
             } else {
                 scores[i] = 0
             }
         }
-        for order in [SplitOrder.shorterLeft, .longerLeft, .leftID] where derived(order) == merges {
-            mergeOrder = .byScore(order)
-            return
-        }
-        mergeOrder = .explicit(merges)
     }
 }

@@ -12,7 +12,7 @@ public struct SentencePieceTokenizer: TextTokenizing {
     private let rawMatcher: AddedTokenMatcher
     private let normalizedMatcher: AddedTokenMatcher
     private let special: Set<Int32>
-    /// What added tokens decode to that are looked for in normalized text.
+    /// What added tokens decode to that are spelled normalized.
     private let spellings: [Int32: [UInt8]]
     let decoding: [DecoderStep]?
 
@@ -43,13 +43,12 @@ public struct SentencePieceTokenizer: TextTokenizing {
         var spellings: [Int32: [UInt8]] = [:]
         for token in tables.addedTokens {
             let piece = tables.pieces[Int(token.id)]
-            if token.normalized {
+            if token.normalized || token.spelledNormalized {
                 let spelling = Self.normalize(piece[...], tables.normalizer)
-                normalized.add(token, pattern: spelling)
-                spellings[token.id] = spelling
-            } else {
-                raw.add(token, pattern: piece)
+                if token.normalized { normalized.add(token, pattern: spelling) }
+                if token.spelledNormalized { spellings[token.id] = spelling }
             }
+            if !token.normalized { raw.add(token, pattern: piece) }
         }
         rawMatcher = raw
         normalizedMatcher = normalized

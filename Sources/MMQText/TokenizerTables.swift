@@ -21,7 +21,7 @@ public struct AddedToken: Sendable, Equatable {
     /// Its id; its spelling is the piece of that id.
     public var id: Int32
     /// Was ever added as special: decoding may skip it (unless it is spelled otherwise there, see
-    /// `normalized`).
+    /// `spelledNormalized`).
     public var special: Bool
     /// Takes the whitespace before it along.
     public var leftStrip: Bool
@@ -29,16 +29,19 @@ public struct AddedToken: Sendable, Equatable {
     public var rightStrip: Bool
     /// Only counts where no word character touches it.
     public var singleWord: Bool
-    /// Is looked for, normalized itself, in the normalized text instead of the raw one; decoding
-    /// then gives the normalized spelling.
+    /// Is looked for, normalized itself, in the normalized text instead of the raw one.
     public var normalized: Bool
+    /// Decodes to its normalized spelling. The reference does so for every token that was
+    /// `normalized` once, even if a later definition says otherwise.
+    public var spelledNormalized: Bool
     /// The model's own vocabulary has it too (`<s>`), so that ordinary text could lead to it.
     public var inModel: Bool
 
     /// An added token with these flags.
     public init(
         id: Int32, special: Bool = true, leftStrip: Bool = false, rightStrip: Bool = false,
-        singleWord: Bool = false, normalized: Bool = false, inModel: Bool = false
+        singleWord: Bool = false, normalized: Bool = false, spelledNormalized: Bool = false,
+        inModel: Bool = false
     ) {
         self.id = id
         self.special = special
@@ -46,6 +49,7 @@ public struct AddedToken: Sendable, Equatable {
         self.rightStrip = rightStrip
         self.singleWord = singleWord
         self.normalized = normalized
+        self.spelledNormalized = spelledNormalized
         self.inModel = inModel
     }
 }
@@ -114,13 +118,15 @@ public enum MergeOrder: Sendable, Equatable {
 }
 
 /// The order of a piece's splits, for each way in which `tokenizer.json` files were made.
-public enum SplitOrder: String, Sendable {
+public enum SplitOrder: String, Sendable, CaseIterable {
     /// Shorter left part first (transformers 5, from `tokenizer.model`).
     case shorterLeft
     /// Longer left part first (late transformers 4 converters).
     case longerLeft
-    /// Smaller id of the left part first (early transformers 4 converters).
+    /// Smaller id of the left part first (transformers 4 around 4.35).
     case leftID
+    /// As `leftID`, but of pieces with equal scores all splits together (early transformers 4).
+    case pairIDs
 }
 
 /// Two pieces that merge.
@@ -232,7 +238,7 @@ public struct TokenizerTables: Sendable, Equatable {
             + (addSpacePrefix ? [.strip(0x20, left: 1, right: 0)] : [])
         prefixIDs = addBOS ? [bosID].compactMap { $0 } : []
         suffixIDs = addEOS ? [eosID].compactMap { $0 } : []
-        mergeOrder = .byScore(.shorterLeft)
+        mergeOrder = .byScore(.leftID)
         byteFallback = true
         fuseUnknown = true
         modelUnknownID = unkID

@@ -184,13 +184,7 @@ private struct WordPieceSource {
         }
         var tables = WordPieceTables(pieces: all, unknown: unkID)
         tables.padID = files.content("pad_token").flatMap { added.id($0) }
-        tables.addedTokens = added.tokens.sorted { $0.key < $1.key }.map { id, token in
-            AddedToken(
-                id: id, special: added.everSpecial.contains(token.content),
-                leftStrip: token.leftStrip, rightStrip: token.rightStrip,
-                singleWord: token.singleWord, normalized: token.normalized,
-                inModel: Int(id) < pieces.count && pieces[Int(id)] != nil)
-        }
+        tables.addedTokens = added.tableEntries { $0 < pieces.count && pieces[$0] != nil }
         if rebuilt {
             let cls = files.content("cls_token").flatMap { added.id($0) } ?? 2
             let sep = files.content("sep_token").flatMap { added.id($0) } ?? 3

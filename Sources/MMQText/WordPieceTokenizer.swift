@@ -11,7 +11,7 @@ public struct WordPieceTokenizer: TextTokenizing {
     private let rawMatcher: AddedTokenMatcher
     private let normalizedMatcher: AddedTokenMatcher
     private let special: Set<Int32>
-    /// What added tokens decode to that are looked for in normalized text.
+    /// What added tokens decode to that are spelled normalized.
     private let spellings: [Int32: [UInt8]]
 
     /// Builds the tokenizer.
@@ -40,13 +40,12 @@ public struct WordPieceTokenizer: TextTokenizing {
         var spellings: [Int32: [UInt8]] = [:]
         for token in tables.addedTokens {
             let piece = tables.pieces[Int(token.id)]
-            if token.normalized {
+            if token.normalized || token.spelledNormalized {
                 let spelling = normalizer.normalize(piece[...])
-                normalized.add(token, pattern: spelling)
-                spellings[token.id] = spelling
-            } else {
-                raw.add(token, pattern: piece)
+                if token.normalized { normalized.add(token, pattern: spelling) }
+                if token.spelledNormalized { spellings[token.id] = spelling }
             }
+            if !token.normalized { raw.add(token, pattern: piece) }
         }
         rawMatcher = raw
         normalizedMatcher = normalized

@@ -85,7 +85,7 @@ struct DecodeTests {
             let file = golden.file(in: blob)
             let clock = ContinuousClock()
             let elapsed = clock.measure { _ = imageError { try decode(file) } }
-            #expect(elapsed < .milliseconds(100))
+            #expect(elapsed < .seconds(1))
             let error = imageError { try decode(file) }
             #expect(error?.found.contains("40000 x 40000 = 1600000000 pixels") == true)
         }

@@ -1,7 +1,7 @@
 // Compares every leaf kernel of the vector instruction sets that this CPU has with the scalar
-// leaves and with f64, over sizes, tails, misaligned addresses and extreme values. Prints a line per
-// leaf and ends with PASS or FAIL; the exit code says the same. run.sh runs it on an emulated CPU
-// with AVX-512, `run.sh --native` on this one.
+// leaves and with f64, over sizes, tails, misaligned addresses and extreme values. Prints a line
+// per leaf and ends with PASS or FAIL; the exit code says the same. run.sh runs it on an emulated
+// CPU with AVX-512, `run.sh --native` on this one.
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
@@ -312,8 +312,8 @@ static void check_exp(void) {
                    (double)in[i], (double)x[i], want);
             total += (double)x[i];
         }
-        expect(near(sum, total, total * 1e-5) || (isinf(sum) && total > (double)FLT_MAX), "sum of exp over %zu: %g, want %g", n, (double)sum,
-               total);
+        expect(near(sum, total, total * 1e-5) || (isinf(sum) && total > (double)FLT_MAX),
+               "sum of exp over %zu: %g, want %g", n, (double)sum, total);
     }
     FOR_LENGTHS(n) {
         float *x = buffer(0, n % 4), *z = buffer(1, 0);
@@ -360,8 +360,9 @@ static void check_activations(void) {
                                : part % 3 == 1 ? unit * 400
                                                : ldexpf(unit, -(int)(random_bits() % 152));
             }
-            static const float extremes[] = {0.0f, -0.0f, 0x1p-149f, 0x1p-148f, 0x1p-126f,
-                                             1e-30f, FLT_MAX, -FLT_MAX, INFINITY, NAN, -1e-40f};
+            static const float extremes[] = {0.0f,      -0.0f,  0x1p-149f, 0x1p-148f,
+                                             0x1p-126f, 1e-30f, FLT_MAX,   -FLT_MAX,
+                                             INFINITY,  NAN,    -1e-40f};
             for (size_t i = 0; n > 24 && i < 11; i++) {
                 in[i + 5] = x[i + 5] = extremes[i];
             }
@@ -427,19 +428,20 @@ static csimd_q8_rows quantize(const csimd_kernels* kernels, quantized* to, const
 
 static void check_int8(csimd_type type) {
     static const size_t all_cols[] = {32, 64, 96, 160, 1024, 2048};
-    static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[64 * MAX_COLS], panel_b[64 * MAX_COLS];
+    static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[64 * MAX_COLS],
+        panel_b[64 * MAX_COLS];
     for (size_t ic = 0; ic < 6; ic++) {
         size_t cols = all_cols[ic], blocks = cols / 32, row_bytes = csimd_row_bytes(type, cols);
         const size_t rows = 37;
         float* x = buffer(0, ic % 4);
         fill(x, TOKENS * cols);
-        memset(x, 0, 32 * sizeof(float));    // a zero block
-        for (size_t i = 0; i < 32; i++) {    // all values at the limits +-127
+        memset(x, 0, 32 * sizeof(float)); // a zero block
+        for (size_t i = 0; i < 32; i++) { // all values at the limits +-127
             x[cols + i] = i % 2 ? 3.0f : -3.0f;
         }
         x[2 * cols + 5] = 1e30f;
         x[3 * cols] = 0x1p-120f;
-        for (size_t i = 0; i < 32; i++) {    // halves: the rounding mode shows
+        for (size_t i = 0; i < 32; i++) { // halves: the rounding mode shows
             x[4 * cols + i] = i == 0 ? 127 : (float)i - 16 + 0.5f;
         }
         for (size_t i = 0; i < rows * row_bytes; i++) {
@@ -450,7 +452,7 @@ static void check_int8(csimd_type type) {
             uint16_t d = csimd_f32_to_f16_one(b % 11 ? normal() * 0.01f : b % 2 ? 0 : 0x1p-24f);
             memcpy(w + b * block_bytes, &d, 2);
             if (type == CSIMD_Q8_0) {
-                for (size_t i = 2; i < block_bytes; i++) {    // quantizers write -127 ... 127
+                for (size_t i = 2; i < block_bytes; i++) { // quantizers write -127 ... 127
                     uint8_t* v = &w[b * block_bytes + i];
                     *v = *v == 0x80 || b == 3 ? 0x81 : b == 4 ? 0x7f : *v;
                 }

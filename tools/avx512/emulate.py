@@ -4,8 +4,9 @@
 usage: emulate.py --kernel VMLINUZ --init INIT --job FILE [--limit SECONDS] [--megabytes N]
                   [--work FOLDER] [NAME=PATH ...]
 
-INIT is init.c, built statically. FILE holds the commands; NAME=PATH puts a file (or the files of a
-folder) into the machine's file system. Prints what the commands print; exits 0 if all of them did.
+INIT is init.c, built statically. FILE holds the commands; NAME=PATH puts a file (with the shared
+libraries that it needs, if it is a program) or the files of a folder into the machine's file system.
+Prints what the commands print; exits 0 if all of them did.
 """
 
 import argparse
@@ -63,6 +64,22 @@ def archive(files, folders):
     return bytes(out)
 
 
+def libraries(path):
+    """The shared libraries that a program asks for: {name in the machine: bytes}."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            return {}
+    found = {}
+    for line in subprocess.run(["ldd", path], capture_output=True, text=True).stdout.splitlines():
+        for word in line.split():
+            if word.startswith("/"):
+                # The loader looks into /lib64 and /lib/x86_64-linux-gnu, whatever their rpath.
+                folder = "lib64" if "ld-linux" in word else "lib/x86_64-linux-gnu"
+                with open(word, "rb") as file:
+                    found[f"{folder}/{os.path.basename(word)}"] = file.read()
+    return found
+
+
 def collect(arguments):
     files = {"init": open(arguments.init, "rb").read(), "job": open(arguments.job, "rb").read()}
     for item in arguments.files:
@@ -75,6 +92,7 @@ def collect(arguments):
                     files[os.path.join(name, os.path.relpath(full, path))] = open(full, "rb").read()
         else:
             files[name] = open(path, "rb").read()
+            files.update(libraries(path))
     folders = {"dev", "proc", "sys", "tmp"}
     for name in files:
         parts = name.split("/")[:-1]

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +46,8 @@ static int run(char* line) {
 int main(void) {
     mount("proc", "/proc", "proc", 0, NULL);
     mount("sys", "/sys", "sysfs", 0, NULL);
+    mkdir("/dev/shm", 0777);
+    mount("shm", "/dev/shm", "tmpfs", 0, NULL); // libomp wants shared memory
     setenv("HOME", "/tmp", 1);
     FILE* job = fopen("/job", "r");
     char line[4096];

@@ -15,7 +15,7 @@ extern "C" {
 
 typedef enum {
     IMAGE_CODECS_OK = 0,
-    // The file ends before its pictures does.
+    // The file ends before its picture does.
     IMAGE_CODECS_TRUNCATED = 1,
     // The file contradicts its format.
     IMAGE_CODECS_CORRUPT = 2,

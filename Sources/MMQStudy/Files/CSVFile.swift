@@ -71,7 +71,7 @@ struct CSVFile {
         }
         for column in header.indices where Set(kinds[column]).count > 1 {
             // Blocks of different numbers become one column of floats; anything else stays apart.
-            if kinds[column].allSatisfy({ $0 == .integer || $0 == .number }) {
+            if kinds[column].allSatisfy({ [.integer, .integerWithGaps, .number].contains($0) }) {
                 kinds[column] = kinds[column].map { _ in .number }
             }
         }
@@ -97,50 +97,81 @@ struct CSVFile {
         var scanner = CSVScanner(file, at: rows[number])
         let raw = try scanner.next() ?? []
         return try header.indices.map { column in
-            guard column < raw.count, !isMissing(raw[column]) else { return .missing }
-            guard let text = raw[column].withUnsafeBytes({ utf8Text($0) }) else {
+            let kind = kinds[column][number / blockRows]
+            let cell = column < raw.count ? raw[column] : []
+            guard kind == .verbatim || !isMissing(cell) else { return .missing }
+            guard let text = cell.withUnsafeBytes({ utf8Text($0) }) else {
                 throw StudyError(
                     .badInput, file: file.path, key: header[column], offset: rows[number],
                     "a cell that is not UTF-8")
             }
-            switch kinds[column][number / blockRows] {
-            case .text: return .text(text)
-            case .integer: return integer(raw[column]).map(Cell.integer) ?? .text(text)
-            case .number: return decimal(raw[column]).map(Cell.number) ?? .text(text)
+            switch kind {
+            case .text, .verbatim: return .text(text)
+            case .integer: return integer(cell).map(Cell.integer) ?? .text(text)
+            case .integerWithGaps:
+                return integer(cell).flatMap { Int64($0) }.map { .number(Double($0)) }
+                    ?? .text(text)
+            case .number: return decimal(cell).map(Cell.number) ?? .text(text)
             case .bool: return .bool(text.lowercased() == "true")
             }
         }
     }
 
-    /// What a column's cells are taken for.
-    private enum Kind { case text, integer, number, bool }
+    /// What a column's cells are taken for. `verbatim` is text in which not even missing cells are
+    /// told from others.
+    private enum Kind { case text, verbatim, integer, integerWithGaps, number, bool }
 
     /// What a column's cells can still be taken for.
     private struct KindGuess {
-        private var integer = true
+        private enum Integers { case fit, tooLarge, other }
+
+        private var signed = Integers.fit
+        private var unsigned = Integers.fit
         private var number = true
         private var bool = true
         private var missing = false
         private var present = false
+        private var negative = false
+        private var whole = true
 
         mutating func see(_ cell: [UInt8]) {
-            guard integer || number || bool else { return }
+            guard whole || signed != .other || unsigned != .other || number || bool else {
+                return
+            }
             if isMissing(cell) {
                 missing = true
                 return
             }
             present = true
-            if integer, MMQStudy.integer(cell) == nil { integer = false }
+            let found = integer(cell)
+            if found == nil { whole = false }
+            if signed == .fit {
+                signed =
+                    found == nil ? .other : Int64(found ?? "") == nil ? .tooLarge : .fit
+            }
+            if unsigned == .fit {
+                if found?.hasPrefix("-") == true {
+                    negative = true
+                    if Int64(found ?? "") == nil { unsigned = .tooLarge }
+                } else {
+                    unsigned = found == nil ? .other : UInt64(found ?? "") == nil ? .tooLarge : .fit
+                }
+            }
             if number, decimal(cell) == nil { number = false }
             if bool, !boolWords.contains(cell) { bool = false }
         }
 
         var kind: Kind {
             if !present { return .number }
+            switch (signed, unsigned) {
             // A column of integers with a gap is a column of floats.
-            if integer { return missing ? .number : .integer }
-            if number { return .number }
-            return bool ? .bool : .text
+            case (.fit, _): return missing ? .integerWithGaps : .integer
+            // Past 63 bits pandas tries unsigned numbers, which allow neither gaps nor signs, then
+            // Python's own; if those fail it gives the column up.
+            case (.tooLarge, .fit): return missing || negative ? .verbatim : .integer
+            case (.tooLarge, .tooLarge): return whole ? .integer : .verbatim
+            default: return number ? .number : bool ? .bool : .text
+            }
         }
     }
 }
@@ -248,15 +279,20 @@ private func isMissing(_ cell: [UInt8]) -> Bool {
     cell.count <= 8 && missingWords.contains(cell)
 }
 
-/// The integer in a cell, in its plain spelling; nil if the cell is none that fits 64 bits.
+/// The integer in a cell in its plain spelling, of any size; nil if the cell is none.
 private func integer(_ cell: [UInt8]) -> String? {
     var part = cell[...]
     while let first = part.first, isSpace(first) { part.removeFirst() }
     while let last = part.last, isSpace(last) { part.removeLast() }
-    guard part.count <= 40, let number = Int64(String(decoding: part, as: UTF8.self)) else {
-        return nil
+    var sign = ""
+    if let first = part.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") {
+        sign = first == UInt8(ascii: "-") ? "-" : ""
+        part.removeFirst()
     }
-    return String(number)
+    guard !part.isEmpty, part.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+    while part.count > 1, part.first == 0x30 { part.removeFirst() }
+    let digits = String(decoding: part, as: UTF8.self)
+    return digits == "0" ? digits : sign + digits
 }
 
 /// The number in a cell; nil if it is none.

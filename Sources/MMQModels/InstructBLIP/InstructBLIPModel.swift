@@ -1,0 +1,149 @@
+import CSIMD
+import MMQFormats
+import MMQImage
+import MMQText
+
+/// InstructBLIP: EVA tower over one squashed picture, a Q-Former that reads the instruction, its
+/// queries projected in front of the prompt of a LLaMA decoder.
+public final class InstructBLIPModel: VisionLanguageModel {
+    public let modules: [ModuleShape]
+    public let visionModule = "encoder"
+    public let fingerprint: String
+    public let tokenizer: SentencePieceTokenizer
+    public let stopTokens: Set<Int32>
+
+    private let config: InstructBLIPConfig
+    private let files: ModelFiles
+    private let images: SquashImageProcessor
+    private let instructionTokenizer: WordPieceTokenizer
+    private let vision: VisionTower
+    private let postNorm: ViTEncoder.Norm
+    private let qformer: QFormer
+    private let projection: Linear
+    private let backend: LanguageBackend
+
+    /// Indices into `modules`.
+    private enum Module { static let lang = 0, encoder = 1, qformer = 2, query = 3 }
+
+    /// Opens the model of checked files.
+    init(
+        files: ModelFiles, config: InstructBLIPConfig, images: SquashImageConfig,
+        tokenizer: SentencePieceTokenizer, instructionTokenizer: WordPieceTokenizer
+    ) throws {
+        self.files = files
+        self.config = config
+        self.tokenizer = tokenizer
+        self.instructionTokenizer = instructionTokenizer
+        fingerprint = files.fingerprint
+        self.images = try SquashImageProcessor(config: images)
+        guard images.size.height == config.vision.imageSize,
+            images.size.width == config.vision.imageSize
+        else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings",
+                expected: "pictures of \(config.vision.imageSize) x \(config.vision.imageSize)",
+                found: "\(images.size.height) x \(images.size.width)")
+        }
+        guard instructionTokenizer.vocabularySize <= config.qformer.vocabularySize else {
+            throw ModelError.file(
+                path: files.vision.path, item: "instruction vocabulary",
+                expected: "at most \(config.qformer.vocabularySize) tokens",
+                found: "\(instructionTokenizer.vocabularySize)")
+        }
+        let weights = Weights(files)
+        vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: false)
+        postNorm = try weights.norm("v.post_ln")
+        qformer = try QFormer(weights: weights, config: config)
+        projection = try weights.linear("mm.0")
+        let decoder = try LlamaDecoder(
+            weights: weights, config: config.text, hasHead: files.has("output.weight"))
+        // Older checkpoints have no token for the picture: one behind the vocabulary stands for it.
+        let imageToken =
+            config.imageTokenID.map { Int32($0) } ?? tokenizer.id(of: "<image>")
+            ?? Int32(config.text.vocabularySize)
+        backend = LanguageBackend(
+            decoder: decoder, imageToken: imageToken, module: Module.lang,
+            contextLength: config.text.contextLength)
+        stopTokens = try files.stopTokens(tokenizer)
+        let qformerShape = (config.qformer.layers, config.qformer.ffnSize)
+        modules = [
+            ModuleShape(name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
+            ModuleShape(
+                name: "encoder", layers: config.vision.layers, neurons: config.vision.ffnSize),
+            ModuleShape(name: "qformer", layers: qformerShape.0, neurons: qformerShape.1),
+            ModuleShape(name: "query", layers: qformerShape.0, neurons: qformerShape.1),
+        ]
+    }
+
+    public var contextLength: Int { backend.contextLength }
+    public var vocabularySize: Int { backend.decoder.vocabularySize }
+    public var decodingCost: DecodingCost { backend.decoder.cost }
+    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
+
+    /// InstructBLIP takes the words as they are.
+    public func template(_ prompt: String) -> String { prompt }
+
+    public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
+        // The study's prompts name the picture; neither of the model's tokenizers knows the word.
+        let text = prompt.replacing("<image>\n", with: "").replacing("<image>", with: "")
+        let pixels = try images.process(image)
+        let instruction = instructionTokenizer.encode(text, addSpecialTokens: true)
+        guard instruction.count <= qformer.contextLength else {
+            throw ModelError.tooLong(tokens: instruction.count, context: qformer.contextLength)
+        }
+        let ids =
+            Array(repeating: backend.imageToken, count: config.queryTokens)
+            + tokenizer.encode(text, addSpecialTokens: true)
+        try backend.check(ids, imageTokens: config.queryTokens)
+        return PreparedInput(
+            inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,
+            pixelShape: [3, config.vision.imageSize, config.vision.imageSize],
+            imageTokens: config.queryTokens, tiling: nil)
+    }
+
+    public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
+        guard let instruction = input.qformerIDs else {
+            throw ModelError.prompt("the input was prepared for another architecture")
+        }
+        let workspace = backend.workspace
+        func sites(_ module: Int) -> ModuleSites {
+            ModuleSites(observation: observation, module: module)
+        }
+        let x = vision.embed(input.pixelValues, images: 1, workspace: workspace)
+        try vision.encoder.run(
+            x, images: 1, tokens: vision.tokens, layers: 0..<vision.encoder.layers.count,
+            sites: sites(Module.encoder), workspace: workspace)
+        postNorm.apply(
+            x, to: x, rows: vision.tokens, n: vision.encoder.hiddenSize,
+            epsilon: vision.encoder.epsilon)
+        let queries = try qformer.run(
+            memory: x, memoryTokens: vision.tokens, text: instruction,
+            querySites: sites(Module.query), textSites: sites(Module.qformer),
+            counts: observation?.isCounting ?? false, workspace: workspace)
+        let features = FloatBuffer(count: config.queryTokens * backend.decoder.hiddenSize)
+        projection.apply(
+            workspace.operand(
+                queries.pointer, tokens: config.queryTokens, cols: qformer.hiddenSize),
+            to: features.pointer)
+        return features.array
+    }
+
+    public func run(
+        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
+        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
+    ) throws -> PromptState {
+        try backend.run(
+            input, features: features, observation: observation, keepsCache: keepsCache,
+            after: after)
+    }
+
+    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
+        backend.logits(of: hidden, rows: rows)
+    }
+
+    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
+        -> [Float]
+    {
+        try backend.step(tokens, states: states, observations: observations)
+    }
+}
