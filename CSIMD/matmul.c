@@ -18,7 +18,7 @@ enum {
     FLOAT_K = 256,
     FLOAT_TOKENS = 96,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
-    MATVEC_ROWS = 32,
+    MATVEC_ROWS = 64,
 };
 
 static size_t round_up(size_t n, size_t unit) {
