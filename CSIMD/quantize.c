@@ -24,7 +24,8 @@ size_t csimd_row_bytes(csimd_type type, size_t cols) {
             return 0;
         return cols / CSIMD_BLOCK * sizeof(csimd_block_q8_0);
     case CSIMD_Q4_0:
-        if (cols % CSIMD_BLOCK != 0) return 0;
+        if (cols % CSIMD_BLOCK != 0)
+            return 0;
         return cols / CSIMD_BLOCK * sizeof(csimd_block_q4_0);
     }
     return 0;
@@ -33,11 +34,14 @@ size_t csimd_row_bytes(csimd_type type, size_t cols) {
 // --- scalar: the specification ------------------------------------------------------------------
 
 /// 1 / d, and 0 for a block of zeros.
-static inline float inverse(float d) { return d != 0.0f ? 1.0f / d : 0.0f; }
+static inline float inverse(float d) {
+    return d != 0.0f ? 1.0f / d : 0.0f;
+}
 
 static void quantize_q8_0_block(const float* x, csimd_block_q8_0* y) {
     float amax = 0.0f;
-    for (int j = 0; j < CSIMD_BLOCK; j++) amax = fmaxf(amax, fabsf(x[j]));
+    for (int j = 0; j < CSIMD_BLOCK; j++)
+        amax = fmaxf(amax, fabsf(x[j]));
     const float d = amax / 127.0f;
     const float id = inverse(d);
     y->d = csimd_f32_to_f16_one(d);
@@ -73,18 +77,22 @@ static void quantize_q4_0_block(const float* x, csimd_block_q4_0* y) {
 }
 
 static void quantize_q8_0(const float* x, csimd_block_q8_0* y, size_t blocks) {
-    for (size_t i = 0; i < blocks; i++) quantize_q8_0_block(x + i * CSIMD_BLOCK, y + i);
+    for (size_t i = 0; i < blocks; i++)
+        quantize_q8_0_block(x + i * CSIMD_BLOCK, y + i);
 }
 
 static void quantize_q4_0(const float* x, csimd_block_q4_0* y, size_t blocks) {
-    for (size_t i = 0; i < blocks; i++) quantize_q4_0_block(x + i * CSIMD_BLOCK, y + i);
+    for (size_t i = 0; i < blocks; i++)
+        quantize_q4_0_block(x + i * CSIMD_BLOCK, y + i);
 }
 
 bool csimd_quantize_row_scalar(csimd_type type, const float* x, void* y, size_t cols) {
-    if (cols != 0 && csimd_row_bytes(type, cols) == 0) return false;
+    if (cols != 0 && csimd_row_bytes(type, cols) == 0)
+        return false;
     switch (type) {
     case CSIMD_F32:
-        if (cols != 0) memcpy(y, x, cols * sizeof(float));
+        if (cols != 0)
+            memcpy(y, x, cols * sizeof(float));
         return true;
     case CSIMD_F16:
         csimd_f32_to_f16_scalar(x, y, cols);
@@ -102,7 +110,8 @@ bool csimd_quantize_row_scalar(csimd_type type, const float* x, void* y, size_t 
     return false;
 }
 
-// --- AVX2 -----------------------------------------------------------------------------------------
+// --- AVX2
+// -----------------------------------------------------------------------------------------
 
 #if defined(__x86_64__)
 
@@ -210,12 +219,14 @@ bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols) {
 
 #endif
 
-// --- back to f32 ----------------------------------------------------------------------------------
+// --- back to f32
+// ----------------------------------------------------------------------------------
 
 static void dequantize_q8_0(const csimd_block_q8_0* x, float* y, size_t blocks) {
     for (size_t i = 0; i < blocks; i++, y += CSIMD_BLOCK) {
         const float d = csimd_f16_to_f32_one(x[i].d);
-        for (int j = 0; j < CSIMD_BLOCK; j++) y[j] = (float)x[i].qs[j] * d;
+        for (int j = 0; j < CSIMD_BLOCK; j++)
+            y[j] = (float)x[i].qs[j] * d;
     }
 }
 
@@ -230,10 +241,12 @@ static void dequantize_q4_0(const csimd_block_q4_0* x, float* y, size_t blocks) 
 }
 
 bool csimd_dequantize_row(csimd_type type, const void* x, float* y, size_t cols) {
-    if (cols != 0 && csimd_row_bytes(type, cols) == 0) return false;
+    if (cols != 0 && csimd_row_bytes(type, cols) == 0)
+        return false;
     switch (type) {
     case CSIMD_F32:
-        if (cols != 0) memcpy(y, x, cols * sizeof(float));
+        if (cols != 0)
+            memcpy(y, x, cols * sizeof(float));
         return true;
     case CSIMD_F16:
         csimd_f16_to_f32(x, y, cols);
@@ -274,11 +287,14 @@ size_t csimd_first_unstorable(csimd_type type, const float* x, size_t n) {
     size_t i = 0;
     for (; i + 64 <= n; i += 64) {
         int fine = 1;
-        for (int j = 0; j < 64; j++) fine &= fabsf(x[i + j]) < limit;
-        if (!fine) break;
+        for (int j = 0; j < 64; j++)
+            fine &= fabsf(x[i + j]) < limit;
+        if (!fine)
+            break;
     }
     for (; i < n; i++) {
-        if (!(fabsf(x[i]) < limit)) return i;
+        if (!(fabsf(x[i]) < limit))
+            return i;
     }
     return n;
 }
