@@ -79,14 +79,17 @@ public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, 
         self.found = found
     }
 
-    /// `file: item: expected ..., found ... (at byte N)`.
+    /// `file: item: expected ..., found ... (at byte N)`, or `file: cannot be written: ...`.
     public var description: String {
         var parts = [file]
         if let item { parts.append(item) }
         var facts: [String] = []
-        if let expected { facts.append("expected \(expected)") }
-        if let found { facts.append("found \(found)") }
-        if facts.isEmpty { facts.append(Self.words(code)) }
+        if let expected {
+            facts.append("expected \(expected)")
+            if let found { facts.append("found \(found)") }
+        } else {
+            facts.append(Self.words(code) + (found.map { ": \($0)" } ?? ""))
+        }
         var tail = facts.joined(separator: ", ")
         if let offset { tail += " (at byte \(offset))" }
         parts.append(tail)

@@ -107,13 +107,29 @@ struct ConversionPlan: Sendable {
         }
     }
 
+    /// Of the names that a missing tensor may have, the one that is spelled like its neighbours.
+    private static func likelyName(_ row: TensorRow, _ checkpoint: SafetensorsCheckpoint) -> String
+    {
+        /// Leading components, each with its dot, that some name in the checkpoint has too.
+        func likeness(_ name: String) -> Int {
+            checkpoint.names.reduce(0) {
+                let common = $1.commonPrefix(with: name)
+                return max($0, common.lastIndex(of: ".").map { common[...$0].utf8.count } ?? 0)
+            }
+        }
+        return row.sources.reduce(row.sources[0]) {
+            likeness($1) > likeness($0) ? $1 : $0
+        }
+    }
+
     private static func find(
         _ row: TensorRow, in checkpoint: SafetensorsCheckpoint
     ) throws -> (SafetensorsFile, SafetensorsTensor) {
         let found = row.sources.filter { checkpoint[$0] != nil }
         guard let name = found.first, let (file, tensor) = checkpoint[name] else {
             throw FormatError(
-                .missingTensor, file: checkpoint.folder, item: "tensor '\(row.sources[0])'",
+                .missingTensor, file: checkpoint.folder,
+                item: "tensor '\(likelyName(row, checkpoint))'",
                 expected: "shape \(row.sourceShape)", found: "no such tensor")
         }
         let item = "tensor '\(name)'"

@@ -29,11 +29,27 @@ enum TokenizerMetadata {
         case .instructBLIP:
             reference = .instructBLIP
             let path = (folder as NSString).appendingPathComponent("qformer_tokenizer")
-            words = try WordPieceMetadata.members(WordPieceTables.load(folder: path))
+            words = try WordPieceMetadata.members(
+                asFormatError { try WordPieceTables.load(folder: path) })
         }
-        let tables = try TokenizerTables.load(folder: folder, model: reference)
+        let tables = try asFormatError {
+            try TokenizerTables.load(folder: folder, model: reference)
+        }
         let rows = model.text.vocabularySize
         return (try language(tables, rows: rows, file: folder), vision(tables) + words)
+    }
+
+    /// Runs `work`; the tokenizers' own error becomes this module's, which the command line counts as
+    /// unreadable input.
+    static func asFormatError<T>(in file: String? = nil, _ work: () throws -> T) throws -> T {
+        do {
+            return try work()
+        } catch let error as TextError {
+            throw FormatError(
+                .badValue, file: file ?? error.file, item: error.key,
+                offset: error.offset.map { UInt64(max(0, $0)) }, expected: error.expected,
+                found: error.found)
+        }
     }
 
     /// What the plain keys cannot say.
@@ -96,7 +112,8 @@ enum TokenizerMetadata {
                 expected: "the vocabulary for which \(vision.path) was made",
                 found: "another one")
         }
-        try tables.apply(extrasJSON: metadata.string(extrasKey))
+        let extras = try metadata.string(extrasKey)
+        try asFormatError(in: vision.path) { try tables.apply(extrasJSON: extras) }
         return tables
     }
 

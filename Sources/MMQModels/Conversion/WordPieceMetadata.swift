@@ -56,7 +56,9 @@ enum WordPieceMetadata {
         func ids(_ key: String) throws -> [Int32] {
             try metadata.integers(prefix + key).map { try id($0, key) }
         }
-        var tables = try WordPieceTables(pieces: pieces)
+        var tables = try TokenizerMetadata.asFormatError(in: file.path) {
+            try WordPieceTables(pieces: pieces)
+        }
         let added = try ids("added_ids")
         let values = try metadata.array(prefix + "added_flags")
         guard values.count == added.count * flags.count else {
