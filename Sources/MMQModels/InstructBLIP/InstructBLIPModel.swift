@@ -95,15 +95,21 @@ public final class InstructBLIPModel: VisionLanguageModel {
     /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.
-        let text = prompt.replacing("<image>\n", with: "").replacing("<image>", with: "")
+        let text = ["<image>\n", "<image>"].reduce(prompt) {
+            PromptText.replacing($1, in: $0, with: "")
+        }
+        // A length left in the tokenizer's file cuts both; the queries count against the prompt's.
+        let longest = tokenizer.tables.processorMaximumLength
         let pixels = try images.process(image)
-        let instruction = instructionTokenizer.encode(text, addSpecialTokens: true)
+        let instruction = instructionTokenizer.encode(
+            text, addSpecialTokens: true, maximumLength: longest)
         guard instruction.count <= qformer.contextLength else {
             throw ModelError.tooLong(tokens: instruction.count, context: qformer.contextLength)
         }
         let ids =
             Array(repeating: backend.imageToken, count: config.queryTokens)
-            + tokenizer.encode(text, addSpecialTokens: true)
+            + tokenizer.encode(
+                text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens })
         try backend.check(ids, imageTokens: config.queryTokens)
         return PreparedInput(
             inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,

@@ -83,7 +83,8 @@ public final class LlavaNextModel: VisionLanguageModel {
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
     public func template(_ prompt: String) -> String {
-        let question = prompt.contains("<image>") ? prompt : "<image>\n" + prompt
+        let hasPicture = PromptText.count(PromptText.image, in: prompt) > 0
+        let question = hasPicture ? prompt : PromptText.image + "\n" + prompt
         return "A chat between a curious user and an artificial intelligence assistant. "
             + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
             + "USER: \(question) ASSISTANT:"
@@ -95,18 +96,21 @@ public final class LlavaNextModel: VisionLanguageModel {
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
-        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
-        let placeholders = ids.count { $0 == backend.imageToken }
-        guard placeholders == 1 else {
+        let pictures = PromptText.count(PromptText.image, in: prompt)
+        guard pictures == 1 else {
             throw ModelError.prompt(
-                "expected <image> once, where the picture belongs, found it \(placeholders) times")
+                "expected <image> once, where the picture belongs, found it \(pictures) times")
         }
-        let expanded = ids.flatMap {
-            $0 == backend.imageToken ? Array(repeating: $0, count: count) : [$0]
-        }
-        try backend.check(expanded, imageTokens: count)
+        // Expanded before it is tokenized, as LlavaNextProcessor does.
+        let expanded = PromptText.replacing(
+            PromptText.image, in: prompt,
+            with: String(repeating: PromptText.image, count: count))
+        let ids = tokenizer.encode(
+            expanded, addSpecialTokens: true,
+            maximumLength: tokenizer.tables.processorMaximumLength)
+        try backend.check(ids, imageTokens: count)
         return PreparedInput(
-            inputIDs: expanded, qformerIDs: nil, pixelValues: tiling.pixelValues,
+            inputIDs: ids, qformerIDs: nil, pixelValues: tiling.pixelValues,
             pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
             imageTokens: count, tiling: tiling)
     }
