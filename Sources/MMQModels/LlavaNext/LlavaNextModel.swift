@@ -16,14 +16,16 @@ public final class LlavaNextModel: VisionLanguageModel {
     public let tokenizer: SentencePieceTokenizer
     /// Ids that end an answer.
     public let stopTokens: Set<Int32>
+    /// The mapped files.
+    public let files: ModelFiles
+    /// The language model.
+    public let backend: LanguageBackend
 
     private let config: LlavaNextConfig
-    private let files: ModelFiles
     private let images: LlavaNextImageProcessor
     private let vision: VisionTower
     private let projector: FeedForward
     private let newline: UnsafePointer<Float>
-    private let backend: LanguageBackend
 
     /// Indices into `modules`.
     private enum Module { static let lang = 0, vision = 1, mmproj = 2 }
@@ -71,14 +73,6 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
-    /// Positions that the decoder was made for.
-    public var contextLength: Int { backend.contextLength }
-    /// Rows of the head.
-    public var vocabularySize: Int { backend.decoder.vocabularySize }
-    /// What the decoder's products cost.
-    public var decodingCost: DecodingCost { backend.decoder.cost }
-    /// The decoder's file, mapped.
-    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
@@ -184,27 +178,5 @@ public final class LlavaNextModel: VisionLanguageModel {
             packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: hidden))
         }
         return packed
-    }
-
-    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
-    public func run(
-        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState {
-        try backend.run(
-            input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
-    }
-
-    /// head(norm(hidden)) of rows of a layer's output.
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
-    }
-
-    /// One decoding step of several answers; see ``VisionLanguageModel``.
-    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
-        -> [Float]
-    {
-        try backend.step(tokens, states: states, observations: observations)
     }
 }
