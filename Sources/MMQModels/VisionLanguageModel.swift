@@ -29,6 +29,8 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     var contextLength: Int { get }
     /// Ids that end an answer.
     var stopTokens: Set<Int32> { get }
+    /// The id that stands for one image token in `PreparedInput.inputIDs`.
+    var imageToken: Int32 { get }
     /// Rows of the head: the length of a row of logits.
     var vocabularySize: Int { get }
 

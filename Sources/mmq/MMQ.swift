@@ -9,6 +9,7 @@ struct MMQ: AsyncParsableCommand {
             ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
             ActivationCommand.self, IdentifyCommand.self, ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
+            LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,
         ])
 
     static func main() async { await Diagnostics.main(MMQ.self) }

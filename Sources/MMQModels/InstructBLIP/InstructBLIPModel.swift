@@ -76,6 +76,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
     }
 
     public var contextLength: Int { backend.contextLength }
+    public var imageToken: Int32 { backend.imageToken }
     public var vocabularySize: Int { backend.decoder.vocabularySize }
     public var decodingCost: DecodingCost { backend.decoder.cost }
     public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
