@@ -6,10 +6,15 @@ import MMQText
 /// LLaVA-Next: CLIP tower over tiles, two-layer projector, features packed into the prompt of a
 /// LLaMA decoder.
 public final class LlavaNextModel: VisionLanguageModel {
+    /// The observed modules.
     public let modules: [ModuleShape]
+    /// The module that the study's `--vision-tokens` counts.
     public let visionModule = "vision"
+    /// Identifies the weights.
     public let fingerprint: String
+    /// The decoder's tokenizer.
     public let tokenizer: SentencePieceTokenizer
+    /// Ids that end an answer.
     public let stopTokens: Set<Int32>
 
     private let config: LlavaNextConfig
@@ -66,42 +71,53 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
+    /// Positions that the decoder was made for.
     public var contextLength: Int { backend.contextLength }
+    /// The id that stands for one image token.
     public var imageToken: Int32 { backend.imageToken }
+    /// Rows of the head.
     public var vocabularySize: Int { backend.decoder.vocabularySize }
+    /// What the decoder's products cost.
     public var decodingCost: DecodingCost { backend.decoder.cost }
+    /// The decoder's file, mapped.
     public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
     public func template(_ prompt: String) -> String {
-        let question = prompt.contains("<image>") ? prompt : "<image>\n" + prompt
+        let hasPicture = PromptText.count(PromptText.image, in: prompt) > 0
+        let question = hasPicture ? prompt : PromptText.image + "\n" + prompt
         return "A chat between a curious user and an artificial intelligence assistant. "
             + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
             + "USER: \(question) ASSISTANT:"
     }
 
+    /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         let tiling = try images.process(image)
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
-        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
-        let placeholders = ids.count { $0 == backend.imageToken }
-        guard placeholders == 1 else {
+        let pictures = PromptText.count(PromptText.image, in: prompt)
+        guard pictures == 1 else {
             throw ModelError.prompt(
-                "expected <image> once, where the picture belongs, found it \(placeholders) times")
+                "expected <image> once, where the picture belongs, found it \(pictures) times")
         }
-        let expanded = ids.flatMap {
-            $0 == backend.imageToken ? Array(repeating: $0, count: count) : [$0]
-        }
-        try backend.check(expanded, imageTokens: count)
+        // Expanded before it is tokenized, as LlavaNextProcessor does.
+        let expanded = PromptText.replacing(
+            PromptText.image, in: prompt,
+            with: String(repeating: PromptText.image, count: count))
+        let ids = tokenizer.encode(
+            expanded, addSpecialTokens: true,
+            maximumLength: tokenizer.tables.processorMaximumLength)
+        try backend.check(ids, imageTokens: count)
         return PreparedInput(
-            inputIDs: expanded, qformerIDs: nil, pixelValues: tiling.pixelValues,
+            inputIDs: ids, qformerIDs: nil, pixelValues: tiling.pixelValues,
             pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
             imageTokens: count, tiling: tiling)
     }
 
+    /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let tiling = input.tiling else {
             throw ModelError.prompt("the input was prepared for another architecture")
@@ -149,7 +165,8 @@ public final class LlavaNextModel: VisionLanguageModel {
 
     /// The base tile's features, then the grid's, row by row, padding cut off and one
     /// `image_newline` at the end of each row (transformers' `pack_image_features`).
-    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float] {
+    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
+    {
         let side = vision.patchesPerSide
         let range = LlavaNextGeometry.unpaddedFeatureRange(
             original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
@@ -171,6 +188,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         return packed
     }
 
+    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
     public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         after: (Int, UnsafeBufferPointer<Float>) throws -> Void
@@ -180,10 +198,12 @@ public final class LlavaNextModel: VisionLanguageModel {
             after: after)
     }
 
+    /// head(norm(hidden)) of rows of a layer's output.
     public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
         backend.logits(of: hidden, rows: rows)
     }
 
+    /// One decoding step of several answers; see ``VisionLanguageModel``.
     public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
     {
