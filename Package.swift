@@ -60,7 +60,7 @@ let package = Package(
         .target(
             name: "MMQStudy",
             dependencies: [
-                "MMQModels", "MMQFormats", "MMQImage",
+                "MMQModels", "MMQFormats", "MMQImage", "MMQText",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
         .executableTarget(

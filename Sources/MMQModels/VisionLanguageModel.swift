@@ -43,6 +43,8 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
 extension VisionLanguageModel {
     /// Positions that the language model was made for.
     public var contextLength: Int { backend.contextLength }
+    /// The id that stands for one image token in `PreparedInput.inputIDs`.
+    public var imageToken: Int32 { backend.imageToken }
     /// Rows of the head: the length of a row of logits.
     public var vocabularySize: Int { backend.decoder.vocabularySize }
     /// What the language model's products with weights cost.

@@ -11,6 +11,7 @@ struct MMQ: AsyncParsableCommand {
             EvaluateCommand.self,
             ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
+            LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,
         ])
 
     static func main() async { await Diagnostics.main(MMQ.self) }

@@ -54,6 +54,7 @@ enum StudySchema {
                     """)
         }
         AnswerSchema.register(&migrator)
+        LensSchema.register(&migrator)
         return migrator
     }
 }
