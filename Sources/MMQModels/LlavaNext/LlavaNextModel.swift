@@ -85,6 +85,13 @@ public final class LlavaNextModel: VisionLanguageModel {
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
+        let packed = vision.patches + unpadded(tiling).tokenCount
+        guard packed == count else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings: image_grid_pinpoints",
+                expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
+                found: "a grid whose \(packed) features are not \(count) tokens")
+        }
         let ids = tokenizer.encode(prompt, addSpecialTokens: true)
         let placeholders = ids.count { $0 == backend.imageToken }
         guard placeholders == 1 else {
@@ -148,11 +155,10 @@ public final class LlavaNextModel: VisionLanguageModel {
 
     /// The base tile's features, then the grid's, row by row, padding cut off and one
     /// `image_newline` at the end of each row (transformers' `pack_image_features`).
-    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float] {
+    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
+    {
         let side = vision.patchesPerSide
-        let range = LlavaNextGeometry.unpaddedFeatureRange(
-            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
-            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+        let range = unpadded(tiling)
         var packed: [Float] = []
         packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
         packed.append(
@@ -168,6 +174,14 @@ public final class LlavaNextModel: VisionLanguageModel {
             packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: hidden))
         }
         return packed
+    }
+
+    /// The part of the grid's features that is picture, not padding.
+    private func unpadded(_ tiling: TiledImage) -> LlavaNextGeometry.FeatureRange {
+        let side = vision.patchesPerSide
+        return LlavaNextGeometry.unpaddedFeatureRange(
+            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
     }
 
     public func run(
