@@ -22,6 +22,8 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The split whose counts are written.")
     var split: String = "train"
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document with the files written.")
     var json = false
 

@@ -19,6 +19,8 @@ struct ImportCommand: ParsableCommand {
     @Option(help: "The split that the counts are of.")
     var split: String = "train"
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document with the files read.")
     var json = false
 
