@@ -76,18 +76,7 @@ public final class ModelFiles: Sendable {
     /// The weight of that GGUF name, from whichever file holds it.
     public func weight(_ name: String) throws -> WeightView {
         let file = language[name] != nil ? language : vision
-        let tensor = try file.tensor(name)
-        let cols = tensor.shape.count > 1 ? tensor.shape[1...].reduce(1, *) : tensor.shape[0]
-        let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
-        let bytes = try file.bytes(tensor)
-        guard let type = tensor.type.kernelType, let pointer = bytes.baseAddress, rows > 0 else {
-            throw FormatError(
-                .badType, file: file.path, item: "tensor '\(name)'",
-                expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
-        }
-        return WeightView(
-            type: type, shape: tensor.shape, rows: rows, cols: cols, pointer: pointer,
-            rowBytes: tensor.byteCount / rows)
+        return try file.weight(name)
     }
 
     /// A small weight's elements as f32, row-major.
@@ -151,5 +140,23 @@ extension TensorKind {
         case .kernel: [.f32, .f16, .bf16]
         case .plain: [.f32]
         }
+    }
+}
+
+extension GGUFFile {
+    /// The weight of that name, as it lies in the file.
+    func weight(_ name: String) throws -> WeightView {
+        let tensor = try tensor(name)
+        let cols = tensor.shape.count > 1 ? tensor.shape[1...].reduce(1, *) : tensor.shape[0]
+        let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
+        let content = try bytes(tensor)
+        guard let type = tensor.type.kernelType, let pointer = content.baseAddress, rows > 0 else {
+            throw FormatError(
+                .badType, file: path, item: "tensor '\(name)'",
+                expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
+        }
+        return WeightView(
+            type: type, shape: tensor.shape, rows: rows, cols: cols, pointer: pointer,
+            rowBytes: tensor.byteCount / rows)
     }
 }

@@ -1,12 +1,14 @@
 import CSIMD
 import MMQFormats
 
-/// The two files of a model folder.
+/// The files of a model folder: a language and a vision file, or a judge's one.
 public enum ModelFileRole: String, Sendable, Codable, CaseIterable {
     /// The decoder: a plain `llama` GGUF.
     case language
     /// Vision tower, projector or Q-Former, tokenizers and processor constants.
     case vision
+    /// All of a judge: it is no vision-language model, and has a folder of its own.
+    case judge
 }
 
 /// How a tensor may be stored.

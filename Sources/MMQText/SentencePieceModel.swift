@@ -17,7 +17,9 @@ struct SentencePieceModel {
     var unknownPiece = Array("<unk>".utf8)
     var bosPiece = Array("<s>".utf8)
     var eosPiece = Array("</s>".utf8)
-    var hasCharacterMap = false
+    /// The precompiled character map, empty if there is none.
+    var characterMap: [UInt8] = []
+    var hasCharacterMap: Bool { !characterMap.isEmpty }
 
     /// Parses the bytes of a `tokenizer.model`; errors name `file`.
     init(_ bytes: [UInt8], file: String) throws {
@@ -85,7 +87,7 @@ struct SentencePieceModel {
         var reader = ProtobufReader(message, file: file)
         while let field = try reader.next() {
             if field.number == 2, case .bytes(let map) = field.value {
-                hasCharacterMap = !map.isEmpty
+                characterMap = Array(map)
             }
         }
     }

@@ -11,7 +11,8 @@ struct ConvertCommand: ParsableCommand {
         commandName: "convert",
         abstract: "Turn a Hugging Face checkpoint into GGUF files.",
         discussion: """
-            Makes language-<type>.gguf, which other GGUF programs read too, and vision-<type>.gguf. \
+            Makes language-<type>.gguf, which other GGUF programs read too, and vision-<type>.gguf; \
+            of a judge (wayveai/Lingo-Judge) it makes one file, judge-<type>.gguf. \
             Nothing appears under these names before it is complete. Norms, biases and positions \
             stay f32; with q4_0 the embedding table and the output head are q8_0. Rows that are no \
             multiple of 32 are stored as f16.
@@ -23,8 +24,12 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: "The folder to make.")
     var output: String
 
-    @Option(help: "The language model's weights: f32, f16, bf16, q8_0 or q4_0.")
-    var type: StoredType = .q4_0
+    @Option(
+        help: """
+            The language model's weights: f32, f16, bf16, q8_0 or q4_0 (default: q4_0; for a judge \
+            f32, so that its scores are the official ones).
+            """)
+    var type: StoredType?
 
     @Option(help: "The vision part's weights, likewise.")
     var visionType: StoredType = .q8_0
@@ -38,18 +43,53 @@ struct ConvertCommand: ParsableCommand {
     var json = false
 
     func run() throws {
+        let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
         let options = ConversionOptions(
-            type: type, visionType: visionType,
+            type: type ?? (isJudge ? .f32 : .q4_0), visionType: visionType,
             threads: threading.threads ?? Int(csimd_threads()), replace: force)
-        let converter = try Converter(checkpoint: checkpoint, options: options)
+        if isJudge {
+            try convertJudge(JudgeConverter(checkpoint: checkpoint, options: options))
+        } else {
+            try convertModel(Converter(checkpoint: checkpoint, options: options))
+        }
+    }
+
+    private func convertModel(_ converter: Converter) throws {
         noteFallbacks(converter.fallbacks)
+        let (result, seconds) = try watched(converter.sourceBytes) {
+            try converter.convert(to: output, progress: $0)
+        }
+        try report(
+            Report(
+                architecture: converter.model.architecture, language: result.language,
+                vision: result.vision, sourceBytes: result.sourceBytes,
+                outputBytes: result.outputBytes, seconds: seconds,
+                storedAsF16: converter.fallbacks))
+    }
+
+    private func convertJudge(_ converter: JudgeConverter) throws {
+        noteFallbacks(converter.fallbacks)
+        let (result, seconds) = try watched(converter.sourceBytes) {
+            try converter.convert(to: output, progress: $0)
+        }
+        try report(
+            Report(
+                architecture: LingoJudgeConfig.architecture, judge: result.path,
+                sourceBytes: converter.sourceBytes, outputBytes: result.bytes, seconds: seconds,
+                storedAsF16: converter.fallbacks))
+    }
+
+    /// Runs a conversion with progress, an end on interrupt, and a clock.
+    private func watched<T>(
+        _ bytes: Int, _ convert: (@escaping @Sendable (Int) throws -> Void) throws -> T
+    ) throws -> (result: T, seconds: Double) {
         let interrupt = InterruptFlag()
-        let progress = ConversionProgress(total: converter.sourceBytes)
+        let progress = ConversionProgress(total: bytes)
         let clock = ContinuousClock()
         let start = clock.now
-        let result: ConversionResult
+        let result: T
         do {
-            result = try converter.convert(to: output) { done in
+            result = try convert { done in
                 if interrupt.isRaised { throw CancellationError() }
                 progress.update(done)
             }
@@ -65,22 +105,18 @@ struct ConvertCommand: ParsableCommand {
         let duration = clock.now - start
         let seconds =
             Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
-        if json {
-            try Diagnostics.printJSON(
-                Report(
-                    architecture: converter.model.architecture, language: result.language,
-                    vision: result.vision, sourceBytes: result.sourceBytes,
-                    outputBytes: result.outputBytes, seconds: seconds,
-                    storedAsF16: converter.fallbacks))
-        } else {
-            print(result.language)
-            print(result.vision)
-            Diagnostics.note(
-                String(
-                    format: "%@: %.2f GB of weights to %.2f GB in %.1f s",
-                    converter.model.architecture, Double(result.sourceBytes) / 1e9,
-                    Double(result.outputBytes) / 1e9, seconds))
+        return (result, seconds)
+    }
+
+    private func report(_ report: Report) throws {
+        if json { return try Diagnostics.printJSON(report) }
+        for file in [report.language, report.vision, report.judge] {
+            if let file { print(file) }
         }
+        Diagnostics.note(
+            String(
+                format: "%@: %.2f GB of weights to %.2f GB in %.1f s", report.architecture,
+                Double(report.sourceBytes) / 1e9, Double(report.outputBytes) / 1e9, report.seconds))
     }
 
     private func noteFallbacks(_ names: [String]) {
@@ -92,15 +128,16 @@ struct ConvertCommand: ParsableCommand {
     private struct Report: Encodable {
         var schema = 1
         let architecture: String
-        let language: String
-        let vision: String
+        var language: String?
+        var vision: String?
+        var judge: String?
         let sourceBytes: Int
         let outputBytes: Int
         let seconds: Double
         let storedAsF16: [String]
 
         enum CodingKeys: String, CodingKey {
-            case schema, architecture, language, vision, seconds
+            case schema, architecture, language, vision, judge, seconds
             case sourceBytes = "source_bytes"
             case outputBytes = "output_bytes"
             case storedAsF16 = "stored_as_f16"

@@ -7,7 +7,8 @@ struct MMQ: AsyncParsableCommand {
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         subcommands: [
             ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
-            ActivationCommand.self, IdentifyCommand.self, ExportCommand.self, ImportCommand.self,
+            ActivationCommand.self, IdentifyCommand.self, GenerateCommand.self,
+            ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
         ])
 

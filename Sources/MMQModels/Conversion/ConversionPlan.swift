@@ -70,26 +70,49 @@ struct ConversionPlan: Sendable {
         model: ModelDescription, checkpoint: SafetensorsCheckpoint, language: StoredType,
         vision: StoredType
     ) throws {
-        hasHead = Self.hasHead(model, checkpoint)
-        let table = model.table(hasHead: hasHead)
+        let hasHead = Self.hasHead(model, checkpoint)
+        try self.init(
+            table: model.table(hasHead: hasHead), hasHead: hasHead,
+            architecture: model.architecture, checkpoint: checkpoint
+        ) { $0 == .language ? language : vision }
+    }
+
+    /// Matches a checkpoint with a table; `type` says how the matrices of a file are stored.
+    init(
+        table: TensorTable, hasHead: Bool, architecture: String,
+        checkpoint: SafetensorsCheckpoint, type: (ModelFileRole) -> StoredType
+    ) throws {
+        self.hasHead = hasHead
         var used = Set<String>()
         for row in table.rows {
             let (file, source) = try Self.find(row, in: checkpoint)
             used.insert(source.name)
-            let stored = row.role == .language ? language : vision
-            let type = stored.type(of: row)
+            let stored = type(row.role)
             if row.cols % blockElements != 0, row.kind == .matrix || row.kind == .embedding,
                 stored == .q8_0 || stored == .q4_0
             {
                 fallbacks.append(row.name)
             }
-            tensors.append(PlannedTensor(row: row, file: file, source: source, type: type))
+            tensors.append(
+                PlannedTensor(row: row, file: file, source: source, type: stored.type(of: row)))
         }
         for name in checkpoint.names where !used.contains(name) && !table.ignores(name) {
             throw FormatError(
                 .extraTensor, file: checkpoint[name]?.file.path ?? checkpoint.folder,
-                item: "tensor '\(name)'", expected: "only tensors of a \(model.architecture) model",
+                item: "tensor '\(name)'", expected: "only tensors of a \(architecture) model",
                 found: "one more")
+        }
+    }
+
+    /// Bytes of weights that will be read.
+    var sourceBytes: Int {
+        tensors.reduce(0) { $0 + $1.row.rows * $1.row.cols * $1.source.type.byteSize }
+    }
+
+    /// The tensors of one file, as its writer wants them.
+    func declarations(_ role: ModelFileRole) -> [GGUFWriter.Declaration] {
+        tensors.filter { $0.row.role == role }.map {
+            GGUFWriter.Declaration(name: $0.row.name, type: $0.type, shape: $0.row.shape)
         }
     }
 

@@ -67,9 +67,7 @@ public final class Converter: Sendable {
         plan = try ConversionPlan(
             model: model, checkpoint: SafetensorsCheckpoint(folder: path),
             language: options.type, vision: options.visionType)
-        sourceBytes = plan.tensors.reduce(0) {
-            $0 + $1.row.rows * $1.row.cols * $1.source.type.byteSize
-        }
+        sourceBytes = plan.sourceBytes
         let general = GeneralMetadata(name: folder.name)
         let tokenizer = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
@@ -91,7 +89,7 @@ public final class Converter: Sendable {
     public func convert(
         to folder: String, progress: @escaping @Sendable (_ done: Int) throws -> Void = { _ in }
     ) throws -> ConversionResult {
-        let made = try makeFolder(folder)
+        let made = try Self.makeFolder(folder, replace: options.replace)
         do {
             return try write(folder, progress)
         } catch {
@@ -102,7 +100,7 @@ public final class Converter: Sendable {
     }
 
     /// Returns whether the folder had to be made.
-    private func makeFolder(_ folder: String) throws -> Bool {
+    static func makeFolder(_ folder: String, replace: Bool) throws -> Bool {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else {
             do {
@@ -120,7 +118,7 @@ public final class Converter: Sendable {
                 .alreadyExists, file: folder, expected: "a folder", found: "a file of that name")
         }
         let old = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        if let name = old.sorted().first(where: { $0.hasSuffix(".gguf") }), !options.replace {
+        if let name = old.sorted().first(where: { $0.hasSuffix(".gguf") }), !replace {
             throw FormatError(
                 .alreadyExists, file: folder, expected: "a folder without GGUF files (or --force)",
                 found: name)
@@ -136,11 +134,11 @@ public final class Converter: Sendable {
         }
         let language = try GGUFWriter(
             path: path(.language, options.type), metadata: languageMetadata,
-            tensors: declarations(.language))
+            tensors: plan.declarations(.language))
         do {
             let vision = try GGUFWriter(
                 path: path(.vision, options.visionType), metadata: visionMetadata,
-                tensors: declarations(.vision))
+                tensors: plan.declarations(.vision))
             do {
                 let counter = ProgressCounter(progress)
                 try TensorConverter(
@@ -164,16 +162,10 @@ public final class Converter: Sendable {
             throw error
         }
     }
-
-    private func declarations(_ role: ModelFileRole) -> [GGUFWriter.Declaration] {
-        plan.tensors.filter { $0.row.role == role }.map {
-            GGUFWriter.Declaration(name: $0.row.name, type: $0.type, shape: $0.row.shape)
-        }
-    }
 }
 
 /// Adds up bytes; the converter calls it one call at a time.
-private final class ProgressCounter: @unchecked Sendable {
+final class ProgressCounter: @unchecked Sendable {
     private var done = 0
     private let report: @Sendable (Int) throws -> Void
 
@@ -186,7 +178,7 @@ private final class ProgressCounter: @unchecked Sendable {
 }
 
 /// The `general.*` keys.
-private struct GeneralMetadata {
+struct GeneralMetadata {
     let name: String
 
     func members(

@@ -71,6 +71,8 @@ public struct Inspection: Encodable, Sendable {
         case instructBLIP(InstructBLIPConfig)
         /// A language file alone.
         case llama(LlamaConfig)
+        /// A judge.
+        case judge(LingoJudgeConfig)
 
         /// The configuration itself, without a wrapper.
         public func encode(to encoder: any Encoder) throws {
@@ -78,6 +80,7 @@ public struct Inspection: Encodable, Sendable {
             case .llavaNext(let config): try config.encode(to: encoder)
             case .instructBLIP(let config): try config.encode(to: encoder)
             case .llama(let config): try config.encode(to: encoder)
+            case .judge(let config): try config.encode(to: encoder)
             }
         }
 
@@ -134,6 +137,7 @@ public struct Inspection: Encodable, Sendable {
     private typealias Parts = (String?, Configuration?, [File], [String])
 
     private static func checkpoint(_ path: String) throws -> Parts {
+        if try JudgeConverter.accepts(checkpoint: path) { return try judgeCheckpoint(path) }
         let model = try ModelDescription(
             configFile: CheckpointFolder(path: path).file("config.json"))
         let checkpoint = try SafetensorsCheckpoint(folder: path)
@@ -146,7 +150,20 @@ public struct Inspection: Encodable, Sendable {
         )
     }
 
+    private static func judgeCheckpoint(_ path: String) throws -> Parts {
+        let file = CheckpointFolder(path: path).file("config.json")
+        let config = try LingoJudgeConfig(json: JSONValue(file: file), file: file)
+        let problems = attempt {
+            _ = try ConversionPlan(judge: config, folder: path, type: .f32)
+        }
+        return (
+            LingoJudgeConfig.architecture, .judge(config),
+            try SafetensorsCheckpoint(folder: path).files.map(report), problems
+        )
+    }
+
     private static func model(_ path: String) throws -> Parts {
+        if let judge = try? ModelFiles.file(.judge, in: path) { return try gguf(judge) }
         let language = try GGUFFile(path: ModelFiles.file(.language, in: path))
         let vision = try GGUFFile(path: ModelFiles.file(.vision, in: path))
         let files = [report(language), report(vision)]
@@ -157,6 +174,18 @@ public struct Inspection: Encodable, Sendable {
 
     private static func gguf(_ path: String) throws -> Parts {
         let file = try GGUFFile(path: path)
+        if file.metadata["mmq.architecture"]?.text == LingoJudgeConfig.architecture {
+            var config: LingoJudgeConfig?
+            let problems = attempt {
+                let judge = try LingoJudgeConfig(file)
+                config = judge
+                try ModelFiles.check(file, TensorTable(judge).rows)
+            }
+            return (
+                LingoJudgeConfig.architecture, config.map(Configuration.judge), [report(file)],
+                problems
+            )
+        }
         guard file.metadata["general.architecture"]?.text == "llama" else {
             let architecture =
                 file.metadata["mmq.architecture"] ?? file.metadata["general.architecture"]

@@ -6,10 +6,15 @@ import MMQText
 /// InstructBLIP: EVA tower over one squashed picture, a Q-Former that reads the instruction, its
 /// queries projected in front of the prompt of a LLaMA decoder.
 public final class InstructBLIPModel: VisionLanguageModel {
+    /// The observed modules.
     public let modules: [ModuleShape]
+    /// The module that the study's `--vision-tokens` counts.
     public let visionModule = "encoder"
+    /// Identifies the weights.
     public let fingerprint: String
+    /// The decoder's tokenizer.
     public let tokenizer: SentencePieceTokenizer
+    /// Ids that end an answer.
     public let stopTokens: Set<Int32>
 
     private let config: InstructBLIPConfig
@@ -75,25 +80,36 @@ public final class InstructBLIPModel: VisionLanguageModel {
         ]
     }
 
+    /// Positions that the decoder was made for.
     public var contextLength: Int { backend.contextLength }
+    /// Rows of the head.
     public var vocabularySize: Int { backend.decoder.vocabularySize }
+    /// What the decoder's products cost.
     public var decodingCost: DecodingCost { backend.decoder.cost }
+    /// The decoder's file, mapped.
     public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// InstructBLIP takes the words as they are.
     public func template(_ prompt: String) -> String { prompt }
 
+    /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.
-        let text = prompt.replacing("<image>\n", with: "").replacing("<image>", with: "")
+        let text = ["<image>\n", "<image>"].reduce(prompt) {
+            PromptText.replacing($1, in: $0, with: "")
+        }
+        // A length left in the tokenizer's file cuts both; the queries count against the prompt's.
+        let longest = tokenizer.tables.processorMaximumLength
         let pixels = try images.process(image)
-        let instruction = instructionTokenizer.encode(text, addSpecialTokens: true)
+        let instruction = instructionTokenizer.encode(
+            text, addSpecialTokens: true, maximumLength: longest)
         guard instruction.count <= qformer.contextLength else {
             throw ModelError.tooLong(tokens: instruction.count, context: qformer.contextLength)
         }
         let ids =
             Array(repeating: backend.imageToken, count: config.queryTokens)
-            + tokenizer.encode(text, addSpecialTokens: true)
+            + tokenizer.encode(
+                text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens })
         try backend.check(ids, imageTokens: config.queryTokens)
         return PreparedInput(
             inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,
@@ -101,6 +117,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
             imageTokens: config.queryTokens, tiling: nil)
     }
 
+    /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let instruction = input.qformerIDs else {
             throw ModelError.prompt("the input was prepared for another architecture")
@@ -128,6 +145,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
         return features.array
     }
 
+    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
     public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         after: (Int, UnsafeBufferPointer<Float>) throws -> Void
@@ -137,10 +155,12 @@ public final class InstructBLIPModel: VisionLanguageModel {
             after: after)
     }
 
+    /// head(norm(hidden)) of rows of a layer's output.
     public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
         backend.logits(of: hidden, rows: rows)
     }
 
+    /// One decoding step of several answers; see ``VisionLanguageModel``.
     public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
     {

@@ -6,10 +6,15 @@ import MMQText
 /// LLaVA-Next: CLIP tower over tiles, two-layer projector, features packed into the prompt of a
 /// LLaMA decoder.
 public final class LlavaNextModel: VisionLanguageModel {
+    /// The observed modules.
     public let modules: [ModuleShape]
+    /// The module that the study's `--vision-tokens` counts.
     public let visionModule = "vision"
+    /// Identifies the weights.
     public let fingerprint: String
+    /// The decoder's tokenizer.
     public let tokenizer: SentencePieceTokenizer
+    /// Ids that end an answer.
     public let stopTokens: Set<Int32>
 
     private let config: LlavaNextConfig
@@ -66,20 +71,26 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
+    /// Positions that the decoder was made for.
     public var contextLength: Int { backend.contextLength }
+    /// Rows of the head.
     public var vocabularySize: Int { backend.decoder.vocabularySize }
+    /// What the decoder's products cost.
     public var decodingCost: DecodingCost { backend.decoder.cost }
+    /// The decoder's file, mapped.
     public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
     public func template(_ prompt: String) -> String {
-        let question = prompt.contains("<image>") ? prompt : "<image>\n" + prompt
+        let hasPicture = PromptText.count(PromptText.image, in: prompt) > 0
+        let question = hasPicture ? prompt : PromptText.image + "\n" + prompt
         return "A chat between a curious user and an artificial intelligence assistant. "
             + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
             + "USER: \(question) ASSISTANT:"
     }
 
+    /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         let tiling = try images.process(image)
         let count = try images.imageTokenCount(
@@ -92,22 +103,26 @@ public final class LlavaNextModel: VisionLanguageModel {
                 expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
                 found: "a grid whose \(packed) features are not \(count) tokens")
         }
-        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
-        let placeholders = ids.count { $0 == backend.imageToken }
-        guard placeholders == 1 else {
+        let pictures = PromptText.count(PromptText.image, in: prompt)
+        guard pictures == 1 else {
             throw ModelError.prompt(
-                "expected <image> once, where the picture belongs, found it \(placeholders) times")
+                "expected <image> once, where the picture belongs, found it \(pictures) times")
         }
-        let expanded = ids.flatMap {
-            $0 == backend.imageToken ? Array(repeating: $0, count: count) : [$0]
-        }
-        try backend.check(expanded, imageTokens: count)
+        // Expanded before it is tokenized, as LlavaNextProcessor does.
+        let expanded = PromptText.replacing(
+            PromptText.image, in: prompt,
+            with: String(repeating: PromptText.image, count: count))
+        let ids = tokenizer.encode(
+            expanded, addSpecialTokens: true,
+            maximumLength: tokenizer.tables.processorMaximumLength)
+        try backend.check(ids, imageTokens: count)
         return PreparedInput(
-            inputIDs: expanded, qformerIDs: nil, pixelValues: tiling.pixelValues,
+            inputIDs: ids, qformerIDs: nil, pixelValues: tiling.pixelValues,
             pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
             imageTokens: count, tiling: tiling)
     }
 
+    /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let tiling = input.tiling else {
             throw ModelError.prompt("the input was prepared for another architecture")
@@ -184,6 +199,7 @@ public final class LlavaNextModel: VisionLanguageModel {
             rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
     }
 
+    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
     public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         after: (Int, UnsafeBufferPointer<Float>) throws -> Void
@@ -193,10 +209,12 @@ public final class LlavaNextModel: VisionLanguageModel {
             after: after)
     }
 
+    /// head(norm(hidden)) of rows of a layer's output.
     public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
         backend.logits(of: hidden, rows: rows)
     }
 
+    /// One decoding step of several answers; see ``VisionLanguageModel``.
     public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
     {

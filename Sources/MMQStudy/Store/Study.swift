@@ -80,10 +80,11 @@ public final class Study {
         }
     }
 
-    /// Removes a file that this object made and that nothing was counted or imported into: what is
-    /// left after an error in the input. The study cannot be used afterwards.
+    /// Removes a file that this object made and that nothing was counted, answered or imported
+    /// into: what is left after an error in the input. The study cannot be used afterwards.
     public func discardIfNewAndEmpty() {
-        guard isNew, lock != nil, (try? passes().isEmpty) == true, (try? database.close()) != nil
+        guard isNew, lock != nil, (try? passes().isEmpty) == true,
+            (try? answerSets().isEmpty) == true, (try? database.close()) != nil
         else { return }
         for suffix in ["", "-wal", "-shm"] {
             try? FileManager.default.removeItem(atPath: path + suffix)

@@ -53,6 +53,7 @@ enum StudySchema {
                         PRIMARY KEY (module, domain)) STRICT;
                     """)
         }
+        AnswerSchema.register(&migrator)
         return migrator
     }
 }
