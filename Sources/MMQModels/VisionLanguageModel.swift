@@ -152,7 +152,7 @@ public final class LanguageBackend {
                 }
             }
         }
-        let cache = keepsCache.map { decoder.makeCache(capacity: $0) }
+        let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
         try decoder.prefill(
             x, tokens: tokens, cache: cache,
             sites: ModuleSites(observation: observation, module: module), workspace: workspace

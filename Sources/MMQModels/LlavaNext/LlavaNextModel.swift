@@ -90,6 +90,13 @@ public final class LlavaNextModel: VisionLanguageModel {
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
+        let packed = vision.patches + unpadded(tiling).tokenCount
+        guard packed == count else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings: image_grid_pinpoints",
+                expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
+                found: "a grid whose \(packed) features are not \(count) tokens")
+        }
         let pictures = PromptText.count(PromptText.image, in: prompt)
         guard pictures == 1 else {
             throw ModelError.prompt(
@@ -160,9 +167,7 @@ public final class LlavaNextModel: VisionLanguageModel {
     private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
     {
         let side = vision.patchesPerSide
-        let range = LlavaNextGeometry.unpaddedFeatureRange(
-            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
-            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+        let range = unpadded(tiling)
         var packed: [Float] = []
         packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
         packed.append(
@@ -178,5 +183,13 @@ public final class LlavaNextModel: VisionLanguageModel {
             packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: hidden))
         }
         return packed
+    }
+
+    /// The part of the grid's features that is picture, not padding.
+    private func unpadded(_ tiling: TiledImage) -> LlavaNextGeometry.FeatureRange {
+        let side = vision.patchesPerSide
+        return LlavaNextGeometry.unpaddedFeatureRange(
+            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
     }
 }
