@@ -142,7 +142,8 @@ private struct ScoreTable {
             }
             if types {
                 for group in score.groups {
-                    lines.append("    " + line("\(group.kind): \(group.name)", group.score))
+                    lines.append(
+                        "    " + line("\(group.kind): \(group.name)", group.score, width: 40))
                 }
             }
         }
@@ -162,9 +163,9 @@ private struct ScoreTable {
         return text
     }
 
-    private func line(_ name: String, _ mean: MeanScore) -> String {
+    private func line(_ name: String, _ mean: MeanScore, width: Int = 16) -> String {
         let number = String(format: "%6.2f", 100 * mean.value)
-        return "\(pad(name, 16)) \(number) \(range(mean.interval))  n = \(mean.samples)"
+        return "\(pad(name, width)) \(number) \(range(mean.interval))  n = \(mean.samples)"
     }
 
     private func range(_ interval: Interval) -> String {

@@ -36,7 +36,9 @@ struct DrivingAccuracy {
     }
 
     /// As MMNeuron computes it: every row's own answer against the row's own reference, nothing
-    /// cleaned; a question is right if any of its rows is.
+    /// cleaned; a question is right if any of its rows is. Two departures: a question of which no
+    /// row was answered is left out (there it counts as wrong), and the judge reads 128 tokens of
+    /// a text (there all of it).
     func anyRow(_ answers: [ScoredAnswer]) throws -> [UnitScore] {
         try Self.questions(answers, by: ["question_id"]).map { question in
             var isRight = false
