@@ -137,6 +137,28 @@ import Testing
         }
     }
 
+    @Test func everyLayerAndSettingDrawsForItself() throws {
+        let folder = try TemporaryFolder()
+        let study = try study(folder)
+        let modules = try study.modules()
+        var (layers, settings, domains) = (0, 0, 0)
+        for seed in 0..<20 as Range<UInt64> {
+            func draw(_ name: String, _ domain: Domain = .com) throws -> [[Int]] {
+                let off = try MaskSetting(name: name, modules: modules)
+                    .neurons(of: domain, in: study, seed: seed)
+                return try #require(off["lang"])
+            }
+            // One neuron of 40 in each of three layers.
+            let drawn = try draw("random")
+            if Set(drawn).count > 1 { layers += 1 }
+            if try draw("random-lang") != drawn { settings += 1 }
+            if try draw("random", .rs)[0].first != drawn[0].first { domains += 1 }
+        }
+        #expect(layers > 15)
+        #expect(settings > 15)
+        #expect(domains > 15)
+    }
+
     @Test func drawsAreEven() {
         var counts = Array(repeating: 0, count: 11)
         for seed in 0..<20_000 as Range<UInt64> {
