@@ -125,7 +125,7 @@ import Testing
         let again = Looked(x, rows: 2, n: 1000, stride: 1000, top: 1, reference: [once])
         #expect(again.divergences == [0, 0])
         // Divergences that were not asked for are left alone.
-        #expect(once.divergences.allSatisfy(\.isNaN))
+        #expect(once.divergences.allSatisfy { $0.isNaN })
     }
 
     @Test func bitsThatDifferAreCounted() {
