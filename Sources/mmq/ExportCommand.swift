@@ -27,6 +27,8 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The split whose answers are written.")
     var answerSplit: String = "val"
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document with the files written.")
     var json = false
 

@@ -23,6 +23,8 @@ struct ImportCommand: ParsableCommand {
     @Option(help: "The split that the answers are of.")
     var answerSplit: String = "val"
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document with the files read.")
     var json = false
 

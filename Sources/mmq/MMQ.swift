@@ -8,6 +8,7 @@ struct MMQ: AsyncParsableCommand {
         subcommands: [
             ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
             ActivationCommand.self, IdentifyCommand.self, GenerateCommand.self,
+            EvaluateCommand.self,
             ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
             LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,

@@ -162,9 +162,11 @@ import Testing
             {"answer": "cat", "answer_id": 2}], "question_type": "what"}, "answer": ["cat", "x"]}
 
             {"ground_truth": ["cat"], "answer": "dog", "attributes": {"answer_type": "other"}}
+            {"ground_truth": ["cat"], "answer": "", "problem": "no picture"}
             """, to: "a.jsonl")
         let path = folder.path + "/a.jsonl"
-        let answers = try ScoredAnswer.read(path: path, domain: .com)
+        let (answers, unanswered) = try ScoredAnswer.read(path: path, domain: .com)
+        #expect(unanswered == 1)
         #expect(answers.map(\.index) == [7, 1])
         #expect(answers.map(\.answer) == ["cat", "dog"])
         #expect(answers.map(\.attributes) == [["question_type": "what"], ["answer_type": "other"]])
@@ -206,5 +208,35 @@ import Testing
                 #expect("\(error)".contains("\(domain.rawValue) 12"), "\(error)")
             }
         }
+    }
+
+    @Test func answersOfAStudy() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        let study = try Study(path: path, access: .writing)
+        for setting in ["none", "lang"] {
+            let set = AnswerSet(
+                domain: .rs, split: "val", setting: setting, model: "m", bench: "b", options: "{}",
+                mask: [:])
+            try study.begin(set)
+            for position in 0..<4 {
+                let text = setting == "none" && position < 3 ? "Yes" : "no"
+                try study.add(
+                    StoredAnswer(
+                        position: position, index: position * 2, question: "Is it?",
+                        groundTruth: .string("yes"), attributes: ["type": "presence"],
+                        text: position == 1 ? nil : text,
+                        problem: position == 1 ? "no picture" : nil), to: set)
+            }
+        }
+        let held = try Study(path: path, access: .reading).scoredAnswers()
+        #expect(held.unanswered == 2 && held.answers.map(\.index) == [0, 4, 6, 0, 4, 6])
+        #expect(held.answers[0].question == "Is it?")
+        let scores = try Evaluator().scores(of: held.answers, forms: [.official])
+        #expect(scores.map { $0.score?.value } == [2.0 / 3, 0])
+        #expect(scores[0].groups.map(\.name) == ["presence"])
+        #expect(scores[1].change?.difference == -2.0 / 3 && scores[1].change?.p == 0.5)
+        #expect(try study.scoredAnswers(domains: [.com]).answers.isEmpty)
+        #expect(try study.scoredAnswers(split: "test").answers.isEmpty)
     }
 }

@@ -16,16 +16,18 @@ public final class InstructBLIPModel: VisionLanguageModel {
     public let tokenizer: SentencePieceTokenizer
     /// Ids that end an answer.
     public let stopTokens: Set<Int32>
+    /// The mapped files.
+    public let files: ModelFiles
+    /// The language model.
+    public let backend: LanguageBackend
 
     private let config: InstructBLIPConfig
-    private let files: ModelFiles
     private let images: SquashImageProcessor
     private let instructionTokenizer: WordPieceTokenizer
     private let vision: VisionTower
     private let postNorm: ViTEncoder.Norm
     private let qformer: QFormer
     private let projection: Linear
-    private let backend: LanguageBackend
 
     /// Indices into `modules`.
     private enum Module { static let lang = 0, encoder = 1, qformer = 2, query = 3 }
@@ -80,16 +82,6 @@ public final class InstructBLIPModel: VisionLanguageModel {
         ]
     }
 
-    /// Positions that the decoder was made for.
-    public var contextLength: Int { backend.contextLength }
-    /// The id that stands for one image token.
-    public var imageToken: Int32 { backend.imageToken }
-    /// Rows of the head.
-    public var vocabularySize: Int { backend.decoder.vocabularySize }
-    /// What the decoder's products cost.
-    public var decodingCost: DecodingCost { backend.decoder.cost }
-    /// The decoder's file, mapped.
-    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// InstructBLIP takes the words as they are.
     public func template(_ prompt: String) -> String { prompt }
@@ -145,27 +137,5 @@ public final class InstructBLIPModel: VisionLanguageModel {
                 queries.pointer, tokens: config.queryTokens, cols: qformer.hiddenSize),
             to: features.pointer)
         return features.array
-    }
-
-    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
-    public func run(
-        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState {
-        try backend.run(
-            input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
-    }
-
-    /// head(norm(hidden)) of rows of a layer's output.
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
-    }
-
-    /// One decoding step of several answers; see ``VisionLanguageModel``.
-    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
-        -> [Float]
-    {
-        try backend.step(tokens, states: states, observations: observations)
     }
 }

@@ -16,14 +16,16 @@ public final class LlavaNextModel: VisionLanguageModel {
     public let tokenizer: SentencePieceTokenizer
     /// Ids that end an answer.
     public let stopTokens: Set<Int32>
+    /// The mapped files.
+    public let files: ModelFiles
+    /// The language model.
+    public let backend: LanguageBackend
 
     private let config: LlavaNextConfig
-    private let files: ModelFiles
     private let images: LlavaNextImageProcessor
     private let vision: VisionTower
     private let projector: FeedForward
     private let newline: UnsafePointer<Float>
-    private let backend: LanguageBackend
 
     /// Indices into `modules`.
     private enum Module { static let lang = 0, vision = 1, mmproj = 2 }
@@ -71,16 +73,6 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
-    /// Positions that the decoder was made for.
-    public var contextLength: Int { backend.contextLength }
-    /// The id that stands for one image token.
-    public var imageToken: Int32 { backend.imageToken }
-    /// Rows of the head.
-    public var vocabularySize: Int { backend.decoder.vocabularySize }
-    /// What the decoder's products cost.
-    public var decodingCost: DecodingCost { backend.decoder.cost }
-    /// The decoder's file, mapped.
-    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
@@ -98,6 +90,13 @@ public final class LlavaNextModel: VisionLanguageModel {
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
+        let packed = vision.patches + unpadded(tiling).tokenCount
+        guard packed == count else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings: image_grid_pinpoints",
+                expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
+                found: "a grid whose \(packed) features are not \(count) tokens")
+        }
         let pictures = PromptText.count(PromptText.image, in: prompt)
         guard pictures == 1 else {
             throw ModelError.prompt(
@@ -168,9 +167,7 @@ public final class LlavaNextModel: VisionLanguageModel {
     private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
     {
         let side = vision.patchesPerSide
-        let range = LlavaNextGeometry.unpaddedFeatureRange(
-            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
-            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+        let range = unpadded(tiling)
         var packed: [Float] = []
         packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
         packed.append(
@@ -188,25 +185,11 @@ public final class LlavaNextModel: VisionLanguageModel {
         return packed
     }
 
-    /// Runs the decoder over the prompt; see ``VisionLanguageModel``.
-    public func run(
-        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState {
-        try backend.run(
-            input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
-    }
-
-    /// head(norm(hidden)) of rows of a layer's output.
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
-    }
-
-    /// One decoding step of several answers; see ``VisionLanguageModel``.
-    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
-        -> [Float]
-    {
-        try backend.step(tokens, states: states, observations: observations)
+    /// The part of the grid's features that is picture, not padding.
+    private func unpadded(_ tiling: TiledImage) -> LlavaNextGeometry.FeatureRange {
+        let side = vision.patchesPerSide
+        return LlavaNextGeometry.unpaddedFeatureRange(
+            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
     }
 }

@@ -1,3 +1,5 @@
+import MMQModels
+
 /// Says how well an answer agrees with a reference: Lingo-Judge.
 public protocol AnswerJudge {
     /// The judge's logit; above 0 (a probability above one half) the answer counts as right.
@@ -72,5 +74,12 @@ struct DrivingAccuracy {
             }
         }
         return questions
+    }
+}
+
+extension LingoJudge: AnswerJudge {
+    /// The judge's logit for texts as they are.
+    public func score(question: String, reference: String, answer: String) throws -> Float {
+        try logit(question: question, reference: reference, answer: answer, cleans: false)
     }
 }

@@ -116,14 +116,18 @@ public struct ScoredAnswer: Sendable, Equatable {
     /// Reads answers from a file of JSON lines: `index`, `ground_truth`, `answer` (of a list the
     /// first), and where a score needs them `question`, `question_id`, `segment_id`, `type`,
     /// `question_type`, `answer_type`, `choices` (four texts), at the top or under `attributes`.
-    /// Without `index` the line's number counts.
+    /// Without `index` the line's number counts. A line with a `problem` has no answer.
+    ///
+    /// - Returns: the answers, and the number of lines without one.
     public static func read(
         path: String, domain: Domain, setting: String = "none"
-    ) throws -> [ScoredAnswer] {
+    ) throws -> (answers: [ScoredAnswer], unanswered: Int) {
         let lines = try LineFile(path: path, parquet: nil, bench: "")
         guard lines.count > 0 else { throw StudyError(.badInput, file: path, "no answers") }
-        return try (0..<lines.count).map { number in
+        var answers: [ScoredAnswer] = []
+        for number in 0..<lines.count {
             let record = try lines.record(number)
+            if record.value["problem"]?.asText != nil { continue }
             let keys = ["question_id", "segment_id", "type", "question_type", "answer_type"]
             var attributes = record.attributes(keys)
             for (key, value) in textMembers(record.value["attributes"]) {
@@ -145,12 +149,14 @@ public struct ScoredAnswer: Sendable, Equatable {
             guard index == nil || index?.asInteger != nil else {
                 throw record.error("index", "expected an integer")
             }
-            return ScoredAnswer(
-                domain: domain, index: index?.asInteger ?? number, setting: setting,
-                question: record.value["question"]?.asText, groundTruth: groundTruth,
-                answer: answer, attributes: attributes, choices: try choices(record),
-                source: path)
+            answers.append(
+                ScoredAnswer(
+                    domain: domain, index: index?.asInteger ?? number, setting: setting,
+                    question: record.value["question"]?.asText, groundTruth: groundTruth,
+                    answer: answer, attributes: attributes, choices: try choices(record),
+                    source: path))
         }
+        return (answers, lines.count - answers.count)
     }
 
     private static func choices(_ record: LineRecord) throws -> [String]? {

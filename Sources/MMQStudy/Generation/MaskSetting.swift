@@ -34,6 +34,21 @@ public struct MaskSetting: Hashable, Sendable {
         return settings
     }
 
+    /// Things in the order of the settings that they are called after, whatever the model; others
+    /// last, as they came.
+    static func sorted<T>(_ things: [T], by name: (T) -> String) -> [T] {
+        let order = [
+            "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
+            "random",
+        ]
+        return things.enumerated().sorted {
+            let (a, b) = (
+                order.firstIndex(of: name($0.element)), order.firstIndex(of: name($1.element))
+            )
+            return (a ?? order.count, $0.offset) < (b ?? order.count, $1.offset)
+        }.map(\.element)
+    }
+
     /// The setting called `name`: one of `standard`, or `random-<setting>` for the control of one
     /// of them.
     ///

@@ -101,15 +101,16 @@ enum AnswerSchema {
 }
 
 extension Study {
-    /// The sets of answers that the study holds, by domain, then in the order in which they were
-    /// begun.
+    /// The sets of answers that the study holds, by domain, then in the order of
+    /// `MaskSetting.standard`, others last by name.
     ///
     /// - Parameter split: only those of that split.
     public func answerSets(split: String? = nil) throws -> [AnswerSet] {
         let rows = try read { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM answer_set ORDER BY id")
+            try Row.fetchAll(db, sql: "SELECT * FROM answer_set ORDER BY setting, split")
         }
-        let sets = try rows.map(answerSet).filter { split == nil || $0.split == split }
+        let sets = try MaskSetting.sorted(rows.map(answerSet), by: \.setting)
+            .filter { split == nil || $0.split == split }
         return Domain.allCases.flatMap { domain in sets.filter { $0.domain == domain } }
     }
 
