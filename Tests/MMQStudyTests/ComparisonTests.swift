@@ -175,13 +175,15 @@ import Testing
 
     @Test func answersAndScoresAreComparedSampleBySample() throws {
         let folder = try TemporaryFolder()
-        func study(_ name: String, _ answers: [(Int, String?)]) throws -> Study {
+        func study(
+            _ name: String, _ answers: [(Int, String?)], domain: Domain = .doc
+        ) throws -> Study {
             let path = folder.path + "/" + name
             let study = try Study(path: path, access: .writing)
             try study.bind(
                 modules: [ModuleShape(name: "lang", layers: 1, neurons: 1)], fingerprint: name)
             let set = AnswerSet(
-                domain: .doc, split: "val", setting: "none", model: name, bench: "b",
+                domain: domain, split: "val", setting: "none", model: name, bench: "b",
                 options: "{}", mask: [:])
             try study.replace(
                 set,
@@ -209,5 +211,11 @@ import Testing
         #expect(abs(official.change.difference - (official.second - official.first)) < 1e-12)
         #expect(abs(official.change.difference + 1.0 / 3) < 1e-12)
         #expect(official.change.interval.low <= official.change.difference)
+        // VQAv2 is scored with annotators' records, which these are not.
+        let unscored = try study("c", [(1, "yes")], domain: .com)
+        let same = try StudyComparison(unscored, unscored)
+        #expect(same.answers.map(\.equal) == [1])
+        #expect(same.scores.isEmpty)
+        #expect(same.notes.contains { $0.contains("not scored") })
     }
 }

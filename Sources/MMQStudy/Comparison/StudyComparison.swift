@@ -291,7 +291,12 @@ public struct StudyComparison: Sendable, Codable {
                     samples: pairs.count, equal: equal,
                     agreement: Double(equal) / Double(pairs.count),
                     interval: wilson(equal, of: pairs.count)))
-            scores += try change(set, pairs, judge, first.path, second.path)
+            do {
+                scores += try change(set, pairs, judge, first.path, second.path)
+            } catch let error as StudyError where error.kind == .badInput {
+                // Imported ground truths may not have the form that scoring takes.
+                notes.append("\(what): not scored: \(error)")
+            }
         }
         return (agreements, scores)
     }
