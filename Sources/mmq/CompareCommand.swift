@@ -8,7 +8,7 @@ struct CompareCommand: ParsableCommand {
         commandName: "compare",
         abstract: "What differs between two studies, or two models, over the same samples.",
         discussion: """
-            --study A --study B: activation probabilities, neuron sets, lens and answers that both \
+            --study A --study B: activation probabilities, neuron sets, lens, answers and scores that both \
             studies hold. --model A --model B --bench DIR: runs both models over the same samples; \
             which (neuron, token) pairs fire alike, and the divergence of each layer's lens.
             """)
@@ -68,6 +68,7 @@ struct CompareCommand: ParsableCommand {
         if !found.neurons.isEmpty { tables.append(Self.neurons(found.neurons)) }
         if !found.lens.isEmpty { tables.append(Self.lens(found.lens)) }
         if !found.answers.isEmpty { tables.append(Self.answers(found.answers)) }
+        if !found.scores.isEmpty { tables.append(Self.scores(found.scores)) }
         print(tables.joined(separator: "\n\n"))
     }
 
@@ -121,12 +122,30 @@ struct CompareCommand: ParsableCommand {
         for entry in entries {
             table.add([
                 entry.domain.rawValue, entry.split, entry.setting, String(entry.samples),
-                TextTable.percent(entry.agreement.value),
-                TextTable.percent(entry.agreement.low) + " ... "
-                    + TextTable.percent(entry.agreement.high),
+                TextTable.percent(entry.agreement),
+                TextTable.percent(entry.interval.low) + " ... "
+                    + TextTable.percent(entry.interval.high),
             ])
         }
         return "answers\n" + table.text
+    }
+
+    private static func scores(_ entries: [StudyComparison.ScoreChange]) -> String {
+        var table = TextTable([
+            "domain", "split", "masks", "form", "score", "samples", "first", "second", "change",
+            "95 % interval", "p",
+        ])
+        for entry in entries {
+            let change = entry.change
+            table.add([
+                entry.domain.rawValue, entry.split, entry.setting, entry.form.rawValue,
+                entry.metric, String(change.pairs), TextTable.percent(entry.first),
+                TextTable.percent(entry.second), TextTable.percent(change.difference),
+                TextTable.percent(change.interval.low) + " ... "
+                    + TextTable.percent(change.interval.high), TextTable.number(change.p),
+            ])
+        }
+        return "scores\n" + table.text
     }
 
     // MARK: - Models

@@ -23,8 +23,7 @@ struct DeviationCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Which modules' neurons are off: all, or modules joined with +; several settings "
-                + "separated by commas (default: lang).", valueName: "list"))
+            "Mask settings, separated by commas, as generate has them.", valueName: "list"))
     var masks: String = "lang"
 
     @Flag(help: "Drop what an earlier run measured and start over.")

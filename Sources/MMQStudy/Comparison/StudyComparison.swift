@@ -1,5 +1,4 @@
 import Foundation
-import GRDB
 import MMQModels
 
 /// What differs between two studies over the same samples: int8 or int4 against fp16, say.
@@ -69,31 +68,30 @@ public struct StudyComparison: Sendable, Codable {
         public let samples: Int
         /// Equal answers among them, to the letter.
         public let equal: Int
-        /// The share of equal answers, with a 95 % interval (Wilson).
-        public let agreement: Interval
+        /// The share of equal answers.
+        public let agreement: Double
+        /// Its 95 % interval (Wilson's score interval).
+        public let interval: Interval
     }
 
-    /// A value and the bounds of its 95 % interval.
-    public struct Interval: Sendable, Equatable, Codable {
-        /// The value.
-        public let value: Double
-        /// The lower bound.
-        public let low: Double
-        /// The upper bound.
-        public let high: Double
-
-        /// Wilson's score interval of `hits` out of `count`.
-        init(hits: Int, of count: Int) {
-            let n = Double(count)
-            let z = 1.959963984540054
-            let share = Double(hits) / n
-            let middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-            let half =
-                z * (share * (1 - share) / n + z * z / (4 * n * n)).squareRoot() / (1 + z * z / n)
-            value = share
-            low = max(0, middle - half)
-            high = min(1, middle + half)
-        }
+    /// How a score differs.
+    public struct ScoreChange: Sendable, Equatable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// The split.
+        public let split: String
+        /// The mask setting.
+        public let setting: String
+        /// Which form of the score.
+        public let form: MetricForm
+        /// The rule's name.
+        public let metric: String
+        /// The first study's score over the samples that both answered.
+        public let first: Double
+        /// The second study's.
+        public let second: Double
+        /// Second less first over those samples, with its interval and a paired test.
+        public let change: Change
     }
 
     /// Per domain, module and layer.
@@ -104,14 +102,21 @@ public struct StudyComparison: Sendable, Codable {
     public let lens: [Lens]
     /// Per domain and setting.
     public let answers: [Answers]
+    /// Per domain, setting, form and rule.
+    public let scores: [ScoreChange]
     /// What was not compared, and why.
     public let notes: [String]
 
     /// Compares `second` with `first`.
     ///
+    /// - Parameters:
+    ///   - split: the split of counts and lens; answers of every split are compared.
+    ///   - judge: scores driving answers.
     /// - Throws: `StudyError`, `.mismatch` if the models have other modules, or if there is nothing
     ///   that both studies hold over the same samples.
-    public init(_ first: Study, _ second: Study, split: String = "train") throws {
+    public init(
+        _ first: Study, _ second: Study, split: String = "train", judge: (any AnswerJudge)? = nil
+    ) throws {
         let modules = try first.modules()
         let others = try second.modules()
         guard !modules.isEmpty, Set(modules) == Set(others) else {
@@ -124,7 +129,7 @@ public struct StudyComparison: Sendable, Codable {
         activation = try Self.activation(first, second, split, &notes)
         neurons = try Self.neurons(first, second, modules, &notes)
         lens = try Self.lens(first, second, split, &notes)
-        answers = try Self.answers(first, second, &notes)
+        (answers, scores) = try Self.answers(first, second, judge, &notes)
         self.notes = notes
         guard !activation.isEmpty || !neurons.isEmpty || !lens.isEmpty || !answers.isEmpty else {
             throw StudyError(
@@ -244,29 +249,93 @@ public struct StudyComparison: Sendable, Codable {
 
     /// Answers of both studies, by their place in the bench.
     private static func answers(
-        _ first: Study, _ second: Study, _ notes: inout [String]
-    ) throws -> [Answers] {
-        let mine = try first.comparableAnswers()
-        let theirs = try second.comparableAnswers()
-        return mine.keys.sorted(by: <).compactMap { key -> Answers? in
-            guard let a = mine[key], let b = theirs[key] else {
-                notes.append("\(key.name): answers in one study only")
-                return nil
+        _ first: Study, _ second: Study, _ judge: (any AnswerJudge)?, _ notes: inout [String]
+    ) throws -> ([Answers], [ScoreChange]) {
+        var agreements: [Answers] = []
+        var scores: [ScoreChange] = []
+        for set in try first.answerSets() {
+            let what = "\(set.domain.rawValue) answers, \(set.split), \(set.setting)"
+            guard
+                let other = try second.answerSet(
+                    domain: set.domain, split: set.split, setting: set.setting)
+            else {
+                notes.append("\(what): in one study only")
+                continue
             }
-            guard a.bench == b.bench else {
-                notes.append("\(key.name): answers over different annotations")
-                return nil
+            // Imported answers say nothing of annotations; the ground truths must do.
+            let known = ![set.bench, other.bench].contains(PassState.imported)
+            guard !known || set.bench == other.bench else {
+                notes.append("\(what): over different annotations")
+                continue
             }
-            if a.options != b.options {
-                notes.append("\(key.name): answers made with different options")
+            if set.options != other.options { notes.append("\(what): different options") }
+            let mine = try first.answers(
+                domain: set.domain, split: set.split, setting: set.setting)
+            let theirs = try Dictionary(
+                second.answers(domain: set.domain, split: set.split, setting: set.setting)
+                    .map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
+            let pairs = mine.compactMap { a -> (StoredAnswer, StoredAnswer)? in
+                guard a.text != nil, let b = theirs[a.index], b.text != nil,
+                    a.groundTruth == b.groundTruth
+                else { return nil }
+                return (a, b)
             }
-            let common = a.texts.keys.filter { b.texts[$0] != nil }
-            guard !common.isEmpty else { return nil }
-            let equal = common.count { a.texts[$0] == b.texts[$0] }
-            return Answers(
-                domain: key.domain, split: key.split, setting: key.setting, samples: common.count,
-                equal: equal, agreement: Interval(hits: equal, of: common.count))
+            guard !pairs.isEmpty else {
+                notes.append("\(what): no sample answered in both studies")
+                continue
+            }
+            let equal = pairs.count { $0.text == $1.text }
+            agreements.append(
+                Answers(
+                    domain: set.domain, split: set.split, setting: set.setting,
+                    samples: pairs.count, equal: equal,
+                    agreement: Double(equal) / Double(pairs.count),
+                    interval: wilson(equal, of: pairs.count)))
+            do {
+                scores += try change(set, pairs, judge, first.path, second.path)
+            } catch let error as StudyError where error.kind == .badInput {
+                // Imported ground truths may not have the form that scoring takes.
+                notes.append("\(what): not scored: \(error)")
+            }
         }
+        return (agreements, scores)
+    }
+
+    /// Scores both studies' answers as if they were two settings of one.
+    private static func change(
+        _ set: AnswerSet, _ pairs: [(StoredAnswer, StoredAnswer)], _ judge: (any AnswerJudge)?,
+        _ firstPath: String, _ secondPath: String
+    ) throws -> [ScoreChange] {
+        func scored(_ answer: StoredAnswer, _ name: String, _ path: String) -> ScoredAnswer {
+            ScoredAnswer(
+                domain: set.domain, index: answer.index, setting: name, question: answer.question,
+                groundTruth: answer.groundTruth, answer: answer.text ?? "",
+                attributes: answer.attributes, source: path)
+        }
+        let scores = try Evaluator(judge: judge, baseline: "first").scores(
+            of: pairs.map { scored($0.0, "first", firstPath) }
+                + pairs.map { scored($0.1, "second", secondPath) })
+        return scores.compactMap { score in
+            let base = scores.first {
+                $0.setting == "first" && $0.form == score.form && $0.metric == score.metric
+            }
+            guard let change = score.change, let first = base?.score, let second = score.score
+            else { return nil }
+            return ScoreChange(
+                domain: set.domain, split: set.split, setting: set.setting, form: score.form,
+                metric: score.metric, first: first.value, second: second.value, change: change)
+        }
+    }
+
+    /// Wilson's 95 % score interval of `hits` out of `count`.
+    static func wilson(_ hits: Int, of count: Int) -> Interval {
+        let n = Double(count)
+        let z = 1.959963984540054
+        let share = Double(hits) / n
+        let middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        let half =
+            z * (share * (1 - share) / n + z * z / (4 * n * n)).squareRoot() / (1 + z * z / n)
+        return Interval(low: max(0, middle - half), high: min(1, middle + half))
     }
 }
 
@@ -316,51 +385,6 @@ private struct LensTotals {
                 imageAgreement: share(agreeing[layer][0], positions[0]),
                 textAgreement: share(agreeing[layer][1], positions[1]),
                 entropyChange: entropy[layer] / all, divergenceChange: divergence[layer] / all)
-        }
-    }
-}
-
-/// A set of answers: what two of them are matched by.
-struct AnswerKey: Hashable, Comparable {
-    let domain: Domain
-    let split: String
-    let setting: String
-
-    var name: String { "\(domain.rawValue) \(split), \(setting)" }
-
-    static func < (a: AnswerKey, b: AnswerKey) -> Bool {
-        (a.domain.place, a.split, a.setting) < (b.domain.place, b.split, b.setting)
-    }
-}
-
-extension Study {
-    /// Answers by place; empty for a study file of an mmq that could not answer.
-    fileprivate func comparableAnswers() throws
-        -> [AnswerKey: (bench: String, options: String, texts: [Int: String])]
-    {
-        try read { db in
-            guard try db.tableExists("answer_set"), try db.tableExists("answer") else { return [:] }
-            var sets: [AnswerKey: (bench: String, options: String, texts: [Int: String])] = [:]
-            let rows = try Row.fetchCursor(
-                db,
-                sql: """
-                    SELECT domain, split, setting, bench, options, position, text
-                    FROM answer JOIN answer_set ON answer_set = id WHERE text IS NOT NULL
-                    """)
-            while let row = try rows.next() {
-                guard let domain = Domain(rawValue: row["domain"]) else { continue }
-                let key = AnswerKey(domain: domain, split: row["split"], setting: row["setting"])
-                let position: Int = row["position"]
-                let text: String = row["text"]
-                let empty = (
-                    bench: "\(row["bench"] as String)", options: "", texts: [Int: String]()
-                )
-                var entry = sets[key] ?? empty
-                entry.options = row["options"]
-                entry.texts[position] = text
-                sets[key] = entry
-            }
-            return sets
         }
     }
 }

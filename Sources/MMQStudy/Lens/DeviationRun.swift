@@ -23,7 +23,7 @@ public struct DeviationRun {
     /// stands.
     ///
     /// - Parameters:
-    ///   - setting: which modules' neurons the masks switch off: `lang`, `vision`, `all`, ...
+    ///   - setting: a `MaskSetting`'s name: which modules' neurons the masks switch off.
     ///   - interrupted: asked before every sample.
     ///   - missing: called with the files of each picture that is not there.
     ///   - progress: called after every sample.
@@ -34,8 +34,8 @@ public struct DeviationRun {
         progress: (LensRun.Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
         let study = walk.study
-        let names = try MaskedModules.names(setting, among: model.modules, file: study.path)
-        guard let first = names.first else {
+        let masked = try MaskSetting(name: setting, modules: model.modules)
+        guard let first = masked.modules.first else {
             throw StudyError(
                 .mismatch, file: study.path, key: setting, "a deviation needs a mask")
         }
@@ -44,10 +44,14 @@ public struct DeviationRun {
                 .mismatch, file: study.path, key: first,
                 "no neurons were identified in this module")
         }
-        let masks = try domains.map { ($0, try study.mask(domain: $0, modules: names)) }
+        let masks = try domains.map { domain in
+            let neurons = try masked.neurons(
+                of: domain, in: study, seed: LensWalk.controlSeed)
+            return (domain, try NeuronMask(layers: neurons, modules: model.modules))
+        }
         let options = masks.map { "\($0.rawValue) \(LensWalk.fingerprint($1))" }
         // Towers run again only where a mask touches them.
-        let inTowers = names.contains { $0 != "lang" }
+        let inTowers = masked.modules.contains { $0 != "lang" }
         return try walk.run(
             .deviation, domain: domain, setting: setting,
             options: "masks " + options.joined(separator: ", "), interrupted: interrupted,

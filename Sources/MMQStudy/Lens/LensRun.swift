@@ -26,7 +26,7 @@ public struct LensRun {
     /// Looks at a domain's samples, going on from where the study stands.
     ///
     /// - Parameters:
-    ///   - setting: which modules' neurons of this domain are off; `none` for none.
+    ///   - setting: a `MaskSetting`'s name: which modules' neurons of this domain are off.
     ///   - interrupted: asked before every sample.
     ///   - missing: called with the files of each picture that is not there.
     ///   - progress: called after every sample.
@@ -34,9 +34,13 @@ public struct LensRun {
         _ domain: Domain, setting: String = "none", interrupted: () -> Bool = { false },
         missing: ([String]) -> Void = { _ in }, progress: (Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
-        let names = try MaskedModules.names(
-            setting, among: model.modules, file: walk.study.path)
-        let mask = try names.isEmpty ? nil : walk.study.mask(domain: domain, modules: names)
+        let masked = try MaskSetting(name: setting, modules: model.modules)
+        let mask =
+            try masked.modules.isEmpty
+            ? nil
+            : NeuronMask(
+                layers: masked.neurons(of: domain, in: walk.study, seed: LensWalk.controlSeed),
+                modules: model.modules, file: walk.study.path)
         var description = "\(model.lensVocabulary(options)) words"
         if let mask { description += ", mask \(LensWalk.fingerprint(mask))" }
         return try walk.run(

@@ -6,6 +6,9 @@ struct LensWalk {
     /// Where a walk stands.
     typealias Progress = (pass: LensPass, fraction: Double, startFraction: Double)
 
+    /// What random controls are drawn with.
+    static let controlSeed: UInt64 = 1
+
     let study: Study
     let bench: String
     let split: String
