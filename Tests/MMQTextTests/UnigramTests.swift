@@ -32,6 +32,20 @@ import Testing
         }
     }
 
+    /// Ids do not show what an unknown character was before; this does.
+    @Test(arguments: ["v3", "plain"])
+    func normalizesAsTheReference(_ variant: String) throws {
+        let tokenizer = try Self.tokenizer(variant)
+        let expected = try Goldens.required(Self.json("\(variant)/cases.json")["normalized"]?.array)
+        let texts = try Self.texts()
+        try #require(texts.count == expected.count)
+        for (text, normalized) in zip(texts, expected) {
+            #expect(
+                tokenizer.normalize(Array(text.utf8)) == normalized.bytes,
+                "\(text.debugDescription)")
+        }
+    }
+
     /// What is read from spm.model is what transformers 4 writes into tokenizer.json.
     @Test func readsBothFormsAlike() throws {
         let pieces = try UnigramTables.load(folder: Self.golden + "/buckets/checkpoint")
