@@ -90,6 +90,10 @@ import Testing
         let scores = ["ab": -4.0, "c": -2, "▁a": -5, "bc": -3, "a": -9, "b": -9]
         #expect(try cut("abc", scores) == ["▁a", "bc"])
         #expect(try cut("abc", scores.merging(["bc": -4.5]) { $1 }) == ["▁", "ab", "c"])
+        // Of equals the one whose last piece starts first.
+        #expect(try cut("abc", ["ab": -2, "c": -2, "a": -2, "bc": -2]) == ["▁", "a", "bc"])
+        // An unknown character costs 10 more than the worst piece: 5 - 40 against -30.
+        #expect(try cut("b?", ["b": 5, "b?": -30]) == ["▁", "b?"])
         #expect(try cut("c??cé", scores) == ["▁", "c", "[UNK]", "c", "[UNK]"])
     }
 
