@@ -60,7 +60,8 @@ let package = Package(
         .target(
             name: "MMQStudy",
             dependencies: [
-                "MMQModels", "MMQFormats", "MMQImage", .product(name: "GRDB", package: "GRDB.swift"),
+                "MMQModels", "MMQFormats", "MMQImage", "MMQText",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ]),
         .executableTarget(
             name: "mmq",

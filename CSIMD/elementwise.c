@@ -141,6 +141,25 @@ typedef struct activation {
     size_t tokens, n;
 } activation;
 
+/// One token's range of neurons with its bits in site.fired. They are read off the counts of a row
+/// by itself, so that a bit is set exactly where that kernel counts.
+static void record_row(const activation* a, float* x, const float* up, size_t t, size_t first,
+                       size_t columns, const uint8_t* mask, int64_t* counts, double* sums) {
+    int64_t row[ACTIVATION_COLUMNS] = {0};
+    a->kernels->activate_row(a->kind, x, up, columns, mask, row, sums);
+    uint8_t* bits = a->site.fired + t * ((a->n + 7) / 8) + first / 8;
+    for (size_t i = 0; i < columns; i += 8) {
+        uint8_t byte = 0;
+        for (size_t k = i; k < min_size(i + 8, columns); k++) {
+            byte |= (uint8_t)(row[k] << (k - i));
+        }
+        bits[i / 8] = byte;
+    }
+    for (size_t i = 0; counts && i < columns; i++) {
+        counts[i] += row[i];
+    }
+}
+
 /// All tokens of one range of neurons: their counts and sums have one writer, and sums are added up
 /// in the order of the tokens whatever the number of threads.
 static void activation_task(void* context, int64_t index) {
@@ -152,7 +171,12 @@ static void activation_task(void* context, int64_t index) {
     double* sums = a->site.sums ? a->site.sums + first : NULL;
     for (size_t t = 0; t < a->tokens; t++) {
         const float* up = a->up ? a->up + t * a->n + first : NULL;
-        a->kernels->activate_row(a->kind, a->x + t * a->n + first, up, columns, mask, counts, sums);
+        float* x = a->x + t * a->n + first;
+        if (a->site.fired) {
+            record_row(a, x, up, t, first, columns, mask, counts, sums);
+        } else {
+            a->kernels->activate_row(a->kind, x, up, columns, mask, counts, sums);
+        }
     }
 }
 

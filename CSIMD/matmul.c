@@ -34,9 +34,7 @@ static void* scratch(size_t bytes) {
         free(block);
         size = round_up(bytes, 64);
         block = aligned_alloc(64, size);
-        if (!block) {
-            abort(); // a few hundred KiB that cannot be had: no result could be right
-        }
+        size = block ? size : 0;
     }
     return block;
 }
@@ -119,6 +117,29 @@ static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static bool is_quantized(csimd_type type) {
+    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
+}
+
+/// Rows straight from the file, without scratch memory: decoding, and what is left to a prefill
+/// that cannot have any.
+static void direct_rows(const product* p, size_t row0, size_t rows) {
+    if (is_quantized(p->w->type)) {
+        csimd_q8_rows x = quantized_rows(p->input);
+        p->kernels->row_product(p->w->type, p->w->data, p->row_bytes, row0, row0 + rows, &x,
+                                p->input->tokens, p->y, p->y_stride);
+    } else {
+        for (size_t r = row0; r < row0 + rows; r++) {
+            for (size_t t = 0; t < p->input->tokens; t++) {
+                p->y[t * p->y_stride + r] =
+                    p->kernels->dot(p->w->type, (const char*)p->w->data + r * p->row_bytes,
+                                    p->input->x + t * p->input->stride, p->w->cols);
+            }
+        }
+    }
+    add_bias(p, row0, rows, 0, p->input->tokens);
+}
+
 static void int8_task(void* context, int64_t index) {
     const product* p = context;
     const csimd_kernels* kernels = p->kernels;
@@ -130,6 +151,10 @@ static void int8_task(void* context, int64_t index) {
     size_t panel_bytes = round_up(kernels->panel_bytes(type, cols), 64);
     csimd_q8_rows x = quantized_rows(p->input);
     char* packed = scratch(panels * panel_bytes + TOKEN_BLOCK * CSIMD_PANEL * sizeof(float));
+    if (!packed) {
+        direct_rows(p, row0, rows);
+        return;
+    }
     float* tile = (float*)(packed + panels * panel_bytes);
 
     for (size_t n = 0; n < panels; n++) {
@@ -185,14 +210,13 @@ static void float_task(void* context, int64_t index) {
     size_t width = round_up(rows, 16);
     bool whole = width == rows;
     float* b = scratch((FLOAT_K * FLOAT_ROWS + FLOAT_K) * sizeof(float));
-    float* line = b + FLOAT_K * FLOAT_ROWS;
-    float* beside = NULL;
-    if (!whole) {
-        beside = aligned_alloc(64, round_up(tokens * width * sizeof(float), 64));
-        if (!beside) {
-            abort();
-        }
+    float* beside = whole ? NULL : aligned_alloc(64, round_up(tokens * width * sizeof(float), 64));
+    if (!b || (!whole && !beside)) {
+        free(beside);
+        direct_rows(p, row0, rows);
+        return;
     }
+    float* line = b + FLOAT_K * FLOAT_ROWS;
     float* out = whole ? p->y + row0 : beside;
     size_t stride = whole ? p->y_stride : width;
     for (size_t k = 0; k < cols; k += FLOAT_K) {
@@ -206,13 +230,9 @@ static void float_task(void* context, int64_t index) {
     }
     if (!whole) {
         copy_tile(p, beside, width, row0, rows, 0, tokens);
-        free(beside);
     }
+    free(beside);
     add_bias(p, row0, rows, 0, tokens);
-}
-
-static bool is_quantized(csimd_type type) {
-    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
 }
 
 static product make_product(const csimd_matrix* w, const float* bias, const csimd_input* input,
@@ -246,21 +266,7 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
 static void matvec_task(void* context, int64_t index) {
     const product* p = context;
     size_t row0 = (size_t)index * MATVEC_ROWS;
-    size_t rows = min_size(p->w->rows - row0, MATVEC_ROWS);
-    if (is_quantized(p->w->type)) {
-        csimd_q8_rows x = quantized_rows(p->input);
-        p->kernels->row_product(p->w->type, p->w->data, p->row_bytes, row0, row0 + rows, &x,
-                                p->input->tokens, p->y, p->y_stride);
-    } else {
-        for (size_t r = row0; r < row0 + rows; r++) {
-            for (size_t t = 0; t < p->input->tokens; t++) {
-                p->y[t * p->y_stride + r] =
-                    p->kernels->dot(p->w->type, (const char*)p->w->data + r * p->row_bytes,
-                                    p->input->x + t * p->input->stride, p->w->cols);
-            }
-        }
-    }
-    add_bias(p, row0, rows, 0, p->input->tokens);
+    direct_rows(p, row0, min_size(p->w->rows - row0, MATVEC_ROWS));
 }
 
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,

@@ -19,7 +19,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers.models import BPE
-from transformers import AutoTokenizer, InstructBlipProcessor, LlavaNextProcessor
+from transformers import AutoTokenizer, LlamaTokenizer, InstructBlipProcessor, LlavaNextProcessor
 
 OUT = "Tests/Golden/text"
 SHARED = "../shared/data"
@@ -140,7 +140,12 @@ class Folder:
             f.write(data)
 
     def tokenizer(self):
-        tokenizer = AutoTokenizer.from_pretrained(self.path)
+        configuration = f"{self.path}/tokenizer_config.json"
+        if self.model_type == "llava_next" and not os.path.exists(f"{self.path}/tokenizer.json") and os.path.exists(configuration):
+            # AutoTokenizer takes a generic class here, which forgets the space in front of a text.
+            tokenizer = LlamaTokenizer.from_pretrained(self.path)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(self.path)
         if self.model_type == "instructblip" and not hasattr(tokenizer, "image_token"):
             # InstructBlipProcessor.__init__
             tokenizer.add_tokens([AddedToken("<image>", normalized=False, special=True)], special_tokens=True)

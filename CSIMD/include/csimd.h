@@ -99,6 +99,7 @@ typedef struct csimd_site {
     const uint8_t* mask; // [n], 1: the neuron is set to 0 before it is counted
     int64_t* counts;     // [n], += tokens whose activation is > 0
     double* sums;        // [n], += the activations, tokens in ascending order
+    uint8_t* fired;      // [tokens, (n + 7) / 8], bit i % 8 of byte i / 8: neuron i's is > 0
 } csimd_site;
 
 /// x = mask(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be NULL.
@@ -108,6 +109,30 @@ void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
 /// value before the product.
 void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, size_t tokens,
                           size_t n, const csimd_site* site);
+
+// --- lens.c ------------------------------------------------------------------------------------
+
+/// Rows of logits to look through; all arrays but the two of references are written.
+typedef struct csimd_lens_rows {
+    float* logits;        // [count, n] in, log-probabilities out; rows `stride` floats apart
+    float* probabilities; // [count, n], laid out alike
+    size_t count, n, stride;
+    size_t top;               // how many of the most probable entries are wanted
+    int32_t* top_ids;         // [count, top], most probable first, equal ones by id; -1: no more
+    float* top_probabilities; // [count, top]
+    float* entropies;         // [count], natural logarithm
+    // KL(reference || row); NULL: not wanted. The references are what this call made of other rows.
+    float* divergences; // [count]
+    const float* reference_logits;
+    const float* reference_probabilities;
+} csimd_lens_rows;
+
+/// Softmax, entropy, divergence and most probable entries of each row, over its first n entries.
+void csimd_lens(const csimd_lens_rows* rows);
+/// sums[r] = {x.x, y.y, x.y, (x - y).(x - y)} of each row of n, in f64.
+void csimd_row_deviation(const float* x, const float* y, size_t rows, size_t n, double* sums);
+/// How many bits of two arrays differ.
+uint64_t csimd_differing_bits(const uint8_t* a, const uint8_t* b, size_t bytes);
 
 // --- attention.c -------------------------------------------------------------------------------
 

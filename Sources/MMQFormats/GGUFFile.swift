@@ -33,7 +33,7 @@ public final class GGUFFile: Sendable {
     /// The size of the file in bytes.
     public var byteCount: Int { file.count }
     /// The whole file, mapped.
-    public var mappedBytes: UnsafeRawBufferPointer { file.bytes }
+    public var bytes: UnsafeRawBufferPointer { file.bytes }
     private let file: MappedFile
     private let index: [String: Int]
 

@@ -8,11 +8,16 @@ public struct GenerationOptions: Sendable {
     public var sampling: SamplingOptions
     /// Most tokens of an answer.
     public var maxTokens: Int
+    /// Fewest tokens before one may end the answer; that one is not counted.
+    public var minTokens: Int
 
     /// Greedy, up to 256 tokens.
-    public init(sampling: SamplingOptions = SamplingOptions(), maxTokens: Int = 256) {
+    public init(
+        sampling: SamplingOptions = SamplingOptions(), maxTokens: Int = 256, minTokens: Int = 0
+    ) {
         self.sampling = sampling
         self.maxTokens = maxTokens
+        self.minTokens = minTokens
     }
 }
 
@@ -30,8 +35,71 @@ public struct GeneratedAnswer: Sendable {
     public var visionSeconds = 0.0
     /// See `visionSeconds`.
     public var prefillSeconds = 0.0
-    /// See `visionSeconds`.
+    /// See `visionSeconds`. Of answers decoded together, each has the whole of their common steps.
     public var decodeSeconds = 0.0
+}
+
+/// An answer under way: its prompt's keys and values, and the tokens chosen so far.
+///
+/// Answers under way are independent: any of them may take a step together, in any order, and each
+/// comes out as if it were alone.
+public final class RunningAnswer {
+    /// What there is of the answer.
+    public private(set) var answer: GeneratedAnswer
+    /// Whether it is complete.
+    public private(set) var isFinished = false
+
+    let state: PromptState
+    let observation: Observation?
+    private let options: GenerationOptions
+    private let limit: Int
+    private let stopTokens: Set<Int32>
+    private var sampler: Sampler
+    private var decoder: StreamingDecoder
+
+    init(
+        _ answer: GeneratedAnswer, state: PromptState, observation: Observation?,
+        options: GenerationOptions, limit: Int, stopTokens: Set<Int32>,
+        tokenizer: SentencePieceTokenizer
+    ) {
+        self.answer = answer
+        self.state = state
+        self.observation = observation
+        self.options = options
+        self.limit = limit
+        self.stopTokens = stopTokens
+        sampler = Sampler(options.sampling)
+        decoder = StreamingDecoder(tokenizer, skipSpecialTokens: true)
+        isFinished = limit == 0
+    }
+
+    /// The token that the next step takes in.
+    var last: Int32 { answer.tokens.last ?? 0 }
+
+    /// Takes the logits [vocabulary] behind the last token, chooses the next and gives the text
+    /// that became complete with it.
+    func choose(_ logits: ArraySlice<Float>) -> String {
+        var logits = logits
+        if answer.tokens.count < options.minTokens {
+            for stop in stopTokens where (0..<logits.count).contains(Int(stop)) {
+                logits[logits.startIndex + Int(stop)] = -.infinity
+            }
+        }
+        let token = sampler.next(logits)
+        answer.tokens.append(token)
+        var text = ""
+        if stopTokens.contains(token) {
+            isFinished = true
+        } else {
+            text = decoder.push(token)
+            isFinished = answer.tokens.count >= limit
+        }
+        if isFinished { text += decoder.finish() }
+        answer.text += text
+        return text
+    }
+
+    func spent(decoding seconds: Double) { answer.decodeSeconds += seconds }
 }
 
 extension VisionLanguageModel {
@@ -46,46 +114,78 @@ extension VisionLanguageModel {
         onText: (String) -> Void = { _ in }
     ) throws -> GeneratedAnswer {
         let clock = ContinuousClock()
-        var answer = GeneratedAnswer()
         let observation = mask.map { Observation(modules: modules, counting: false, mask: $0) }
-        var start = clock.now
+        let start = clock.now
         let input = try prepare(image: image, prompt: prompt)
         let features = try imageFeatures(input, observation: observation)
-        answer.visionSeconds = clock.seconds(since: start)
-        answer.promptTokens = input.inputIDs.count
-        answer.imageTokens = input.imageTokens
+        let visionSeconds = clock.seconds(since: start)
+        let running = try begin(
+            input, features: features, options: options, observation: observation, onText: onText)
+        while !running.isFinished { try advance([running]) { onText($1) } }
+        var answer = running.answer
+        answer.visionSeconds = visionSeconds
+        return answer
+    }
 
-        start = clock.now
+    /// Runs a prompt and chooses the answer's first token.
+    ///
+    /// The cache has room for the prompt and the longest answer that `options` allow, no more.
+    ///
+    /// - Parameters:
+    ///   - features: what `imageFeatures` gave for this input, or for one with the same picture
+    ///     under a mask with the same neurons of the towers.
+    ///   - observation: neurons that are off in the decoder; one object may serve many answers.
+    ///   - onText: gets the text of the first token, if it makes any.
+    public func begin(
+        _ input: PreparedInput, features: [Float], options: GenerationOptions,
+        observation: Observation? = nil, onText: (String) -> Void = { _ in }
+    ) throws -> RunningAnswer {
+        let clock = ContinuousClock()
+        let start = clock.now
         let room = contextLength - input.inputIDs.count
         let limit = max(0, min(options.maxTokens, room))
+        // The last token chosen is never run, so its keys and values need no room.
         let state = try run(
             input, features: features, observation: observation,
-            keepsCache: input.inputIDs.count + limit, after: { _, _ in })
-        var logits = lastLogits(state)
+            keepsCache: input.inputIDs.count + max(0, limit - 1), after: { _, _ in })
+        var answer = GeneratedAnswer()
+        answer.promptTokens = input.inputIDs.count
+        answer.imageTokens = input.imageTokens
+        let logits = limit > 0 ? lastLogits(state) : []
         answer.prefillSeconds = clock.seconds(since: start)
+        let running = RunningAnswer(
+            answer, state: state, observation: observation, options: options, limit: limit,
+            stopTokens: stopTokens, tokenizer: tokenizer)
+        if limit > 0 {
+            let text = running.choose(logits[...])
+            if !text.isEmpty { onText(text) }
+        }
+        return running
+    }
 
-        start = clock.now
-        var sampler = Sampler(options.sampling)
-        var decoder = StreamingDecoder(tokenizer, skipSpecialTokens: true)
-        while answer.tokens.count < limit {
-            let token = sampler.next(logits)
-            answer.tokens.append(token)
-            if stopTokens.contains(token) { break }
-            let piece = decoder.push(token)
-            if !piece.isEmpty {
-                answer.text += piece
-                onText(piece)
-            }
-            if answer.tokens.count == limit { break }
-            logits = try step([token], states: [state], observations: [observation])
+    /// One decoding step of several answers together: each weight is read once for all of them.
+    /// They may be under different masks.
+    ///
+    /// - Parameters:
+    ///   - answers: answers of this model that are not finished.
+    ///   - onText: gets an answer's index and the text that became complete.
+    public func advance(
+        _ answers: [RunningAnswer], onText: (Int, String) -> Void = { _, _ in }
+    ) throws {
+        precondition(!answers.contains { $0.isFinished }, "a finished answer takes no step")
+        guard !answers.isEmpty else { return }
+        let clock = ContinuousClock()
+        let start = clock.now
+        let logits = try step(
+            answers.map(\.last), states: answers.map(\.state),
+            observations: answers.map(\.observation))
+        for (row, running) in answers.enumerated() {
+            let text = running.choose(
+                logits[row * vocabularySize..<(row + 1) * vocabularySize])
+            if !text.isEmpty { onText(row, text) }
         }
-        let rest = decoder.finish()
-        if !rest.isEmpty {
-            answer.text += rest
-            onText(rest)
-        }
-        answer.decodeSeconds = clock.seconds(since: start)
-        return answer
+        let seconds = clock.seconds(since: start)
+        for running in answers { running.spent(decoding: seconds) }
     }
 
     /// Logits [vocabulary] behind the last token of a prompt.

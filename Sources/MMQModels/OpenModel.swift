@@ -3,15 +3,20 @@ import MMQText
 extension ModelFiles {
     /// The model of these files, ready to run.
     public func open() throws -> any VisionLanguageModel {
-        let tokenizer = try SentencePieceTokenizer(tables: tokenizerTables())
+        let tokenizer = try TokenizerMetadata.asFormatError(in: language.path) {
+            try SentencePieceTokenizer(tables: tokenizerTables())
+        }
         switch model {
         case .llavaNext(let config):
             return try LlavaNextModel(
                 files: self, config: config, images: llavaNextImageConfig(), tokenizer: tokenizer)
         case .instructBLIP(let config):
+            let words = try TokenizerMetadata.asFormatError(in: vision.path) {
+                try WordPieceTokenizer(tables: wordPieceTables())
+            }
             return try InstructBLIPModel(
                 files: self, config: config, images: squashImageConfig(), tokenizer: tokenizer,
-                instructionTokenizer: WordPieceTokenizer(tables: wordPieceTables()))
+                instructionTokenizer: words)
         }
     }
 

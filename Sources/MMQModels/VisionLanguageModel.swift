@@ -25,12 +25,12 @@ public struct PreparedInput: Sendable {
 public protocol VisionLanguageModel: CountingModel, AnyObject {
     /// The tokenizer of the language model.
     var tokenizer: SentencePieceTokenizer { get }
-    /// Positions that the language model was made for.
-    var contextLength: Int { get }
     /// Ids that end an answer.
     var stopTokens: Set<Int32> { get }
-    /// Rows of the head: the length of a row of logits.
-    var vocabularySize: Int { get }
+    /// The mapped files that the weights lie in.
+    var files: ModelFiles { get }
+    /// The language model, the same for every architecture.
+    var backend: LanguageBackend { get }
 
     /// Puts the model's own template round a user's words.
     func template(_ prompt: String) -> String
@@ -38,21 +38,47 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     func prepare(image: RGBImage, prompt: String) throws -> PreparedInput
     /// Runs the towers: [image tokens, hidden], row by row in the order of the placeholders.
     func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float]
+}
+
+extension VisionLanguageModel {
+    /// Positions that the language model was made for.
+    public var contextLength: Int { backend.contextLength }
+    /// The id that stands for one image token in `PreparedInput.inputIDs`.
+    public var imageToken: Int32 { backend.imageToken }
+    /// Rows of the head: the length of a row of logits.
+    public var vocabularySize: Int { backend.decoder.vocabularySize }
+    /// What the language model's products with weights cost.
+    public var decodingCost: DecodingCost { backend.decoder.cost }
+    /// The language model's file, mapped: what decoding streams through.
+    public var languageFile: UnsafeRawBufferPointer { files.language.bytes }
+
     /// Runs the decoder over a prompt whose placeholders are filled with `features`.
-    func run(
+    ///
+    /// - Parameters:
+    ///   - keepsCache: positions to keep keys and values for, to go on from; nil keeps none.
+    ///   - after: gets every layer's index and output [tokens, hidden] as soon as it is there.
+    public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         after: (_ layer: Int, _ hidden: UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState
-    /// Logits of hidden states [rows, hidden] that a layer put out.
-    func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float]
+    ) throws -> PromptState {
+        try backend.run(
+            input, features: features, observation: observation, keepsCache: keepsCache,
+            after: after)
+    }
+
+    /// Logits [rows, vocabulary] of hidden states [rows, hidden] that a layer put out:
+    /// head(norm(hidden)).
+    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
+        backend.logits(of: hidden, rows: rows)
+    }
+
     /// One decoding step of several answers: the next token of each in, its logits out,
     /// [answers, vocabulary] one after the other.
-    func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
+    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
-    /// What the language model's products with weights cost.
-    var decodingCost: DecodingCost { get }
-    /// The language model's file, mapped: what decoding streams through.
-    var languageFile: UnsafeRawBufferPointer { get }
+    {
+        try backend.step(tokens, states: states, observations: observations)
+    }
 }
 
 /// What a pass over a prompt leaves behind: its last hidden states, and a cache to go on from.
@@ -73,8 +99,8 @@ public final class PromptState {
     }
 }
 
-/// The part that all architectures share: a decoder behind embeddings.
-final class LanguageBackend {
+/// The part that all architectures share: a decoder behind embeddings, and its scratch memory.
+public final class LanguageBackend {
     let decoder: LlamaDecoder
     let workspace = Workspace()
     let imageToken: Int32
@@ -126,7 +152,7 @@ final class LanguageBackend {
                 }
             }
         }
-        let cache = keepsCache.map { decoder.makeCache(capacity: $0) }
+        let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
         try decoder.prefill(
             x, tokens: tokens, cache: cache,
             sites: ModuleSites(observation: observation, module: module), workspace: workspace

@@ -8,21 +8,24 @@ import MMQModels
 ///         <module>_log i64 [layers, neurons], <module>_value f64, <module>_len i64 [1]
 ///     FOLDER/<model>/mask/<module>.json
 ///         {"domains": ["ad", ...], "neurons": {"ad": [[indices] per layer], ...}}
+///     FOLDER/<model>/answers/<domain>/<setting>.jsonl (see `AnswerFiles`)
 public enum StudyExport {
-    /// Writes the counts of one split and all neuron sets.
+    /// Writes the counts of one split, all neuron sets, and the answers to one split.
     ///
     /// - Parameters:
     ///   - study: the study.
     ///   - folder: the folder; made if it is not there.
     ///   - model: the name of the folder in it; nil for `llava` or `blip`, by the modules.
     ///   - split: the split whose counts are written.
+    ///   - answerSplit: the split whose answers are written.
     /// - Returns: the files that were written.
     @discardableResult
     public static func write(
-        _ study: Study, to folder: String, model: String? = nil, split: String = "train"
+        _ study: Study, to folder: String, model: String? = nil, split: String = "train",
+        answerSplit: String = "val"
     ) throws -> [String] {
         let modules = try study.modules()
-        guard !modules.isEmpty else {
+        guard try !modules.isEmpty || !study.answerSets().isEmpty else {
             throw StudyError(.mismatch, file: study.path, "the study is empty")
         }
         let name = model ?? (modules.contains { $0.name == "qformer" } ? "blip" : "llava")
@@ -61,20 +64,23 @@ public enum StudyExport {
             try OutputFile.write(Array(maskText(found).utf8), to: file)
             written.append(file)
         }
+        written += try AnswerFiles.write(study, to: "\(folder)/\(name)", split: answerSplit)
         return written
     }
 
     /// Reads files of that layout into a study: `.safetensors` are counts of the domain that the
-    /// file is called after, `.json` neuron sets of the module. Folders are searched.
+    /// file is called after, `.json` neuron sets of the module, `.jsonl` answers. Folders are
+    /// searched.
     ///
     /// - Parameters:
     ///   - paths: files and folders.
     ///   - study: a study that is empty, or was made by importing.
     ///   - split: the split that the counts are of.
+    ///   - answerSplit: the split that the answers are of.
     /// - Returns: the files that were read.
     @discardableResult
     public static func read(
-        _ paths: [String], into study: Study, split: String = "train"
+        _ paths: [String], into study: Study, split: String = "train", answerSplit: String = "val"
     ) throws -> [String] {
         let files = try paths.flatMap(files)
         let counts = files.filter { $0.hasSuffix(".safetensors") }
@@ -108,7 +114,9 @@ public enum StudyExport {
             try study.commit(state, sorted)
         }
         for file in masks { try readMask(file, into: study, split: split) }
-        return counts + masks
+        let answers = files.filter { $0.hasSuffix(".jsonl") }
+        try AnswerFiles.read(answers, into: study, split: answerSplit)
+        return counts + masks + answers
     }
 
     /// The order in which modules are listed where files do not say.
@@ -127,6 +135,7 @@ public enum StudyExport {
                     .deletingLastPathComponent().lastPathComponent
                 return entry.hasSuffix(".safetensors") && parent == "activation"
                     || entry.hasSuffix(".json") && parent == "mask"
+                    || AnswerFiles.isAnswerFile(path + "/" + entry)
             }
             .map { path + "/" + $0 }
     }

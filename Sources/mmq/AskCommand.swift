@@ -66,12 +66,15 @@ struct AskCommand: ParsableCommand {
             sampling: SamplingOptions(
                 temperature: temperature ?? 0, topK: topK ?? 0, topP: topP ?? 1, seed: seed),
             maxTokens: maxTokens)
+        var failure: (any Error)?
         let answer = try model.generate(
             image: picture, prompt: rawPrompt ? prompt : model.template(prompt), options: options,
             mask: input.mask(for: model)
         ) { piece in
-            if !json { FileHandle.standardOutput.write(Data(piece.utf8)) }
+            guard !json, failure == nil else { return }
+            do { try Diagnostics.write(piece) } catch { failure = error }
         }
+        if let failure { throw failure }
         if json {
             try Diagnostics.printJSON(Document(answer))
         } else {

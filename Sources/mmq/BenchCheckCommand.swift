@@ -16,6 +16,8 @@ struct BenchCheckCommand: ParsableCommand {
     @Option(help: "Splits to look for, separated by commas.")
     var split: String = "train,val"
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document.")
     var json = false
 

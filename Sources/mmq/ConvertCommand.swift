@@ -34,8 +34,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: "The vision part's weights, likewise.")
     var visionType: StoredType = .q8_0
 
-    @Option(help: "Threads to convert with (default: physical cores).")
-    var threads: Int?
+    @OptionGroup var threading: ThreadOptions
 
     @Flag(help: "Replace files of the same name; without it a folder with GGUF files is refused.")
     var force = false
@@ -43,15 +42,11 @@ struct ConvertCommand: ParsableCommand {
     @Flag(help: "Print one JSON document.")
     var json = false
 
-    func validate() throws {
-        if let threads, threads < 1 { throw ValidationError("--threads must be 1 or more.") }
-    }
-
     func run() throws {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
         let options = ConversionOptions(
             type: type ?? (isJudge ? .f32 : .q4_0), visionType: visionType,
-            threads: threads ?? Int(csimd_threads()), replace: force)
+            threads: threading.threads ?? Int(csimd_threads()), replace: force)
         if isJudge {
             try convertJudge(JudgeConverter(checkpoint: checkpoint, options: options))
         } else {

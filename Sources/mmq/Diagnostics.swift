@@ -5,25 +5,57 @@ import MMQFormats
 import MMQImage
 import MMQModels
 import MMQStudy
+import MMQText
 
 /// What goes to stderr, and what the process exits with.
 enum Diagnostics {
     /// Writes a line to stderr.
-    static func note(_ text: String) {
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+    static func note(_ text: String) { show(text + "\n") }
+
+    /// Writes text to stderr as it is. That nobody can read it is no reason to fail.
+    static func show(_ text: String) { _ = write(Array(text.utf8), to: STDERR_FILENO) }
+
+    /// Writes text to stdout at once, behind what was printed before.
+    static func write(_ text: String) throws {
+        guard fflush(nil) == 0, write(Array(text.utf8), to: STDOUT_FILENO) else {
+            throw OutputFailure(problem: String(cString: strerror(errno)))
+        }
     }
 
     /// Writes a document to stdout, keys sorted.
     static func printJSON(_ document: some Encodable) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        FileHandle.standardOutput.write(try encoder.encode(document) + Data("\n".utf8))
+        try write(String(decoding: encoder.encode(document), as: UTF8.self) + "\n")
+    }
+
+    /// False if not everything could be written. (`FileHandle.write` would end the process.)
+    private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let written = Foundation.write(
+                    descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { return false }
+                rest = rest.dropFirst(written)
+            }
+            return true
+        }
+    }
+
+    /// Results that could not be written: a full disk behind stdout, for example.
+    private struct OutputFailure: Error, CustomStringConvertible {
+        let problem: String
+        var description: String { "the results cannot be written: \(problem)" }
     }
 
     /// Runs the command line: 0 done, 1 the work failed, 2 wrong usage or unreadable input.
     ///
     /// ArgumentParser alone would exit with 64 on wrong usage and with 1 on everything else.
     static func main(_ root: any ParsableCommand.Type) async -> Never {
+        // A file that may not grow further is an error like a full disk, not the end of the process.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try root.parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -31,6 +63,7 @@ enum Diagnostics {
             } else {
                 try command.run()
             }
+            try write("")
             exit(0)
         } catch let code as ExitCode {
             exit(code.rawValue)
@@ -56,6 +89,7 @@ enum Diagnostics {
             case .locked, .failed: 1
             }
         case let error as FormatError: error.code == .writeFailed ? 1 : 2
+        case is TextError: 2
         case let error as ImageError: error.code == .outOfMemory ? 1 : 2
         case let error as ModelError:
             if case .outOfMemory = error { 1 } else { 2 }
@@ -114,7 +148,7 @@ final class ProgressReport {
             text += "  \(Self.duration(left)) left"
         }
         if isTerminal {
-            FileHandle.standardError.write(Data("\r\u{1b}[K\(text)".utf8))
+            Diagnostics.show("\r\u{1b}[K\(text)")
             isShown = true
         } else {
             Diagnostics.note(text)
@@ -124,7 +158,7 @@ final class ProgressReport {
     /// Removes the bar, so that something else can be written.
     func clear() {
         guard isShown else { return }
-        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+        Diagnostics.show("\r\u{1b}[K")
         isShown = false
     }
 

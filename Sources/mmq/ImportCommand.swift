@@ -1,14 +1,15 @@
 import ArgumentParser
 import MMQStudy
 
-/// `mmq import`: counts and neuron sets made elsewhere into a study.
+/// `mmq import`: counts, neuron sets and answers made elsewhere into a study.
 struct ImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import",
-        abstract: "Read counts and neuron sets in the layout that export writes.",
+        abstract: "Read counts, neuron sets and answers in the layout that export writes.",
         discussion: """
-            Folders are searched for activation/<domain>.safetensors and mask/<module>.json. The \
-            study must be empty, or made by importing: counts of a run are not overwritten.
+            Folders are searched for activation/<domain>.safetensors, mask/<module>.json and \
+            answers/<domain>/<setting>.jsonl. The study must be empty, or made by importing: counts \
+            and answers of a run are not overwritten.
             """)
 
     @OptionGroup var study: StudyOptions
@@ -19,6 +20,11 @@ struct ImportCommand: ParsableCommand {
     @Option(help: "The split that the counts are of.")
     var split: String = "train"
 
+    @Option(help: "The split that the answers are of.")
+    var answerSplit: String = "val"
+
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document with the files read.")
     var json = false
 
@@ -26,7 +32,7 @@ struct ImportCommand: ParsableCommand {
         let file = try study.open(.writing)
         var files: [String] = []
         do {
-            files = try StudyExport.read(paths, into: file, split: split)
+            files = try StudyExport.read(paths, into: file, split: split, answerSplit: answerSplit)
             guard !files.isEmpty else {
                 throw StudyError(.badInput, file: paths.joined(separator: " "), "nothing to import")
             }

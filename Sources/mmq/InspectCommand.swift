@@ -15,6 +15,8 @@ struct InspectCommand: ParsableCommand {
     @Argument(help: "A model folder, a checkpoint folder, a GGUF or a safetensors file.")
     var path: String
 
+    @OptionGroup var threading: ThreadOptions
+
     @Flag(help: "Print one JSON document.")
     var json = false
 

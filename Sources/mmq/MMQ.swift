@@ -7,8 +7,11 @@ struct MMQ: AsyncParsableCommand {
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         subcommands: [
             ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
-            ActivationCommand.self, IdentifyCommand.self, ExportCommand.self, ImportCommand.self,
+            ActivationCommand.self, IdentifyCommand.self, GenerateCommand.self,
+            EvaluateCommand.self,
+            ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
+            LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,
         ])
 
     static func main() async { await Diagnostics.main(MMQ.self) }

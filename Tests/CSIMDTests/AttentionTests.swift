@@ -78,10 +78,11 @@ struct AttentionProblem: CustomTestStringConvertible {
             let ok = withKV { k, v in
                 q.withUnsafeBufferPointer { q in
                     out.withUnsafeMutableBufferPointer { out in
-                        csimd_attention(
-                            q.baseAddress! + first * row, row, &k, &v,
-                            out.baseAddress! + first * outStride, outStride, sequences, count, seen,
-                            keys - tokens + first, heads, kvHeads, headDim, scale, causal)
+                        guard let q = q.baseAddress, let out = out.baseAddress else { return false }
+                        return csimd_attention(
+                            q + first * row, row, &k, &v, out + first * outStride, outStride,
+                            sequences, count, seen, keys - tokens + first, heads, kvHeads, headDim,
+                            scale, causal)
                     }
                 }
             }

@@ -223,11 +223,15 @@ import Testing
                     var sums = [Double](repeating: 0.5, count: n)
                     var wantCounts = counts
                     var wantSums = sums
+                    let width = (n + 7) / 8
+                    var fired = [UInt8](repeating: 0xa5, count: tokens * width)
+                    var wantFired = [UInt8](repeating: 0, count: tokens * width)
                     var want = plain
                     for t in 0..<tokens {
                         for i in 0..<n {
                             let value = mask[i] == 1 ? 0 : plain[t * n + i]
                             wantCounts[i] += value > 0 ? 1 : 0
+                            if value > 0 { wantFired[t * width + i / 8] |= 1 << (i % 8) }
                             wantSums[i] += Double(value)
                             want[t * n + i] = value * up[t * n + i]
                         }
@@ -238,7 +242,7 @@ import Testing
                             sums.withUnsafeMutableBufferPointer { sums in
                                 var site = csimd_site(
                                     mask: mask.baseAddress, counts: counts.baseAddress,
-                                    sums: sums.baseAddress)
+                                    sums: sums.baseAddress, fired: nil)
                                 csimd_activate_gated(kind, &gate, up, tokens, n, &site)
                             }
                         }
@@ -246,6 +250,24 @@ import Testing
                     checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
                     checks.expect(counts == wantCounts, "\(isa) \(kind) n \(n)")
                     checks.expect(sums == wantSums, "\(isa) \(kind) n \(n)")
+
+                    // The same with a bit for every neuron and token.
+                    gate = x
+                    mask.withUnsafeBufferPointer { mask in
+                        counts.withUnsafeMutableBufferPointer { counts in
+                            fired.withUnsafeMutableBufferPointer { fired in
+                                var site = csimd_site(
+                                    mask: mask.baseAddress, counts: counts.baseAddress, sums: nil,
+                                    fired: fired.baseAddress)
+                                csimd_activate_gated(kind, &gate, up, tokens, n, &site)
+                            }
+                        }
+                    }
+                    let once = (0..<n).map { wantCounts[$0] - (Int64($0) << 33) }
+                    checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
+                    checks.expect(
+                        counts == zip(wantCounts, once).map { $0 + $1 }, "\(isa) \(kind) n \(n)")
+                    checks.expect(fired == wantFired, "\(isa) \(kind) n \(n)")
                 }
             }
         }

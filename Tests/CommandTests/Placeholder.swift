@@ -1,1 +1,1 @@
-// tests
+// The command tests follow.

@@ -159,7 +159,8 @@ extension SafetensorsFile {
             let masked = try model.generate(
                 image: item.image, prompt: item.prompt, options: options, mask: mask)
             #expect(
-                masked.tokens == item.greedyMasked, "\(variant.testDescription) \(item.name) masked")
+                masked.tokens == item.greedyMasked, "\(variant.testDescription) \(item.name) masked"
+            )
         }
     }
 }

@@ -21,7 +21,7 @@ struct FeedForward {
             let count = min(feedForwardChunk, tokens - first)
             up.apply(
                 workspace.operand(x + first * up.inputs, tokens: count, cols: up.inputs), to: inner)
-            sites.withSite(layer: layer) {
+            sites.withSite(layer: layer, rows: count) {
                 csimd_activate(activation, inner, count, neurons, $0)
             }
             down.apply(
@@ -58,7 +58,7 @@ struct GatedFeedForward {
                 let range = run.rows.clamped(to: first..<first + count)
                 guard !range.isEmpty else { continue }
                 let offset = (range.lowerBound - first) * neurons
-                run.sites.withSite(layer: layer) {
+                run.sites.withSite(layer: layer, rows: range.count) {
                     csimd_activate_gated(
                         CSIMD_SILU, gates + offset, ups + offset, range.count, neurons, $0)
                 }

@@ -1,4 +1,5 @@
 import CSIMD
+import Foundation
 
 /// Keys and values of one sequence, f16, [layers, kv heads, capacity, head dim].
 public final class KVCache {
@@ -13,20 +14,30 @@ public final class KVCache {
     private let keys: UnsafeMutablePointer<UInt16>
     private let values: UnsafeMutablePointer<UInt16>
 
-    init(layers: Int, kvHeads: Int, headDim: Int, capacity: Int) {
+    /// - Throws: `ModelError.outOfMemory`: how many positions there may be is said by a file.
+    init(layers: Int, kvHeads: Int, headDim: Int, capacity: Int) throws {
         self.layers = layers
         self.kvHeads = kvHeads
         self.headDim = headDim
         self.capacity = capacity
-        // Not initialised: pages that are never reached are never resident.
-        let size = max(layers * kvHeads * headDim * capacity, 1)
-        keys = .allocate(capacity: size)
-        values = .allocate(capacity: size)
+        let (size, overflow) = (layers * kvHeads * headDim * MemoryLayout<UInt16>.size)
+            .multipliedReportingOverflow(by: max(capacity, 1))
+        // Not initialised: pages that are never reached are never resident. `allocate` would end
+        // the process where there is no room.
+        guard !overflow, let first = malloc(size) else {
+            throw ModelError.outOfMemory("keys and values of \(capacity) tokens")
+        }
+        guard let second = malloc(size) else {
+            free(first)
+            throw ModelError.outOfMemory("keys and values of \(capacity) tokens")
+        }
+        keys = first.assumingMemoryBound(to: UInt16.self)
+        values = second.assumingMemoryBound(to: UInt16.self)
     }
 
     deinit {
-        keys.deallocate()
-        values.deallocate()
+        free(keys)
+        free(values)
     }
 
     private func layer(_ data: UnsafeMutablePointer<UInt16>, _ index: Int) -> UnsafeMutablePointer<

@@ -51,8 +51,8 @@ final class LlamaDecoder {
     var vocabularySize: Int { embedding.rows }
 
     /// An empty cache for `capacity` positions.
-    func makeCache(capacity: Int) -> KVCache {
-        KVCache(layers: layers.count, kvHeads: kvHeads, headDim: headDim, capacity: capacity)
+    func makeCache(capacity: Int) throws -> KVCache {
+        try KVCache(layers: layers.count, kvHeads: kvHeads, headDim: headDim, capacity: capacity)
     }
 
     /// Writes the embedding of a token, [hidden].

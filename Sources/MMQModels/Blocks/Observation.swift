@@ -9,6 +9,8 @@ public final class Observation {
     public let modules: [ModuleShape]
     /// Whether activations are counted.
     public let isCounting: Bool
+    /// Which neurons fired at which token, if that is recorded.
+    public let firing: FiringPattern?
 
     private struct Totals {
         let counts: UnsafeMutablePointer<Int64>
@@ -24,9 +26,14 @@ public final class Observation {
     ///   - modules: the modules of the model.
     ///   - counting: count activations.
     ///   - mask: neurons to set to 0 before they are counted.
-    public init(modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil) {
+    ///   - recording: keep a bit for every neuron and token; for one pass, as it takes
+    ///     tokens × neurons / 8 bytes a layer.
+    public init(
+        modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil, recording: Bool = false
+    ) {
         self.modules = modules
         isCounting = counting
+        firing = recording ? FiringPattern(modules: modules) : nil
         masks = modules.map { module in
             (0..<module.layers).map { layer in
                 guard let bytes = mask?.isMasked(module: module.name, layer: layer) else {
@@ -56,13 +63,14 @@ public final class Observation {
         for mask in masks.joined() { mask?.deallocate() }
     }
 
-    /// The site of one layer, for the activation kernels.
-    func site(module: Int, layer: Int) -> csimd_site {
+    /// The site of one layer for the next `rows` tokens, for the activation kernels.
+    func site(module: Int, layer: Int, rows: Int) -> csimd_site {
         let offset = layer * modules[module].neurons
         return csimd_site(
             mask: masks[module][layer],
             counts: isCounting ? totals[module].counts + offset : nil,
-            sums: isCounting ? totals[module].sums + offset : nil)
+            sums: isCounting ? totals[module].sums + offset : nil,
+            fired: firing?.append(module: module, layer: layer, rows: rows))
     }
 
     /// Notes that every layer of a module saw `tokens` more tokens.
@@ -87,10 +95,11 @@ struct ModuleSites {
     let observation: Observation?
     let module: Int
 
-    /// Runs `body` with the site of `layer`, or nil if nobody observes.
-    func withSite<R>(layer: Int, _ body: (UnsafePointer<csimd_site>?) -> R) -> R {
+    /// Runs `body`, which takes the next `rows` tokens through `layer`, with the layer's site, or
+    /// nil if nobody observes.
+    func withSite<R>(layer: Int, rows: Int, _ body: (UnsafePointer<csimd_site>?) -> R) -> R {
         guard let observation else { return body(nil) }
-        var site = observation.site(module: module, layer: layer)
+        var site = observation.site(module: module, layer: layer, rows: rows)
         return withUnsafePointer(to: &site) { body($0) }
     }
 

@@ -33,7 +33,8 @@ struct VisionTower {
     /// positions, normalized where the tower does so. In workspace memory (`.stream`).
     ///
     /// - Parameter pixels: [images, 3, side, side], side = patches per side x patch size.
-    func embed(_ pixels: [Float], images: Int, workspace: Workspace) -> UnsafeMutablePointer<Float> {
+    func embed(_ pixels: [Float], images: Int, workspace: Workspace) -> UnsafeMutablePointer<Float>
+    {
         let hidden = encoder.hiddenSize
         let inputs = 3 * patchSize * patchSize
         precondition(pixels.count == images * patches * inputs, "pixels of another size")

@@ -6,21 +6,28 @@ import MMQText
 /// InstructBLIP: EVA tower over one squashed picture, a Q-Former that reads the instruction, its
 /// queries projected in front of the prompt of a LLaMA decoder.
 public final class InstructBLIPModel: VisionLanguageModel {
+    /// The observed modules.
     public let modules: [ModuleShape]
+    /// The module that the study's `--vision-tokens` counts.
     public let visionModule = "encoder"
+    /// Identifies the weights.
     public let fingerprint: String
+    /// The decoder's tokenizer.
     public let tokenizer: SentencePieceTokenizer
+    /// Ids that end an answer.
     public let stopTokens: Set<Int32>
+    /// The mapped files.
+    public let files: ModelFiles
+    /// The language model.
+    public let backend: LanguageBackend
 
     private let config: InstructBLIPConfig
-    private let files: ModelFiles
     private let images: SquashImageProcessor
     private let instructionTokenizer: WordPieceTokenizer
     private let vision: VisionTower
     private let postNorm: ViTEncoder.Norm
     private let qformer: QFormer
     private let projection: Linear
-    private let backend: LanguageBackend
 
     /// Indices into `modules`.
     private enum Module { static let lang = 0, encoder = 1, qformer = 2, query = 3 }
@@ -75,25 +82,28 @@ public final class InstructBLIPModel: VisionLanguageModel {
         ]
     }
 
-    public var contextLength: Int { backend.contextLength }
-    public var vocabularySize: Int { backend.decoder.vocabularySize }
-    public var decodingCost: DecodingCost { backend.decoder.cost }
-    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// InstructBLIP takes the words as they are.
     public func template(_ prompt: String) -> String { prompt }
 
+    /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.
-        let text = prompt.replacing("<image>\n", with: "").replacing("<image>", with: "")
+        let text = ["<image>\n", "<image>"].reduce(prompt) {
+            PromptText.replacing($1, in: $0, with: "")
+        }
+        // A length left in the tokenizer's file cuts both; the queries count against the prompt's.
+        let longest = tokenizer.tables.processorMaximumLength
         let pixels = try images.process(image)
-        let instruction = instructionTokenizer.encode(text, addSpecialTokens: true)
+        let instruction = instructionTokenizer.encode(
+            text, addSpecialTokens: true, maximumLength: longest)
         guard instruction.count <= qformer.contextLength else {
             throw ModelError.tooLong(tokens: instruction.count, context: qformer.contextLength)
         }
         let ids =
             Array(repeating: backend.imageToken, count: config.queryTokens)
-            + tokenizer.encode(text, addSpecialTokens: true)
+            + tokenizer.encode(
+                text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens })
         try backend.check(ids, imageTokens: config.queryTokens)
         return PreparedInput(
             inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,
@@ -101,6 +111,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
             imageTokens: config.queryTokens, tiling: nil)
     }
 
+    /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let instruction = input.qformerIDs else {
             throw ModelError.prompt("the input was prepared for another architecture")
@@ -126,24 +137,5 @@ public final class InstructBLIPModel: VisionLanguageModel {
                 queries.pointer, tokens: config.queryTokens, cols: qformer.hiddenSize),
             to: features.pointer)
         return features.array
-    }
-
-    public func run(
-        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState {
-        try backend.run(
-            input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
-    }
-
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
-    }
-
-    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
-        -> [Float]
-    {
-        try backend.step(tokens, states: states, observations: observations)
     }
 }

@@ -6,19 +6,26 @@ import MMQText
 /// LLaVA-Next: CLIP tower over tiles, two-layer projector, features packed into the prompt of a
 /// LLaMA decoder.
 public final class LlavaNextModel: VisionLanguageModel {
+    /// The observed modules.
     public let modules: [ModuleShape]
+    /// The module that the study's `--vision-tokens` counts.
     public let visionModule = "vision"
+    /// Identifies the weights.
     public let fingerprint: String
+    /// The decoder's tokenizer.
     public let tokenizer: SentencePieceTokenizer
+    /// Ids that end an answer.
     public let stopTokens: Set<Int32>
+    /// The mapped files.
+    public let files: ModelFiles
+    /// The language model.
+    public let backend: LanguageBackend
 
     private let config: LlavaNextConfig
-    private let files: ModelFiles
     private let images: LlavaNextImageProcessor
     private let vision: VisionTower
     private let projector: FeedForward
     private let newline: UnsafePointer<Float>
-    private let backend: LanguageBackend
 
     /// Indices into `modules`.
     private enum Module { static let lang = 0, vision = 1, mmproj = 2 }
@@ -66,41 +73,50 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
-    public var contextLength: Int { backend.contextLength }
-    public var vocabularySize: Int { backend.decoder.vocabularySize }
-    public var decodingCost: DecodingCost { backend.decoder.cost }
-    public var languageFile: UnsafeRawBufferPointer { files.language.mappedBytes }
 
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
     public func template(_ prompt: String) -> String {
-        let question = prompt.contains("<image>") ? prompt : "<image>\n" + prompt
+        let hasPicture = PromptText.count(PromptText.image, in: prompt) > 0
+        let question = hasPicture ? prompt : PromptText.image + "\n" + prompt
         return "A chat between a curious user and an artificial intelligence assistant. "
             + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
             + "USER: \(question) ASSISTANT:"
     }
 
+    /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         let tiling = try images.process(image)
         let count = try images.imageTokenCount(
             width: image.width, height: image.height, patchSize: config.vision.patchSize,
             additionalTokens: 1, dropsFirstToken: true)
-        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
-        let placeholders = ids.count { $0 == backend.imageToken }
-        guard placeholders == 1 else {
+        let packed = vision.patches + unpadded(tiling).tokenCount
+        guard packed == count else {
+            throw ModelError.file(
+                path: files.vision.path, item: "picture settings: image_grid_pinpoints",
+                expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
+                found: "a grid whose \(packed) features are not \(count) tokens")
+        }
+        let pictures = PromptText.count(PromptText.image, in: prompt)
+        guard pictures == 1 else {
             throw ModelError.prompt(
-                "expected <image> once, where the picture belongs, found it \(placeholders) times")
+                "expected <image> once, where the picture belongs, found it \(pictures) times")
         }
-        let expanded = ids.flatMap {
-            $0 == backend.imageToken ? Array(repeating: $0, count: count) : [$0]
-        }
-        try backend.check(expanded, imageTokens: count)
+        // Expanded before it is tokenized, as LlavaNextProcessor does.
+        let expanded = PromptText.replacing(
+            PromptText.image, in: prompt,
+            with: String(repeating: PromptText.image, count: count))
+        let ids = tokenizer.encode(
+            expanded, addSpecialTokens: true,
+            maximumLength: tokenizer.tables.processorMaximumLength)
+        try backend.check(ids, imageTokens: count)
         return PreparedInput(
-            inputIDs: expanded, qformerIDs: nil, pixelValues: tiling.pixelValues,
+            inputIDs: ids, qformerIDs: nil, pixelValues: tiling.pixelValues,
             pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
             imageTokens: count, tiling: tiling)
     }
 
+    /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let tiling = input.tiling else {
             throw ModelError.prompt("the input was prepared for another architecture")
@@ -148,11 +164,10 @@ public final class LlavaNextModel: VisionLanguageModel {
 
     /// The base tile's features, then the grid's, row by row, padding cut off and one
     /// `image_newline` at the end of each row (transformers' `pack_image_features`).
-    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float] {
+    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
+    {
         let side = vision.patchesPerSide
-        let range = LlavaNextGeometry.unpaddedFeatureRange(
-            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
-            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+        let range = unpadded(tiling)
         var packed: [Float] = []
         packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
         packed.append(
@@ -170,22 +185,11 @@ public final class LlavaNextModel: VisionLanguageModel {
         return packed
     }
 
-    public func run(
-        _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
-    ) throws -> PromptState {
-        try backend.run(
-            input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
-    }
-
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
-    }
-
-    public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
-        -> [Float]
-    {
-        try backend.step(tokens, states: states, observations: observations)
+    /// The part of the grid's features that is picture, not padding.
+    private func unpadded(_ tiling: TiledImage) -> LlavaNextGeometry.FeatureRange {
+        let side = vision.patchesPerSide
+        return LlavaNextGeometry.unpaddedFeatureRange(
+            original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
     }
 }

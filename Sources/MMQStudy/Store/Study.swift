@@ -32,6 +32,11 @@ public final class Study {
         if access != .writing, isNew {
             throw StudyError(.badInput, file: path, "no such study file")
         }
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
+        {
+            throw StudyError(.badInput, file: path, "a folder, not a study file")
+        }
         lock = access == .reading ? nil : try StudyLock(study: path)
         var configuration = Configuration()
         configuration.journalMode = .wal
@@ -57,6 +62,11 @@ public final class Study {
                     guard id == StudySchema.applicationID || tables == 0 else {
                         throw StudyError(.badInput, file: path, "a database, but not a study")
                     }
+                    // Rows are read as the tables declare them: a damaged file must not get there.
+                    let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
+                    guard check == "ok" else {
+                        throw StudyError(.badInput, file: path, "a damaged study file: \(check)")
+                    }
                 }
             } else if access != .writing {
                 throw StudyError(.badInput, file: path, "an empty file, not a study")
@@ -70,10 +80,11 @@ public final class Study {
         }
     }
 
-    /// Removes a file that this object made and that nothing was counted or imported into: what is
-    /// left after an error in the input. The study cannot be used afterwards.
+    /// Removes a file that this object made and that nothing was counted, answered or imported
+    /// into: what is left after an error in the input. The study cannot be used afterwards.
     public func discardIfNewAndEmpty() {
-        guard isNew, lock != nil, (try? passes().isEmpty) == true, (try? database.close()) != nil
+        guard isNew, lock != nil, (try? passes().isEmpty) == true,
+            (try? answerSets().isEmpty) == true, (try? database.close()) != nil
         else { return }
         for suffix in ["", "-wal", "-shm"] {
             try? FileManager.default.removeItem(atPath: path + suffix)

@@ -53,6 +53,8 @@ enum StudySchema {
                         PRIMARY KEY (module, domain)) STRICT;
                     """)
         }
+        AnswerSchema.register(&migrator)
+        LensSchema.register(&migrator)
         return migrator
     }
 }

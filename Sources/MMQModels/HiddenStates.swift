@@ -1,0 +1,101 @@
+import CSIMD
+
+/// Outputs of every decoder layer over one sequence, before the final norm.
+///
+/// f32, layers × positions × hidden: 1.5 GB for LLaVA-Next's largest picture in a 7B model, and
+/// nothing near it for most. Without them a comparison with the last layer, which comes last, would
+/// take a second pass.
+public final class HiddenStates {
+    /// Values of a row.
+    public let hiddenSize: Int
+    /// Tokens of the sequence.
+    public let positions: Int
+    /// How many layers there are.
+    public var layers: Int { outputs.count }
+    private var outputs: [FloatBuffer] = []
+
+    init(positions: Int, hiddenSize: Int) {
+        self.positions = positions
+        self.hiddenSize = hiddenSize
+    }
+
+    func append(_ output: UnsafeBufferPointer<Float>) {
+        precondition(output.count == positions * hiddenSize)
+        let copy = FloatBuffer(count: output.count)
+        if let base = output.baseAddress { copy.pointer.update(from: base, count: output.count) }
+        outputs.append(copy)
+    }
+
+    /// The output of a layer, [positions, hidden]. Valid as long as this object.
+    public subscript(layer: Int) -> UnsafeBufferPointer<Float> {
+        UnsafeBufferPointer(start: outputs[layer].pointer, count: positions * hiddenSize)
+    }
+}
+
+/// How far a layer's output is from that of another pass, position by position.
+public struct RowDeviation: Sendable, Equatable {
+    /// Cosine of the angle between the two rows; 1 where both are 0, 0 where one is.
+    public let cosine: Double
+    /// |x - y| / |x|, x being the row of the pass that is compared with; 0 where both are 0, 1
+    /// where only x is.
+    public let relativeDistance: Double
+}
+
+extension VisionLanguageModel {
+    /// Runs the decoder over a prompt and keeps what every layer puts out.
+    public func hiddenStates(
+        _ input: PreparedInput, features: [Float], observation: Observation? = nil
+    ) throws -> HiddenStates {
+        var states: HiddenStates?
+        _ = try run(input, features: features, observation: observation, keepsCache: nil) { _, x in
+            let positions = input.inputIDs.count
+            let kept =
+                states
+                ?? HiddenStates(positions: positions, hiddenSize: x.count / max(positions, 1))
+            kept.append(x)
+            states = kept
+        }
+        guard let states else { throw ModelError.prompt("the decoder has no layers") }
+        return states
+    }
+
+    /// Runs the decoder under a mask and says how far each layer's output is from `states`.
+    ///
+    /// - Returns: for each layer, one entry per position.
+    public func deviations(
+        from states: HiddenStates, _ input: PreparedInput, features: [Float],
+        observation: Observation?
+    ) throws -> [[RowDeviation]] {
+        var layers: [[RowDeviation]] = []
+        guard input.inputIDs.count == states.positions else {
+            throw ModelError.prompt(
+                "\(input.inputIDs.count) tokens, to be compared with \(states.positions)")
+        }
+        _ = try run(input, features: features, observation: observation, keepsCache: nil) {
+            layer, x in
+            var sums = [Double](repeating: 0, count: states.positions * 4)
+            csimd_row_deviation(
+                states[layer].baseAddress, x.baseAddress, states.positions, states.hiddenSize,
+                &sums)
+            layers.append(
+                (0..<states.positions).map { row in
+                    let xx = sums[row * 4]
+                    let yy = sums[row * 4 + 1]
+                    let apart = sums[row * 4 + 3]
+                    let cosine =
+                        xx > 0 && yy > 0
+                        ? sums[row * 4 + 2] / (xx.squareRoot() * yy.squareRoot())
+                        : (xx == yy ? 1 : 0)
+                    let distance = xx > 0 ? (apart / xx).squareRoot() : (apart > 0 ? 1 : 0)
+                    return RowDeviation(
+                        cosine: min(1, max(-1, cosine)), relativeDistance: distance)
+                })
+        }
+        return layers
+    }
+
+    /// Which positions of a prompt hold image tokens.
+    public func imagePositions(_ input: PreparedInput) -> [Bool] {
+        input.inputIDs.map { $0 == imageToken }
+    }
+}

@@ -1,0 +1,366 @@
+import Foundation
+import GRDB
+import MMQModels
+
+/// What differs between two studies over the same samples: int8 or int4 against fp16, say.
+///
+/// Only what both hold, over the same samples, is compared; `notes` says what was left out and why.
+public struct StudyComparison: Sendable, Codable {
+    /// How activation probabilities (count / tokens) of one layer changed in one domain.
+    public struct Activation: Sendable, Equatable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// The module.
+        public let module: String
+        /// The layer.
+        public let layer: Int
+        /// Mean of |difference| over the layer's neurons.
+        public let meanChange: Double
+        /// Greatest |difference|.
+        public let greatestChange: Double
+    }
+
+    /// How a domain's neuron sets overlap.
+    public struct NeuronSets: Sendable, Equatable, Codable {
+        /// The module.
+        public let module: String
+        /// The domain.
+        public let domain: Domain
+        /// Neurons in the first study.
+        public let first: Int
+        /// Neurons in the second.
+        public let second: Int
+        /// Neurons in both.
+        public let common: Int
+        /// common / either; nil where both sets are empty.
+        public let jaccard: Double?
+    }
+
+    /// How the lens differs at one layer.
+    public struct Lens: Sendable, Equatable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// The mask setting.
+        public let setting: String
+        /// Samples that both studies hold.
+        public let samples: Int
+        /// The layer.
+        public let layer: Int
+        /// The share of image positions with the same most probable token.
+        public let imageAgreement: Double?
+        /// The share of all other positions with the same most probable token.
+        public let textAgreement: Double?
+        /// Mean entropy over all positions, second study less first.
+        public let entropyChange: Double
+        /// Mean KL to the study's own last layer, second study less first. (KL between the two
+        /// studies takes both models: `ModelComparison`.)
+        public let divergenceChange: Double
+    }
+
+    /// How answers differ.
+    public struct Answers: Sendable, Equatable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// The split.
+        public let split: String
+        /// The mask setting.
+        public let setting: String
+        /// Samples that both studies answered.
+        public let samples: Int
+        /// Equal answers among them, to the letter.
+        public let equal: Int
+        /// The share of equal answers, with a 95 % interval (Wilson).
+        public let agreement: Interval
+    }
+
+    /// A value and the bounds of its 95 % interval.
+    public struct Interval: Sendable, Equatable, Codable {
+        /// The value.
+        public let value: Double
+        /// The lower bound.
+        public let low: Double
+        /// The upper bound.
+        public let high: Double
+
+        /// Wilson's score interval of `hits` out of `count`.
+        init(hits: Int, of count: Int) {
+            let n = Double(count)
+            let z = 1.959963984540054
+            let share = Double(hits) / n
+            let middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+            let half =
+                z * (share * (1 - share) / n + z * z / (4 * n * n)).squareRoot() / (1 + z * z / n)
+            value = share
+            low = max(0, middle - half)
+            high = min(1, middle + half)
+        }
+    }
+
+    /// Per domain, module and layer.
+    public let activation: [Activation]
+    /// Per module and domain.
+    public let neurons: [NeuronSets]
+    /// Per domain, setting and layer.
+    public let lens: [Lens]
+    /// Per domain and setting.
+    public let answers: [Answers]
+    /// What was not compared, and why.
+    public let notes: [String]
+
+    /// Compares `second` with `first`.
+    ///
+    /// - Throws: `StudyError`, `.mismatch` if the models have other modules, or if there is nothing
+    ///   that both studies hold over the same samples.
+    public init(_ first: Study, _ second: Study, split: String = "train") throws {
+        let modules = try first.modules()
+        let others = try second.modules()
+        guard !modules.isEmpty, Set(modules) == Set(others) else {
+            throw StudyError(
+                .mismatch, file: second.path,
+                "its modules are not those of \(first.path); only studies of one architecture and "
+                    + "size compare")
+        }
+        var notes: [String] = []
+        activation = try Self.activation(first, second, split, &notes)
+        neurons = try Self.neurons(first, second, modules, &notes)
+        lens = try Self.lens(first, second, split, &notes)
+        answers = try Self.answers(first, second, &notes)
+        self.notes = notes
+        guard !activation.isEmpty || !neurons.isEmpty || !lens.isEmpty || !answers.isEmpty else {
+            throw StudyError(
+                .mismatch, file: second.path,
+                "nothing to compare with \(first.path)"
+                    + (notes.isEmpty ? "" : ": " + notes.joined(separator: "; ")))
+        }
+    }
+
+    private static func activation(
+        _ first: Study, _ second: Study, _ split: String, _ notes: inout [String]
+    ) throws -> [Activation] {
+        var entries: [Activation] = []
+        let passes = try first.passes().filter { $0.split == split && $0.form == .simple }
+        for pass in passes {
+            guard let other = try second.pass(domain: pass.domain, split: split) else {
+                notes.append("\(pass.domain.rawValue): counts in one study only")
+                continue
+            }
+            // Imported counts say nothing of annotations; equal token numbers must do.
+            let known = ![pass.bench, other.bench].contains(PassState.imported)
+            guard !known || (pass.bench == other.bench && pass.cursor == other.cursor) else {
+                notes.append("\(pass.domain.rawValue): counted over different samples")
+                continue
+            }
+            let theirs = try second.counts(domain: pass.domain, split: split)
+            for mine in try first.counts(domain: pass.domain, split: split) {
+                let shape = mine.shape
+                guard let their = theirs.first(where: { $0.shape == shape }) else { continue }
+                guard mine.tokens == their.tokens, mine.tokens > 0 else {
+                    notes.append(
+                        "\(pass.domain.rawValue) \(shape.name): \(mine.tokens) tokens in one "
+                            + "study, \(their.tokens) in the other")
+                    continue
+                }
+                let tokens = Double(mine.tokens)
+                for layer in 0..<shape.layers {
+                    var sum = 0.0
+                    var greatest = 0.0
+                    for i in layer * shape.neurons..<(layer + 1) * shape.neurons {
+                        let change = abs(Double(mine.counts[i] - their.counts[i])) / tokens
+                        sum += change
+                        greatest = max(greatest, change)
+                    }
+                    entries.append(
+                        Activation(
+                            domain: pass.domain, module: shape.name, layer: layer,
+                            meanChange: sum / Double(max(1, shape.neurons)),
+                            greatestChange: greatest))
+                }
+            }
+        }
+        return entries
+    }
+
+    private static func neurons(
+        _ first: Study, _ second: Study, _ modules: [ModuleShape], _ notes: inout [String]
+    ) throws -> [NeuronSets] {
+        var entries: [NeuronSets] = []
+        for module in modules {
+            guard let mine = try first.identification(module: module.name),
+                let their = try second.identification(module: module.name)
+            else { continue }
+            if mine.settings != their.settings || mine.domains != their.domains {
+                notes.append(
+                    "\(module.name): neurons were identified with different rates or domains")
+            }
+            for domain in mine.domains {
+                guard let a = mine.neurons(of: domain), let b = their.neurons(of: domain) else {
+                    continue
+                }
+                let common = zip(a, b).reduce(0) { $0 + Set($1.0).intersection($1.1).count }
+                let sizes = [a, b].map { $0.reduce(0) { $0 + $1.count } }
+                let either = sizes[0] + sizes[1] - common
+                entries.append(
+                    NeuronSets(
+                        module: module.name, domain: domain, first: sizes[0], second: sizes[1],
+                        common: common,
+                        jaccard: either > 0 ? Double(common) / Double(either) : nil))
+            }
+        }
+        return entries
+    }
+
+    private static func lens(
+        _ first: Study, _ second: Study, _ split: String, _ notes: inout [String]
+    ) throws -> [Lens] {
+        var entries: [Lens] = []
+        for pass in try first.lensPasses(.lens) where pass.split == split {
+            let what = "\(pass.domain.rawValue) lens, \(pass.setting)"
+            guard
+                let other = try second.lensPass(
+                    .lens, domain: pass.domain, split: split, setting: pass.setting)
+            else {
+                notes.append("\(what): in one study only")
+                continue
+            }
+            guard pass.bench == other.bench else {
+                notes.append("\(what): over different annotations")
+                continue
+            }
+            var total = LensTotals()
+            for place in try first.lensPlaces(pass) {
+                guard let mine = try first.lensSample(pass, place: place),
+                    let their = try second.lensSample(other, place: place)
+                else { continue }
+                guard mine.isImage == their.isImage, mine.best.count == their.best.count else {
+                    notes.append("\(what): sample \(place) has other tokens in the other study")
+                    continue
+                }
+                total.add(mine, their)
+            }
+            entries += total.layers(domain: pass.domain, setting: pass.setting)
+        }
+        return entries
+    }
+
+    /// Answers of both studies, by their place in the bench.
+    private static func answers(
+        _ first: Study, _ second: Study, _ notes: inout [String]
+    ) throws -> [Answers] {
+        let mine = try first.comparableAnswers()
+        let theirs = try second.comparableAnswers()
+        return mine.keys.sorted(by: <).compactMap { key -> Answers? in
+            guard let a = mine[key], let b = theirs[key] else {
+                notes.append("\(key.name): answers in one study only")
+                return nil
+            }
+            guard a.bench == b.bench else {
+                notes.append("\(key.name): answers over different annotations")
+                return nil
+            }
+            if a.options != b.options {
+                notes.append("\(key.name): answers made with different options")
+            }
+            let common = a.texts.keys.filter { b.texts[$0] != nil }
+            guard !common.isEmpty else { return nil }
+            let equal = common.count { a.texts[$0] == b.texts[$0] }
+            return Answers(
+                domain: key.domain, split: key.split, setting: key.setting, samples: common.count,
+                equal: equal, agreement: Interval(hits: equal, of: common.count))
+        }
+    }
+}
+
+/// Sums over the samples of a lens comparison.
+private struct LensTotals {
+    private var samples = 0
+    private var positions = [0, 0]
+    /// [layers]: agreeing positions, image and text.
+    private var agreeing: [[Int]] = []
+    private var entropy: [Double] = []
+    private var divergence: [Double] = []
+
+    mutating func add(_ mine: LensSample, _ their: LensSample) {
+        let layers = mine.sums.count / 2
+        let count = mine.isImage.count
+        if samples == 0 {
+            agreeing = Array(repeating: [0, 0], count: layers)
+            entropy = Array(repeating: 0, count: layers)
+            divergence = Array(repeating: 0, count: layers)
+        }
+        guard layers == agreeing.count else { return }
+        samples += 1
+        for isImage in mine.isImage { positions[isImage ? 0 : 1] += 1 }
+        for layer in 0..<layers {
+            for position in 0..<count {
+                let i = layer * count + position
+                if mine.best[i] == their.best[i] {
+                    agreeing[layer][mine.isImage[position] ? 0 : 1] += 1
+                }
+            }
+            for kind in 0..<2 {
+                let i = layer * 2 + kind
+                entropy[layer] += their.sums[i].entropy - mine.sums[i].entropy
+                divergence[layer] += their.sums[i].divergence - mine.sums[i].divergence
+            }
+        }
+    }
+
+    func layers(domain: Domain, setting: String) -> [StudyComparison.Lens] {
+        let all = Double(max(1, positions[0] + positions[1]))
+        func share(_ count: Int, _ of: Int) -> Double? {
+            of > 0 ? Double(count) / Double(of) : nil
+        }
+        return agreeing.indices.map { layer in
+            .init(
+                domain: domain, setting: setting, samples: samples, layer: layer,
+                imageAgreement: share(agreeing[layer][0], positions[0]),
+                textAgreement: share(agreeing[layer][1], positions[1]),
+                entropyChange: entropy[layer] / all, divergenceChange: divergence[layer] / all)
+        }
+    }
+}
+
+/// A set of answers: what two of them are matched by.
+struct AnswerKey: Hashable, Comparable {
+    let domain: Domain
+    let split: String
+    let setting: String
+
+    var name: String { "\(domain.rawValue) \(split), \(setting)" }
+
+    static func < (a: AnswerKey, b: AnswerKey) -> Bool {
+        (a.domain.place, a.split, a.setting) < (b.domain.place, b.split, b.setting)
+    }
+}
+
+extension Study {
+    /// Answers by place; empty for a study file of an mmq that could not answer.
+    fileprivate func comparableAnswers() throws
+        -> [AnswerKey: (bench: String, options: String, texts: [Int: String])]
+    {
+        try read { db in
+            guard try db.tableExists("answer_set"), try db.tableExists("answer") else { return [:] }
+            var sets: [AnswerKey: (bench: String, options: String, texts: [Int: String])] = [:]
+            let rows = try Row.fetchCursor(
+                db,
+                sql: """
+                    SELECT domain, split, setting, bench, options, position, text
+                    FROM answer JOIN answer_set ON answer_set = id WHERE text IS NOT NULL
+                    """)
+            while let row = try rows.next() {
+                guard let domain = Domain(rawValue: row["domain"]) else { continue }
+                let key = AnswerKey(domain: domain, split: row["split"], setting: row["setting"])
+                let position: Int = row["position"]
+                let text: String = row["text"]
+                let empty = (
+                    bench: "\(row["bench"] as String)", options: "", texts: [Int: String]()
+                )
+                var entry = sets[key] ?? empty
+                entry.options = row["options"]
+                entry.texts[position] = text
+                sets[key] = entry
+            }
+            return sets
+        }
+    }
+}

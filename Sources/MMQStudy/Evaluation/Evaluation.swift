@@ -1,0 +1,174 @@
+/// A mean over samples with its interval.
+public struct MeanScore: Sendable, Equatable, Codable {
+    /// Samples (of `ad` questions) that the mean is over.
+    public let samples: Int
+    /// The mean: 0...1, except that MMNeuron's rule for `med` may count a sample more than once.
+    public let value: Double
+    /// Its 95 % interval: percentile bootstrap over the samples.
+    public let interval: Interval
+}
+
+/// One score of one domain under one mask setting.
+public struct Score: Sendable, Equatable, Codable {
+    /// The score of the samples of one type.
+    public struct Group: Sendable, Equatable, Codable {
+        /// What the types are types of: `question_type`, `answer_type`, `type`.
+        public let kind: String
+        /// The type.
+        public let name: String
+        /// Its score.
+        public let score: MeanScore
+    }
+
+    /// The domain.
+    public let domain: Domain
+    /// Whose rule it follows.
+    public let form: MetricForm
+    /// The rule in a few words.
+    public let metric: String
+    /// The mask setting.
+    public let setting: String
+    /// Answers that were given.
+    public let answers: Int
+    /// The score; nil if `missing` says what it lacks.
+    public internal(set) var score: MeanScore?
+    /// Apart by type, where the data set has types and the answers name them.
+    public internal(set) var groups: [Group] = []
+    /// The mean of the types' scores (RSVQA's average accuracy); the bootstrap draws within each
+    /// type.
+    public internal(set) var average: MeanScore?
+    /// The difference to no mask; nil for no mask itself and where that was not answered.
+    public internal(set) var change: Change?
+    /// What the score lacks.
+    public internal(set) var missing: String?
+}
+
+/// Scores answers: both forms of every domain's score, with intervals and paired tests.
+public struct Evaluator {
+    /// Judges driving answers; without one their score is missing.
+    public var judge: (any AnswerJudge)?
+    /// Bootstrap and test.
+    public var resampling: Resampling
+    /// The setting that all others are compared with.
+    public var baseline: String
+
+    /// An evaluator.
+    public init(
+        judge: (any AnswerJudge)? = nil, resampling: Resampling = .init(),
+        baseline: String = "none"
+    ) {
+        self.judge = judge
+        self.resampling = resampling
+        self.baseline = baseline
+    }
+
+    /// The scores, by domain, form and rule; within these in the order in which the settings first
+    /// occur.
+    ///
+    /// - Throws: `StudyError`, `.badInput` naming a sample whose ground truth has not the domain's
+    ///   form; whatever the judge throws.
+    public func scores(
+        of answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases
+    ) throws -> [Score] {
+        var scores: [Score] = []
+        for domain in Domain.allCases {
+            let held = answers.filter { $0.domain == domain }
+            var settings: [String] = []
+            for answer in held where !settings.contains(answer.setting) {
+                settings.append(answer.setting)
+            }
+            for form in forms {
+                for (number, metric) in Metric.all(domain, form).enumerated() {
+                    let found = try self.scores(domain, form, metric, settings, held)
+                    // A second rule that lacks what it needs is not worth a line.
+                    scores += number == 0 ? found : found.filter { $0.missing == nil }
+                }
+            }
+        }
+        return scores
+    }
+
+    private func scores(
+        _ domain: Domain, _ form: MetricForm, _ metric: Metric, _ settings: [String],
+        _ answers: [ScoredAnswer]
+    ) throws -> [Score] {
+        var unitsBySetting: [String: [UnitScore]] = [:]
+        var scores: [Score] = []
+        for setting in settings {
+            let given = answers.filter { $0.setting == setting }
+            var score = Score(
+                domain: domain, form: form, metric: metric.name, setting: setting,
+                answers: given.count)
+            switch try metric.units(given, judge) {
+            case .missing(let what): score.missing = what
+            case .units(let units):
+                unitsBySetting[setting] = units
+                score.score = mean(units.map(\.value))
+                let grouped = groups(units, metric)
+                score.groups = grouped.groups
+                score.average = grouped.average
+            }
+            scores.append(score)
+        }
+        guard let base = unitsBySetting[baseline] else { return scores }
+        for (i, score) in scores.enumerated() where score.setting != baseline {
+            scores[i].change = change(unitsBySetting[score.setting] ?? [], base)
+        }
+        return scores
+    }
+
+    private func mean(_ values: [Double], stream: UInt64 = 0) -> MeanScore? {
+        resampling.interval(values, stream: stream).map {
+            MeanScore(
+                samples: values.count, value: values.reduce(0, +) / Double(values.count),
+                interval: $0)
+        }
+    }
+
+    /// The scores by type, types in alphabetical order, and their mean if the metric has one.
+    private func groups(
+        _ units: [UnitScore], _ metric: Metric
+    ) -> (groups: [Score.Group], average: MeanScore?) {
+        var groups: [Score.Group] = []
+        var average: MeanScore?
+        for kind in metric.groupings {
+            let values = Dictionary(grouping: units.filter { $0.groups[kind] != nil }) {
+                $0.groups[kind] ?? ""
+            }.mapValues { $0.map(\.value) }
+            let names = values.keys.sorted()
+            var drawn = Array(repeating: 0.0, count: resampling.draws)
+            for (number, name) in names.enumerated() {
+                let list = values[name] ?? []
+                let draws = resampling.means(list, stream: UInt64(number) + 1)
+                for i in draws.indices { drawn[i] += draws[i] / Double(names.count) }
+                groups.append(
+                    .init(
+                        kind: kind, name: name,
+                        score: MeanScore(
+                            samples: list.count, value: list.reduce(0, +) / Double(list.count),
+                            interval: Resampling.interval(ofDraws: draws))))
+            }
+            if metric.averagesGroups, kind == metric.groupings.first, !names.isEmpty {
+                let scores = groups.filter { $0.kind == kind }.map(\.score)
+                average = MeanScore(
+                    samples: scores.reduce(0) { $0 + $1.samples },
+                    value: scores.reduce(0) { $0 + $1.value } / Double(scores.count),
+                    interval: Resampling.interval(ofDraws: drawn))
+            }
+        }
+        return (groups, average)
+    }
+
+    private func change(_ units: [UnitScore], _ base: [UnitScore]) -> Change? {
+        let others = Dictionary(base.map { ($0.key, $0.value) }) { first, _ in first }
+        let differences = units.compactMap { unit in
+            others[unit.key].map { unit.value - $0 }
+        }
+        guard let interval = resampling.interval(differences) else { return nil }
+        let (p, test) = resampling.signFlip(differences)
+        return Change(
+            against: baseline, pairs: differences.count,
+            difference: differences.reduce(0, +) / Double(differences.count), interval: interval,
+            p: p, test: test)
+    }
+}

@@ -1,0 +1,35 @@
+import MMQFormats
+
+extension Study {
+    /// The answers that the study holds, ready to be scored, and the number of samples that have
+    /// none.
+    ///
+    /// - Parameters:
+    ///   - domains: the domains wanted; nil for all.
+    ///   - split: the split.
+    public func scoredAnswers(
+        domains: [Domain]? = nil, split: String = "val"
+    ) throws -> (answers: [ScoredAnswer], unanswered: Int) {
+        var answers: [ScoredAnswer] = []
+        var unanswered = 0
+        for set in try answerSets(split: split) where domains?.contains(set.domain) ?? true {
+            for stored in try self.answers(
+                domain: set.domain, split: split, setting: set.setting)
+            {
+                guard let text = stored.text else {
+                    unanswered += 1
+                    continue
+                }
+                let choices = ["A", "B", "C", "D"].compactMap { stored.attributes["Choice \($0)"] }
+                answers.append(
+                    ScoredAnswer(
+                        domain: set.domain, index: stored.index, setting: set.setting,
+                        question: stored.question.isEmpty ? nil : stored.question,
+                        groundTruth: stored.groundTruth, answer: text,
+                        attributes: stored.attributes, choices: choices.count == 4 ? choices : nil,
+                        source: path))
+            }
+        }
+        return (answers, unanswered)
+    }
+}

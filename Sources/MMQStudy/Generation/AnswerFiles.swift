@@ -1,0 +1,184 @@
+import Foundation
+import MMQFormats
+import MMQModels
+
+/// Answers as files, and back.
+///
+///     FOLDER/<model>/answers/<domain>/<setting>.jsonl
+///         {"index", "ground_truth", "answer", "position", "question", "attributes"} a line
+///     FOLDER/<model>/answers/<domain>/<setting>.mask.json
+///         the neurons that were off, in the form that --mask takes; not for `none`
+///
+/// A sample without an answer has an empty one and the reason under "problem".
+public enum AnswerFiles {
+    /// Writes the answers of one split.
+    ///
+    /// - Parameters:
+    ///   - study: the study.
+    ///   - folder: the model's folder; made, with what is above it, if there is something to write.
+    ///   - split: the split of the answers.
+    /// - Returns: the files that were written.
+    @discardableResult
+    public static func write(_ study: Study, to folder: String, split: String = "val") throws
+        -> [String]
+    {
+        var written: [String] = []
+        for set in try study.answerSets(split: split) {
+            let path = "\(folder)/answers/\(set.domain.rawValue)"
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: path, withIntermediateDirectories: true)
+            } catch {
+                throw StudyError(.failed, file: path, "the folder cannot be made")
+            }
+            let answers = try study.answers(
+                domain: set.domain, split: split, setting: set.setting)
+            let text = try answers.map { try line($0) + "\n" }.joined()
+            let file = "\(path)/\(set.setting).jsonl"
+            try OutputFile.write(Array(text.utf8), to: file)
+            written.append(file)
+            if !set.mask.isEmpty {
+                let file = "\(path)/\(set.setting)\(maskSuffix)"
+                try OutputFile.write(Array(maskText(set.mask).utf8), to: file)
+                written.append(file)
+            }
+        }
+        return written
+    }
+
+    /// Whether a file lies where this layout has answers.
+    static func isAnswerFile(_ path: String) -> Bool {
+        let parent = URL(fileURLWithPath: path).deletingLastPathComponent()
+        return path.hasSuffix(".jsonl")
+            && parent.deletingLastPathComponent().lastPathComponent == "answers"
+    }
+
+    /// Reads answers into a study. The folder that a file lies in names the domain, the file the
+    /// setting.
+    ///
+    /// - Parameters:
+    ///   - files: `.jsonl` files.
+    ///   - study: a study with no answers of a run in these domains and settings.
+    ///   - split: the split that the answers are of.
+    public static func read(_ files: [String], into study: Study, split: String = "val") throws {
+        for file in files {
+            let url = URL(fileURLWithPath: file)
+            let setting = url.deletingPathExtension().lastPathComponent
+            let folder = url.deletingLastPathComponent().lastPathComponent
+            guard let domain = Domain(rawValue: folder) else {
+                let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
+                throw StudyError(
+                    .badInput, file: file, "not in a folder called after a domain (\(names))")
+            }
+            if let held = try study.answerSet(domain: domain, split: split, setting: setting),
+                held.bench != PassState.imported
+            {
+                throw StudyError(
+                    .mismatch, file: study.path, key: "\(domain.rawValue) \(setting)",
+                    "holds answers of a run; import into another study")
+            }
+            let answers = try answers(file)
+            let mask = url.deletingPathExtension().path + maskSuffix
+            try study.replace(
+                AnswerSet(
+                    domain: domain, split: split, setting: setting, model: PassState.imported,
+                    bench: PassState.imported, options: "{}",
+                    mask: exists(mask) ? try neurons(mask) : [:]),
+                answers: answers)
+        }
+    }
+
+    /// The answers of a JSONL file: `index`, `ground_truth` and `answer` in each line, the rest if
+    /// it is there.
+    ///
+    /// - Throws: `StudyError` with the line's number, `FormatError` where a line is not JSON.
+    public static func answers(_ file: String) throws -> [StoredAnswer] {
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw StudyError(.badInput, file: file, "cannot be read")
+        }
+        var answers: [StoredAnswer] = []
+        var positions: Set<Int> = []
+        for (number, bytes) in data.split(separator: UInt8(ascii: "\n")).enumerated() {
+            func fault(_ key: String, _ problem: String) -> StudyError {
+                StudyError(.badInput, file: file, key: key, "answer \(number + 1): \(problem)")
+            }
+            if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0d || $0 == 0x09 }) { continue }
+            let line = try JSONValue(parsing: Array(bytes), file: file)
+            guard let index = line["index"]?.asInteger else {
+                throw fault("index", "expected an integer")
+            }
+            guard let truth = line["ground_truth"] else {
+                throw fault("ground_truth", "not there")
+            }
+            // The official LLaVA-Next files have a list of one text.
+            let list = line["answer"]?.asList
+            guard let text = (list?.count == 1 ? list?[0] : line["answer"])?.asText else {
+                throw fault("answer", "expected a text")
+            }
+            let position = line["position"]?.asInteger ?? number
+            guard position >= 0, positions.insert(position).inserted else {
+                throw fault("position", "negative, or the same as of an answer before")
+            }
+            var attributes: [String: String] = [:]
+            if case .object(let object) = line["attributes"] {
+                for (key, value) in object.members {
+                    guard let value = value.asText else {
+                        throw fault("attributes", "expected texts")
+                    }
+                    attributes[key] = value
+                }
+            }
+            let problem = line["problem"]?.asText
+            answers.append(
+                StoredAnswer(
+                    position: position, index: index, question: line["question"]?.asText ?? "",
+                    groundTruth: truth, attributes: attributes,
+                    text: problem == nil ? text : nil, problem: problem))
+        }
+        return answers
+    }
+
+    private static let maskSuffix = ".mask.json"
+
+    private static func line(_ answer: StoredAnswer) throws -> String {
+        var object = JSONObject()
+        _ = object.add("index", .integer(Int64(answer.index)))
+        _ = object.add("ground_truth", answer.groundTruth)
+        _ = object.add("answer", .string(answer.text ?? ""))
+        if let problem = answer.problem { _ = object.add("problem", .string(problem)) }
+        _ = object.add("position", .integer(Int64(answer.position)))
+        if !answer.question.isEmpty { _ = object.add("question", .string(answer.question)) }
+        if !answer.attributes.isEmpty {
+            var attributes = JSONObject()
+            for (key, value) in answer.attributes.sorted(by: { $0.key < $1.key }) {
+                _ = attributes.add(key, .string(value))
+            }
+            _ = object.add("attributes", .object(attributes))
+        }
+        return JSONValue.object(object).jsonLine
+    }
+
+    private static func maskText(_ mask: [String: [[Int]]]) -> String {
+        let modules = mask.sorted { $0.key < $1.key }.map { name, layers in
+            let lists = layers.map { "[" + $0.map(String.init).joined(separator: ", ") + "]" }
+            return "  \(jsonString(name)): [" + lists.joined(separator: ", ") + "]"
+        }
+        return "{\n" + modules.joined(separator: ",\n") + "\n}\n"
+    }
+
+    private static func neurons(_ file: String) throws -> [String: [[Int]]] {
+        guard case .object(let object) = try JSONValue(file: file) else {
+            throw StudyError(.badInput, file: file, "expected an object")
+        }
+        var mask: [String: [[Int]]] = [:]
+        for (name, layers) in object.members {
+            let lists = layers.asList?.map { $0.asList?.map(\.asInteger) }
+            guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
+                throw StudyError(
+                    .badInput, file: file, key: name, "expected lists of integers")
+            }
+            mask[name] = lists.map { ($0 ?? []).compactMap { $0 } }
+        }
+        return mask
+    }
+}

@@ -1,0 +1,167 @@
+import MMQModels
+
+/// Which modules' domain-specific neurons are off while answering.
+public struct MaskSetting: Hashable, Sendable {
+    /// The name, in the command line, in a study and as the name of an exported file.
+    public let name: String
+    /// The modules whose neurons are off; empty for `none`.
+    public let modules: [String]
+    /// Whether as many neurons, drawn at random, stand in for the identified ones: the control.
+    public let isRandom: Bool
+
+    /// The settings of a model, in the order of the official code, the control of all last:
+    /// LLaVA-Next `none`, `lang`, `vision`, `mmproj`, `all`, `random`; InstructBLIP `none`, `lang`,
+    /// `encoder`, `qformer`, `encoder+qformer`, `all`, `random`.
+    ///
+    /// `vision` goes with the projector and `qformer` with the query branch, as the official code
+    /// wants it. Its `mmproj` setting masks nothing by a slip of spelling; here it is what its name
+    /// says.
+    public static func standard(of modules: [ModuleShape]) -> [MaskSetting] {
+        let names = modules.map(\.name)
+        var settings = [MaskSetting(name: "none", modules: [], isRandom: false)]
+        func add(_ name: String, _ wanted: [String]) {
+            guard wanted.allSatisfy(names.contains) else { return }
+            settings.append(MaskSetting(name: name, modules: wanted, isRandom: false))
+        }
+        add("lang", ["lang"])
+        add("vision", ["vision", "mmproj"])
+        add("mmproj", ["mmproj"])
+        add("encoder", ["encoder"])
+        add("qformer", ["qformer", "query"])
+        add("encoder+qformer", ["encoder", "qformer", "query"])
+        add("all", names)
+        settings.append(MaskSetting(name: "random", modules: names, isRandom: true))
+        return settings
+    }
+
+    /// Things in the order of the settings that they are called after, whatever the model; others
+    /// last, as they came.
+    static func sorted<T>(_ things: [T], by name: (T) -> String) -> [T] {
+        let order = [
+            "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
+            "random",
+        ]
+        return things.enumerated().sorted {
+            let (a, b) = (
+                order.firstIndex(of: name($0.element)), order.firstIndex(of: name($1.element))
+            )
+            return (a ?? order.count, $0.offset) < (b ?? order.count, $1.offset)
+        }.map(\.element)
+    }
+
+    /// The setting called `name`: one of `standard`, or `random-<setting>` for the control of one
+    /// of them.
+    ///
+    /// - Throws: `StudyError`, `.badInput` naming the settings of the model.
+    public init(name: String, modules: [ModuleShape]) throws {
+        let standard = Self.standard(of: modules)
+        if let found = standard.first(where: { $0.name == name }) {
+            self = found
+            return
+        }
+        let prefix = "random-"
+        let base = standard.first { $0.name == name.dropFirst(prefix.count) }
+        if name.hasPrefix(prefix), let base, !base.isRandom, !base.modules.isEmpty {
+            // The control of all has one name only.
+            self =
+                base.name == "all"
+                ? MaskSetting(name: "random", modules: base.modules, isRandom: true)
+                : MaskSetting(name: name, modules: base.modules, isRandom: true)
+            return
+        }
+        throw StudyError(
+            .badInput, file: "masks", key: name,
+            "no such setting; this model has " + standard.map(\.name).joined(separator: ", ")
+                + ", and random-<setting> for the control of one of them")
+    }
+
+    private init(name: String, modules: [String], isRandom: Bool) {
+        self.name = name
+        self.modules = modules
+        self.isRandom = isRandom
+    }
+
+    /// The neurons that are off for a domain: for each module one ascending list per layer.
+    ///
+    /// - Parameters:
+    ///   - study: holds the neuron sets.
+    ///   - seed: for the control; the same seed draws the same neurons.
+    /// - Throws: `StudyError`, `.mismatch` naming the module that nothing was identified in.
+    public func neurons(
+        of domain: Domain, in study: Study, seed: UInt64
+    ) throws -> [String: [[Int]]] {
+        var off: [String: [[Int]]] = [:]
+        for name in modules {
+            guard let found = try study.identification(module: name) else {
+                throw StudyError(
+                    .mismatch, file: study.path, key: name,
+                    "the mask setting '\(self.name)' needs this module's neurons: "
+                        + "run mmq identify -d \(name) first")
+            }
+            guard let layers = found.neurons(of: domain) else {
+                throw StudyError(
+                    .mismatch, file: study.path, key: name,
+                    "the mask setting '\(self.name)' needs this module's neurons of "
+                        + "\(domain.rawValue), which mmq identify -d \(name) did not compare")
+            }
+            off[name] =
+                isRandom
+                ? layers.enumerated().map { layer, real in
+                    Self.draw(
+                        real.count, of: found.module.neurons,
+                        seed: seedHash(seed, domain.rawValue, self.name, name, String(layer)))
+                } : layers
+        }
+        return off
+    }
+
+    /// `count` different numbers below `range`, each choice equally likely, ascending: Floyd's
+    /// method (Bentley and Floyd, A sample of brilliance, 1987).
+    static func draw(_ count: Int, of range: Int, seed: UInt64) -> [Int] {
+        var generator = SplitMix64(state: seed)
+        var drawn: Set<Int> = []
+        for last in max(0, range - count)..<range {
+            let candidate = generator.number(below: last + 1)
+            drawn.insert(drawn.contains(candidate) ? last : candidate)
+        }
+        return drawn.sorted()
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct SplitMix64 {
+    var state: UInt64
+
+    /// 0 ..< limit, each equally likely (Lemire, Fast random integer generation in an interval,
+    /// 2019). The standard library's own way may change from version to version.
+    mutating func number(below limit: Int) -> Int {
+        let limit = UInt64(max(1, limit))
+        let threshold = (0 &- limit) % limit
+        while true {
+            let product = next().multipliedFullWidth(by: limit)
+            if product.low >= threshold { return Int(product.high) }
+        }
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+/// A seed of its own for each place that draws: FNV-1a over the run's seed and the names of the
+/// place, mixed once more so that neighbours share no bits.
+func seedHash(_ seed: UInt64, _ parts: String...) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    // 0 ends a part: no name holds it, so ("a", "bc") and ("ab", "c") differ.
+    for part in [String(seed)] + parts {
+        for byte in Array(part.utf8) + [0] {
+            hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3
+        }
+    }
+    var generator = SplitMix64(state: hash)
+    return generator.next()
+}

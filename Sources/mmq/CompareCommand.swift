@@ -1,0 +1,205 @@
+import ArgumentParser
+import MMQModels
+import MMQStudy
+
+/// `mmq compare`: two studies, or two models.
+struct CompareCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare",
+        abstract: "What differs between two studies, or two models, over the same samples.",
+        discussion: """
+            --study A --study B: activation probabilities, neuron sets, lens and answers that both \
+            studies hold. --model A --model B --bench DIR: runs both models over the same samples; \
+            which (neuron, token) pairs fire alike, and the divergence of each layer's lens.
+            """)
+
+    @Option(help: "A study file; give two, the reference first.")
+    var study: [String] = []
+
+    @Option(help: "A model folder; give two, the reference first.")
+    var model: [String] = []
+
+    @OptionGroup var threading: ThreadOptions
+
+    @Option(help: "The bench folder (two models).")
+    var bench: String?
+
+    @Option(help: "The split of the data sets.")
+    var split: String = "train"
+
+    @OptionGroup var domains: DomainOptions
+
+    @Option(help: "Samples of each domain (two models).")
+    var samples = 10
+
+    @Flag(help: "Let every row of the vocabulary take part in the lens, filler too (two models).")
+    var allRows = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        guard (study.count == 2) != (model.count == 2), study.isEmpty || model.isEmpty else {
+            throw ValidationError("Give --study twice or --model twice.")
+        }
+        guard model.isEmpty == (bench == nil) else {
+            throw ValidationError("--bench goes with two models.")
+        }
+        if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+    }
+
+    func run() throws {
+        if let bench {
+            try compareModels(bench)
+        } else {
+            try compareStudies()
+        }
+    }
+
+    // MARK: - Studies
+
+    private func compareStudies() throws {
+        let files = try study.map { try Study(path: $0, access: .reading) }
+        let found = try StudyComparison(files[0], files[1], split: split)
+        if json { return try Diagnostics.printJSON(found) }
+        for note in found.notes { Diagnostics.note("note: \(note)") }
+        var tables: [String] = []
+        if !found.activation.isEmpty { tables.append(Self.activation(found.activation)) }
+        if !found.neurons.isEmpty { tables.append(Self.neurons(found.neurons)) }
+        if !found.lens.isEmpty { tables.append(Self.lens(found.lens)) }
+        if !found.answers.isEmpty { tables.append(Self.answers(found.answers)) }
+        print(tables.joined(separator: "\n\n"))
+    }
+
+    /// Over all domains; single domains are in the JSON document.
+    private static func activation(_ entries: [StudyComparison.Activation]) -> String {
+        var table = TextTable(["module", "layer", "mean change", "greatest"])
+        var modules: [String] = []
+        for entry in entries where !modules.contains(entry.module) { modules.append(entry.module) }
+        for module in modules {
+            let some = entries.filter { $0.module == module }
+            for layer in Set(some.map(\.layer)).sorted() {
+                let rows = some.filter { $0.layer == layer }
+                let mean = rows.reduce(0) { $0 + $1.meanChange } / Double(rows.count)
+                table.add([
+                    module, String(layer), TextTable.number(mean, 6),
+                    TextTable.number(rows.map(\.greatestChange).max(), 6),
+                ])
+            }
+        }
+        return "activation probability\n" + table.text
+    }
+
+    private static func neurons(_ entries: [StudyComparison.NeuronSets]) -> String {
+        var table = TextTable(["module", "domain", "first", "second", "common", "Jaccard"])
+        for entry in entries {
+            table.add([
+                entry.module, entry.domain.rawValue, String(entry.first), String(entry.second),
+                String(entry.common), TextTable.number(entry.jaccard),
+            ])
+        }
+        return "neuron sets\n" + table.text
+    }
+
+    private static func lens(_ entries: [StudyComparison.Lens]) -> String {
+        var table = TextTable([
+            "domain", "masks", "layer", "samples", "same top-1 %, image", "text", "entropy change",
+            "KL change",
+        ])
+        for entry in entries {
+            table.add([
+                entry.domain.rawValue, entry.setting, String(entry.layer), String(entry.samples),
+                TextTable.percent(entry.imageAgreement), TextTable.percent(entry.textAgreement),
+                TextTable.number(entry.entropyChange), TextTable.number(entry.divergenceChange),
+            ])
+        }
+        return "lens\n" + table.text
+    }
+
+    private static func answers(_ entries: [StudyComparison.Answers]) -> String {
+        var table = TextTable(["domain", "split", "masks", "samples", "equal %", "95 % interval"])
+        for entry in entries {
+            table.add([
+                entry.domain.rawValue, entry.split, entry.setting, String(entry.samples),
+                TextTable.percent(entry.agreement.value),
+                TextTable.percent(entry.agreement.low) + " ... "
+                    + TextTable.percent(entry.agreement.high),
+            ])
+        }
+        return "answers\n" + table.text
+    }
+
+    // MARK: - Models
+
+    private struct Document: Encodable {
+        let domain: Domain
+        let comparison: ModelComparison
+    }
+
+    private func compareModels(_ bench: String) throws {
+        let chosen = try domains.chosen() ?? Domain.allCases
+        try threading.apply()
+        let models = try model.map { try ModelFiles(folder: $0).open() }
+        let interrupt = InterruptFlag(
+            note: "Finishing the sample under way; Ctrl-C again stops at once.")
+        let options = LensOptions(top: 1, hidesFiller: !allRows)
+        var documents: [Document] = []
+        for domain in chosen where !interrupt.isRaised {
+            let report = ProgressReport("\(domain.rawValue) \(domain.dataSet)")
+            defer { report.clear() }
+            var comparison = try ModelComparison(models[0], models[1])
+            let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
+            while comparison.samples < samples, !interrupt.isRaised, let item = try walk.next() {
+                switch item {
+                case .missing(_, let files):
+                    report.clear()
+                    Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+                case .sample(let sample):
+                    try comparison.add(
+                        models[0], models[1], image: sample.picture(), prompt: sample.prompt,
+                        options: options)
+                    report.update(
+                        Double(comparison.samples) / Double(samples), done: comparison.samples,
+                        unit: "samples")
+                }
+            }
+            documents.append(Document(domain: domain, comparison: comparison))
+        }
+        if json {
+            try Diagnostics.printJSON(documents)
+        } else {
+            print(documents.map(Self.table).joined(separator: "\n\n"))
+        }
+        if interrupt.isRaised { throw ExitCode(130) }
+    }
+
+    private static func table(_ document: Document) -> String {
+        let found = document.comparison
+        var firing = TextTable(["module", "layer", "pairs", "alike %"])
+        for entry in found.firing {
+            firing.add([
+                entry.module, String(entry.layer), String(entry.pairs),
+                TextTable.percent(entry.share, 4),
+            ])
+        }
+        var lens = TextTable([
+            "layer", "image: same top-1 %", "KL", "text: same top-1 %", "KL",
+        ])
+        for (layer, entry) in found.lens.enumerated() {
+            lens.add(
+                [String(layer)]
+                    + [entry.image, entry.text].flatMap {
+                        [
+                            TextTable.percent($0.agreement),
+                            TextTable.number($0.meanDivergence, 6),
+                        ]
+                    })
+        }
+        return """
+            \(document.domain.rawValue): \(found.samples) samples
+            \(firing.text)
+
+            \(lens.text)
+            """
+    }
+}

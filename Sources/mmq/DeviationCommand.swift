@@ -1,0 +1,103 @@
+import ArgumentParser
+import MMQModels
+import MMQStudy
+
+/// `mmq deviation`: how far each domain's mask moves the hidden states.
+struct DeviationCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "deviation",
+        abstract: "How far masks move the decoder's hidden states, layer by layer.",
+        discussion: """
+            Every sample runs once with no mask and once with each domain's neurons off; each layer's \
+            output is compared, row by row: cosine, and |difference| / |row without the mask|. Every \
+            sample is committed: a run that was stopped, or killed, goes on with the same command.
+            """)
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var bench: BenchOptions
+    @OptionGroup var study: StudyOptions
+    @OptionGroup var domains: DomainOptions
+
+    @Option(help: "Samples of each domain.")
+    var samples = 20
+
+    @Option(
+        help: ArgumentHelp(
+            "Which modules' neurons are off: all, or modules joined with +; several settings "
+                + "separated by commas (default: lang).", valueName: "list"))
+    var masks: String = "lang"
+
+    @Flag(help: "Drop what an earlier run measured and start over.")
+    var again = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+    }
+
+    private struct Document: Encodable {
+        let pass: LensPass
+        let masks: [DeviationSummary]
+    }
+
+    func run() throws {
+        let chosen = try domains.chosen() ?? Domain.allCases
+        let settings = masks.split(separator: ",").map { $0.filter { $0 != " " } }
+        guard !settings.isEmpty else { throw ValidationError("--masks names no setting.") }
+        let model = try model.open()
+        let file = try study.open(.updating)
+        let interrupt = InterruptFlag(
+            note: "Finishing the sample under way; Ctrl-C again stops at once.")
+        let run = try DeviationRun(
+            study: file, model: model, bench: bench.bench, split: bench.split, samples: samples,
+            again: again)
+        var documents: [Document] = []
+        var interrupted = false
+        walking: for domain in chosen {
+            for setting in settings {
+                let (outcome, pass) = try LensProgress(domain, setting).follow {
+                    try run.run(
+                        domain, setting: setting, interrupted: { interrupt.isRaised }, missing: $0,
+                        progress: $1)
+                }
+                documents.append(
+                    Document(pass: pass, masks: try file.deviationSummaries(pass)))
+                interrupted = outcome == .interrupted
+                if interrupted { break walking }
+            }
+        }
+        if json {
+            try Diagnostics.printJSON(documents)
+        } else {
+            print(documents.map(Self.table).joined(separator: "\n\n"))
+        }
+        if interrupted {
+            Diagnostics.note("Interrupted. The same command goes on from here.")
+            throw ExitCode(130)
+        }
+    }
+
+    private static func table(_ document: Document) -> String {
+        let layers = document.masks.first?.layers.count ?? 0
+        let masks = document.masks.map(\.mask.rawValue)
+        var table = TextTable(
+            ["layer"] + masks.flatMap { ["\($0): image cos", "dist", "text cos", "dist"] })
+        for layer in 0..<layers {
+            table.add(
+                [String(layer)]
+                    + document.masks.flatMap { entry -> [String] in
+                        let row = entry.layers[layer]
+                        return [
+                            row.imageCosine, row.imageDistance, row.textCosine, row.textDistance,
+                        ].map { TextTable.number($0) }
+                    })
+        }
+        return """
+            samples of \(document.pass.domain.rawValue), masks \(document.pass.setting): \
+            \(document.pass.samples) samples
+            \(table.text)
+            """
+    }
+}

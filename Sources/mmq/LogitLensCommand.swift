@@ -1,0 +1,237 @@
+import ArgumentParser
+import Foundation
+import MMQFormats
+import MMQImage
+import MMQModels
+import MMQStudy
+
+/// `mmq logit-lens`: what each decoder layer would say.
+struct LogitLensCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "logit-lens",
+        abstract: "What each decoder layer would say: head(norm(block output)).",
+        discussion: """
+            For one picture (--image, --prompt): every layer and position, the most probable tokens \
+            with their probabilities, the entropy, and the divergence from the last layer. Over a \
+            bench (--bench, --study): means per layer over image and text positions, kept in the \
+            study; a run that was stopped, or killed, goes on with the same command.
+
+            Rows of the vocabulary that no word leads to (<image>, padding, filler) are left out of \
+            the distributions unless --all-rows is given.
+            """)
+
+    @OptionGroup var model: ModelOptions
+
+    @Option(help: "The picture, JPEG or PNG.")
+    var image: String?
+
+    @Option(help: "The prompt, as it goes to the tokenizer.")
+    var prompt: String?
+
+    @Option(help: "A mask file: neurons that are off (one picture).")
+    var mask: String?
+
+    @Option(help: "How many tokens to keep per layer and position (one picture).")
+    var top = 10
+
+    @Option(help: "The position shown in the table, from 0 (default: the last one).")
+    var position: Int?
+
+    @Option(help: "Write every layer and position to a JSON file (one picture).")
+    var output: String?
+
+    @Flag(help: "Let every row of the vocabulary take part, filler too.")
+    var allRows = false
+
+    @Option(help: "The bench folder, with ad, med, rs, vqav2 and doc in it.")
+    var bench: String?
+
+    @Option(help: "The study file (SQLite).")
+    var study: String?
+
+    @Option(help: "The split of the data sets.")
+    var split: String = "train"
+
+    @OptionGroup var domains: DomainOptions
+
+    @Option(help: "Samples of each domain.")
+    var samples = 100
+
+    @Option(
+        help: ArgumentHelp(
+            "Which modules' neurons are off, those of the sample's domain: none, all, or modules "
+                + "joined with +; several settings separated by commas.", valueName: "list"))
+    var masks: String = "none"
+
+    @Flag(help: "Drop what an earlier run measured and start over.")
+    var again = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        if image != nil {
+            guard prompt != nil else { throw ValidationError("--image goes with --prompt.") }
+            guard bench == nil, study == nil else {
+                throw ValidationError("Give either --image and --prompt or --bench and --study.")
+            }
+        } else {
+            guard bench != nil, study != nil else {
+                throw ValidationError("Give --image and --prompt, or --bench and --study.")
+            }
+            guard prompt == nil, output == nil, mask == nil, position == nil else {
+                throw ValidationError(
+                    "--prompt, --output, --mask and --position go with --image.")
+            }
+        }
+        if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+        if !(1...1000).contains(top) { throw ValidationError("--top must be from 1 to 1000.") }
+    }
+
+    private var options: LensOptions { LensOptions(top: top, hidesFiller: !allRows) }
+
+    func run() throws {
+        if let image, let prompt {
+            try look(image, prompt)
+        } else if let bench, let study {
+            try walk(bench, study)
+        }
+    }
+
+    // MARK: - One picture
+
+    private func look(_ image: String, _ prompt: String) throws {
+        let picture = try RGBImage.decode(path: image)
+        let model = try model.open()
+        let mask = try mask.map { try NeuronMask(path: $0, modules: model.modules) }
+        let reading = try model.lens(
+            image: picture, prompt: prompt, mask: mask, options: options)
+        let row = position ?? reading.positions - 1
+        guard (0..<reading.positions).contains(row) else {
+            throw ValidationError(
+                "There are \(reading.positions) positions; \(row) is not one of them.")
+        }
+        let document = LensDocument(reading, tokenizer: model.tokenizer, prompt: prompt)
+        if let output { try OutputFile.write(document.json, to: output) }
+        if json {
+            FileHandle.standardOutput.write(Data(document.json))
+        } else {
+            print(table(reading, document, row))
+        }
+    }
+
+    private func table(_ reading: LensReading, _ document: LensDocument, _ row: Int) -> String {
+        let kind = reading.isImage[row] ? "image" : "text"
+        let token = document.word(reading.inputIDs[row])
+        var table = TextTable(["layer", "entropy", "KL to last", "most probable"])
+        for layer in 0..<reading.layers {
+            let at = layer * reading.positions + row
+            let best = (0..<min(5, reading.top)).compactMap { place -> String? in
+                let id = reading.topIDs[at * reading.top + place]
+                guard id >= 0 else { return nil }
+                let share = Double(reading.topProbabilities[at * reading.top + place])
+                return document.word(id) + " " + TextTable.percent(share, 1) + " %"
+            }
+            table.add([
+                String(layer), TextTable.number(Double(reading.entropies[at])),
+                TextTable.number(Double(reading.divergences[at])), best.joined(separator: "  "),
+            ])
+        }
+        return """
+            position \(row) of \(reading.positions), \(kind), \(token)
+            \(table.text)
+            """
+    }
+
+    // MARK: - Over a bench
+
+    private func walk(_ bench: String, _ path: String) throws {
+        let model = try model.open()
+        let file = try Study(path: path, access: .writing)
+        let interrupt = InterruptFlag(
+            note: "Finishing the sample under way; Ctrl-C again stops at once.")
+        var summaries: [LensSummary] = []
+        var interrupted = false
+        do {
+            let run = try LensRun(
+                study: file, model: model, bench: bench, split: split, samples: samples,
+                options: options, again: again)
+            let settings = masks.split(separator: ",").map { $0.filter { $0 != " " } }
+            guard !settings.isEmpty else { throw ValidationError("--masks names no setting.") }
+            walking: for domain in try domains.chosen() ?? Domain.allCases {
+                for setting in settings {
+                    let (outcome, pass) = try LensProgress(domain, setting).follow {
+                        try run.run(
+                            domain, setting: setting, interrupted: { interrupt.isRaised },
+                            missing: $0, progress: $1)
+                    }
+                    summaries.append(try file.lensSummary(pass))
+                    interrupted = outcome == .interrupted
+                    if interrupted { break walking }
+                }
+            }
+        } catch {
+            file.discardIfNewAndEmpty()
+            throw error
+        }
+        if json {
+            try Diagnostics.printJSON(summaries)
+        } else {
+            print(summaries.map(Self.table).joined(separator: "\n\n"))
+        }
+        if interrupted {
+            Diagnostics.note("Interrupted. The same command goes on from here.")
+            throw ExitCode(130)
+        }
+    }
+
+    private static func table(_ summary: LensSummary) -> String {
+        let pass = summary.pass
+        var table = TextTable([
+            "layer", "image: entropy", "top-1 %", "as last %", "KL", "text: entropy", "top-1 %",
+            "as last %", "KL",
+        ])
+        func cells(_ means: LensMeans?) -> [String] {
+            [
+                TextTable.number(means?.entropy), TextTable.percent(means?.topProbability),
+                TextTable.percent(means?.agreement), TextTable.number(means?.divergence),
+            ]
+        }
+        for (number, layer) in summary.layers.enumerated() {
+            table.add([String(number)] + cells(layer.image) + cells(layer.text))
+        }
+        let skipped = pass.skipped > 0 ? ", \(pass.skipped) without a picture" : ""
+        return """
+            \(pass.domain.rawValue), masks \(pass.setting): \(pass.samples) samples\(skipped), \
+            \(summary.imagePositions) image and \(summary.textPositions) text positions
+            \(table.text)
+            """
+    }
+}
+
+/// Shows how a pass over a domain comes on.
+struct LensProgress {
+    private let label: String
+
+    init(_ domain: Domain, _ setting: String) {
+        label = "\(domain.rawValue) \(domain.dataSet), \(setting)"
+    }
+
+    /// Runs `body` with what it should call for missing pictures and after every sample.
+    func follow<R>(
+        _ body: (_ missing: ([String]) -> Void, _ progress: (LensRun.Progress) -> Void) throws -> R
+    ) rethrows -> R {
+        let report = ProgressReport(label)
+        defer { report.clear() }
+        var done = 0
+        return try body(
+            { files in
+                report.clear()
+                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+            },
+            {
+                done += 1
+                report.update($0.fraction, from: $0.startFraction, done: done, unit: "samples")
+            })
+    }
+}

@@ -1,0 +1,175 @@
+import Foundation
+import MMQModels
+import Testing
+
+@testable import MMQStudy
+
+@Suite struct ComparisonTests {
+    /// Counts, neurons and the lens of one model over two samples of two domains.
+    private func study(
+        _ path: String, _ model: any VisionLanguageModel, samples: Int = 2
+    ) throws -> Study {
+        do {
+            let study = try Study(path: path, access: .writing)
+            for domain in [Domain.rs, .com] {
+                _ = try ActivationRun(
+                    study: study, model: model, bench: LensFixture.bench, goal: .samples(samples)
+                ).run(domain)
+                _ = try LensRun(
+                    study: study, model: model, bench: LensFixture.bench, samples: samples
+                ).run(domain)
+            }
+            let settings = Identification.Settings(topRate: 0.2, filterRate: 0.5)
+            for module in model.modules {
+                try study.save(study.identify(module: module.name, settings: settings))
+            }
+        }
+        return try Study(path: path, access: .reading)
+    }
+
+    @Test func aStudyEqualsItself() throws {
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let one = try study(folder.path + "/a.sqlite", model)
+        let found = try StudyComparison(one, one)
+        #expect(found.notes.isEmpty)
+        #expect(found.activation.count == 2 * model.modules.reduce(0) { $0 + $1.layers })
+        #expect(found.activation.allSatisfy { $0.meanChange == 0 && $0.greatestChange == 0 })
+        #expect(found.neurons.count == 2 * model.modules.count)
+        #expect(found.neurons.contains { $0.first > 0 })
+        #expect(found.neurons.allSatisfy { $0.first == $0.common && ($0.jaccard ?? 1) == 1 })
+        #expect(!found.lens.isEmpty)
+        for entry in found.lens {
+            #expect(entry.samples == 2)
+            #expect(entry.imageAgreement == 1 && entry.textAgreement == 1)
+            #expect(entry.entropyChange == 0 && entry.divergenceChange == 0)
+        }
+    }
+
+    @Test func changesAreThoseOfTheNumbers() throws {
+        let folder = try TemporaryFolder()
+        let first = try LensFixture.model(in: folder)
+        let second = try LensFixture.model("llava-next/hub-f16", .q4_0, in: folder)
+        let a = try study(folder.path + "/a.sqlite", first)
+        let b = try study(folder.path + "/b.sqlite", second)
+        let found = try StudyComparison(a, b)
+        var changed = 0
+        for entry in found.activation {
+            func counts(_ study: Study) throws -> ModuleCounts {
+                try #require(
+                    study.counts(domain: entry.domain, split: "train")
+                        .first { $0.shape.name == entry.module })
+            }
+            let (x, y) = (try counts(a), try counts(b))
+            let neurons = x.shape.neurons
+            let changes = (0..<neurons).map {
+                abs(
+                    Double(x.counts[entry.layer * neurons + $0]) / Double(x.tokens)
+                        - Double(y.counts[entry.layer * neurons + $0]) / Double(y.tokens))
+            }
+            #expect(abs(entry.meanChange - changes.reduce(0, +) / Double(neurons)) < 1e-12)
+            #expect(abs(entry.greatestChange - (changes.max() ?? 0)) < 1e-12)
+            if entry.greatestChange > 0 { changed += 1 }
+        }
+        #expect(changed > 0)
+        for entry in found.neurons {
+            func flat(_ study: Study) throws -> Set<[Int]> {
+                let lists = try #require(
+                    study.identification(module: entry.module)?.neurons(of: entry.domain))
+                return Set(
+                    lists.enumerated().flatMap { layer, list in list.map { [layer, $0] } })
+            }
+            let (x, y) = (try flat(a), try flat(b))
+            #expect(entry.first == x.count && entry.second == y.count)
+            let either = x.union(y).count
+            #expect(
+                entry.jaccard
+                    == (either > 0 ? Double(x.intersection(y).count) / Double(either) : nil))
+        }
+        #expect(found.lens.contains { ($0.imageAgreement ?? 1) < 1 })
+        for domain in [Domain.rs, .com] {
+            let pass = try #require(
+                a.lensPass(.lens, domain: domain, split: "train", setting: "none"))
+            let other = try #require(
+                b.lensPass(.lens, domain: domain, split: "train", setting: "none"))
+            let (x, y) = (try a.lensSummary(pass), try b.lensSummary(other))
+            for entry in found.lens where entry.domain == domain {
+                let layers = (x.layers[entry.layer], y.layers[entry.layer])
+                func total(_ layer: LensSummary.Layer) throws -> Double {
+                    try #require(layer.image).entropy * Double(x.imagePositions)
+                        + #require(layer.text).entropy * Double(x.textPositions)
+                }
+                let change =
+                    (try total(layers.1) - total(layers.0))
+                    / Double(x.imagePositions + x.textPositions)
+                #expect(abs(entry.entropyChange - change) < 1e-9)
+            }
+        }
+    }
+
+    @Test func differentSamplesAreNotCompared() throws {
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let a = try study(folder.path + "/a.sqlite", model)
+        let b = try study(folder.path + "/b.sqlite", model, samples: 1)
+        let found = try StudyComparison(a, b)
+        #expect(found.activation.isEmpty)
+        #expect(found.notes.contains { $0.contains("different samples") })
+        // The lens keeps its samples apart: the one that both hold is compared.
+        #expect(found.lens.allSatisfy { $0.samples == 1 && $0.imageAgreement == 1 })
+        let other = try study(
+            folder.path + "/c.sqlite", LensFixture.model("instructblip/new-f16", in: folder))
+        let error = #expect(throws: StudyError.self) { try StudyComparison(a, other) }
+        #expect(error?.kind == .mismatch)
+    }
+
+    @Test(arguments: ["llava-next/hub-f16", "instructblip/new-f16"])
+    func modelsAreComparedTokenByToken(_ name: String) throws {
+        let folder = try TemporaryFolder()
+        let first = try LensFixture.model(name, in: folder)
+        let second = try LensFixture.model(name, .q4_0, in: folder)
+        let walk = try BenchSplit(
+            bench: LensFixture.bench, domain: .rs, split: "train", form: .simple)
+        var same = try ModelComparison(first, first)
+        var found = try ModelComparison(first, second)
+        var counts: [[ModuleCounts]] = []
+        while found.samples < 2, let item = try walk.next() {
+            guard case .sample(let sample) = item else { continue }
+            let picture = try sample.picture()
+            try same.add(first, first, image: picture, prompt: sample.prompt)
+            try found.add(first, second, image: picture, prompt: sample.prompt)
+            for model in [first, second] {
+                counts.append(try model.count(image: picture, prompt: sample.prompt))
+            }
+        }
+        #expect(same.firing.allSatisfy { $0.alike == $0.pairs && $0.pairs > 0 })
+        #expect(same.lens.allSatisfy { $0.image.agreement == 1 && $0.text.divergence == 0 })
+        #expect(found.firing.contains { $0.alike < $0.pairs })
+        #expect(found.firing.allSatisfy { ($0.share ?? 0) > 0.5 })
+        #expect(found.lens.allSatisfy { ($0.image.meanDivergence ?? 0) > 0 })
+        var next = 0
+        for (number, module) in first.modules.enumerated() {
+            for layer in 0..<module.layers {
+                let entry = found.firing[next]
+                next += 1
+                let samples = [
+                    (counts[0][number], counts[1][number]), (counts[2][number], counts[3][number]),
+                ]
+                #expect(
+                    entry.pairs
+                        == samples.reduce(0) { $0 + UInt64($1.0.tokens) * UInt64(module.neurons) })
+                // Counts that differ by n take n pairs at least that differ, by an even number more.
+                let apart = samples.reduce(0) { sum, pair in
+                    (layer * module.neurons..<(layer + 1) * module.neurons).reduce(sum) {
+                        $0 + abs(Int(pair.0.counts[$1] - pair.1.counts[$1]))
+                    }
+                }
+                let differing = Int(entry.pairs - entry.alike)
+                #expect(differing >= apart && (differing - apart) % 2 == 0)
+            }
+        }
+        #expect(throws: StudyError.self) {
+            try ModelComparison(first, LensFixture.model("llava-next/plain-f32", in: folder))
+        }
+    }
+}

@@ -1,0 +1,162 @@
+import Foundation
+import MMQModels
+import Testing
+
+@testable import MMQStudy
+
+@Suite struct GenerationMaskTests {
+    private let llava = ["lang", "vision", "mmproj"]
+        .map { ModuleShape(name: $0, layers: 2, neurons: 50) }
+    private let blip = ["lang", "encoder", "qformer", "query"]
+        .map { ModuleShape(name: $0, layers: 2, neurons: 50) }
+
+    @Test func settingsAreThoseOfTheOfficialCode() throws {
+        func table(_ modules: [ModuleShape]) -> [String] {
+            MaskSetting.standard(of: modules).map {
+                "\($0.name): \($0.modules.joined(separator: " "))\($0.isRandom ? " by chance" : "")"
+            }
+        }
+        #expect(
+            table(llava) == [
+                "none: ", "lang: lang", "vision: vision mmproj", "mmproj: mmproj",
+                "all: lang vision mmproj", "random: lang vision mmproj by chance",
+            ])
+        #expect(
+            table(blip) == [
+                "none: ", "lang: lang", "encoder: encoder", "qformer: qformer query",
+                "encoder+qformer: encoder qformer query", "all: lang encoder qformer query",
+                "random: lang encoder qformer query by chance",
+            ])
+    }
+
+    @Test func settingsHaveNames() throws {
+        for modules in [llava, blip] {
+            for setting in MaskSetting.standard(of: modules) {
+                #expect(try MaskSetting(name: setting.name, modules: modules) == setting)
+            }
+        }
+        let vision = try MaskSetting(name: "random-vision", modules: llava)
+        #expect(vision.name == "random-vision")
+        #expect(vision.modules == ["vision", "mmproj"])
+        #expect(vision.isRandom)
+        #expect(try MaskSetting(name: "random-all", modules: llava).name == "random")
+        for name in ["", "encoder", "None", "random-none", "random-random", "random-", "lang,"] {
+            let error = #expect(throws: StudyError.self) {
+                try MaskSetting(name: name, modules: llava)
+            }
+            #expect(error?.problem.contains("none, lang, vision, mmproj, all, random") == true)
+        }
+    }
+
+    /// The strings that the official get_template makes of the official prompts.
+    @Test func templatesAreTheOfficialStrings() {
+        let vicuna = StudyTemplate(modules: llava)
+        let instruct = StudyTemplate(modules: blip)
+        let plain = Domain.rs.prompt(question: "How many?", options: nil, form: .full)
+        #expect(
+            vicuna.apply(to: plain)
+                == "A chat between a curious user and an artificial intelligence assistant. The "
+                + "assistant gives helpful, detailed, and polite answers to the user's questions. "
+                + "USER: <image>\nQuestion: How many?\nAnswer the question using a single word or "
+                + "phrase. ASSISTANT:")
+        #expect(instruct.apply(to: plain) == "Question: How many? Short Answer:")
+        let medical = Domain.med.prompt(question: "What?", options: "['A:x', 'B:y']", form: .full)
+        #expect(
+            instruct.apply(to: medical)
+                == "Question: What?\n\nOptions: ['A:x', 'B:y']\n\n"
+                + "Answer with the option's letter from the given choices directly.")
+        #expect(
+            vicuna.apply(to: medical).contains("USER: <image>\nQuestion: What?\nContext: N/A\n"))
+        let driving = Domain.ad.prompt(question: "Why?", options: nil, form: .full)
+        #expect(instruct.apply(to: driving) == String(driving.dropFirst("<image>\n".count)))
+        // As Python's replace has it: code point by code point.
+        #expect(
+            instruct.apply(to: "a\r\nAnswer the question using a single word or phrase.")
+                == "a\r Short Answer:")
+        #expect(vicuna.clean(" a b\n") == " a b\n")
+        #expect(instruct.clean(" a b\n") == "a b")
+    }
+
+    private func study(_ folder: TemporaryFolder) throws -> Study {
+        let study = try Study(path: folder.path + "/s.sqlite", access: .writing)
+        let modules = [
+            ModuleShape(name: "lang", layers: 3, neurons: 40),
+            ModuleShape(name: "vision", layers: 1, neurons: 7),
+            ModuleShape(name: "mmproj", layers: 1, neurons: 9),
+        ]
+        try study.bind(modules: modules, fingerprint: "m")
+        let sets: [[[[Int]]]] = [
+            [[[1, 5, 30], [], Array(0..<40)], [[2], [3], [4]]], [[[6]], [[]]],
+            [[[0, 8]], [[1]]],
+        ]
+        for (module, neurons) in zip(modules, sets) {
+            try study.save(
+                Identification(
+                    module: module, domains: [.rs, .com], split: "train", settings: .init(),
+                    filterThreshold: 0, activationThreshold: 0, selected: 1, neurons: neurons))
+        }
+        return study
+    }
+
+    @Test func settingsTakeTheDomainsOwnNeurons() throws {
+        let folder = try TemporaryFolder()
+        let study = try study(folder)
+        let modules = try study.modules()
+        func off(_ name: String, _ domain: Domain) throws -> [String: [[Int]]] {
+            try MaskSetting(name: name, modules: modules).neurons(of: domain, in: study, seed: 1)
+        }
+        #expect(try off("none", .rs).isEmpty)
+        #expect(try off("lang", .com) == ["lang": [[2], [3], [4]]])
+        #expect(try off("vision", .rs) == ["vision": [[6]], "mmproj": [[0, 8]]])
+        #expect(try Set(off("all", .com).keys) == ["lang", "vision", "mmproj"])
+        let error = #expect(throws: StudyError.self) { try off("lang", .ad) }
+        #expect(error?.key == "lang")
+    }
+
+    @Test func theControlHasAsManyNeuronsInEachLayer() throws {
+        let folder = try TemporaryFolder()
+        let study = try study(folder)
+        let modules = try study.modules()
+        for name in ["random", "random-lang", "random-vision"] {
+            let setting = try MaskSetting(name: name, modules: modules)
+            var seen: Set<[[Int]]> = []
+            for domain in [Domain.rs, .com] {
+                for seed in 0..<20 as Range<UInt64> {
+                    let drawn = try setting.neurons(of: domain, in: study, seed: seed)
+                    #expect(try setting.neurons(of: domain, in: study, seed: seed) == drawn)
+                    let real = try study.mask(domain: domain, modules: setting.modules).layers
+                    #expect(
+                        drawn.mapValues { $0.map(\.count) } == real.mapValues { $0.map(\.count) })
+                    // Neurons that there are, ascending, none twice: what a mask takes.
+                    let mask = try NeuronMask(layers: drawn, modules: modules)
+                    #expect(mask.layers == drawn)
+                    seen.insert(try #require(drawn[setting.modules[0]]))
+                }
+            }
+            #expect(seen.count > (name == "random-vision" ? 4 : 30))
+        }
+    }
+
+    @Test func drawsAreEven() {
+        var counts = Array(repeating: 0, count: 11)
+        for seed in 0..<20_000 as Range<UInt64> {
+            let drawn = MaskSetting.draw(4, of: 11, seed: seedHash(seed, "even"))
+            #expect(Set(drawn).count == 4)
+            for index in drawn { counts[index] += 1 }
+        }
+        // Mean 7273, standard deviation 68: five of them.
+        for count in counts { #expect(abs(count - 7273) < 340, "\(counts)") }
+        #expect(MaskSetting.draw(0, of: 5, seed: 1).isEmpty)
+        #expect(MaskSetting.draw(5, of: 5, seed: 1) == [0, 1, 2, 3, 4])
+    }
+
+    @Test func seedsDependOnEveryPart() {
+        var seeds: Set<UInt64> = []
+        for seed in 0..<3 as Range<UInt64> {
+            for parts in [["a", "bc"], ["ab", "c"], ["a", "b"], ["b", "a"]] {
+                seeds.insert(seedHash(seed, parts[0], parts[1]))
+            }
+        }
+        #expect(seeds.count == 12)
+    }
+}

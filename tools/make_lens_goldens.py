@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Makes Tests/Golden/lens: what transformers' logit lens sees in two of the golden checkpoints, and how
+far their masks move the hidden states. Running it again gives the same files to the byte.
+
+    venv/bin/python tools/make_lens_goldens.py
+
+One file per case, `<architecture>-<case>.safetensors`:
+
+    <rows>.top_ids            i32 [layers, positions, 10]   most probable first, equal ones by id
+    <rows>.top_probabilities  f32 [layers, positions, 10]
+    <rows>.entropies          f32 [layers, positions]       natural logarithm
+    <rows>.divergences        f32 [layers, positions]       KL(last layer || layer)
+    <rows>.gaps               f32 [layers, positions, 10]   log-probability of each less that of the
+                                                            next one: ids are only compared where clear
+    masked.cosine, masked.distance  f64 [layers, positions] mask.json against no mask
+
+`all`: softmax over all rows of the head; `words`: over the tokenizer's own words (the `words` of
+cases.json), as if all other logits were -infinity.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.numpy import save_file  # noqa: E402
+
+from goldens import instructblip, llava_next  # noqa: E402
+from goldens.variant import inputs_of  # noqa: E402
+
+GOLDEN = Path(__file__).resolve().parent.parent / "Tests" / "Golden"
+TOP = 10
+
+
+def lens(logits: torch.Tensor) -> dict[str, np.ndarray]:
+    """Of logits [layers, positions, rows]."""
+    log = torch.log_softmax(logits.double(), dim=-1)
+    p = log.exp()
+    order = torch.argsort(-log, dim=-1, stable=True)[..., : TOP + 1]
+    best = torch.gather(log, -1, order)
+    return {
+        "top_ids": order[..., :TOP].int().numpy(),
+        "top_probabilities": best[..., :TOP].exp().float().numpy(),
+        "gaps": (best[..., :TOP] - best[..., 1:]).float().numpy(),
+        "entropies": -(p * log).sum(-1).float().numpy(),
+        "divergences": (p[-1] * (log[-1] - log)).sum(-1).float().numpy(),
+    }
+
+
+def hidden(found: dict[str, np.ndarray]) -> torch.Tensor:
+    layers = sum(key.startswith("hidden.") for key in found)
+    return torch.stack([torch.from_numpy(found[f"hidden.{i}"]) for i in range(layers)])
+
+
+@torch.no_grad()
+def make(family, variant: str, parts) -> list[dict]:
+    folder = GOLDEN / family.ARCHITECTURE.replace("_", "-") / variant
+    model, processor = family.load(folder / "checkpoint")
+    norm, head = parts(model)
+    sites = family.sites_of(model)
+    mask = json.loads((folder / "mask.json").read_text())
+    words = len(json.loads((folder / "checkpoint" / "tokenizer.json").read_text())["model"]["vocab"])
+    cases = []
+    for case in json.loads((folder / "cases.json").read_text())["cases"][:2]:
+        inputs = inputs_of(processor, folder / case["image"], case["prompt"])
+        free = hidden(family.stages(model, inputs, sites))
+        logits = head(norm(free))
+        found = {f"all.{key}": value for key, value in lens(logits).items()}
+        found |= {f"words.{key}": value for key, value in lens(logits[..., :words]).items()}
+        held = hidden(family.stages(model, inputs, sites, mask)).double()
+        free = free.double()
+        found["masked.cosine"] = torch.cosine_similarity(free, held, dim=-1, eps=0).numpy()
+        found["masked.distance"] = ((free - held).norm(dim=-1) / free.norm(dim=-1)).numpy()
+        name = f"{folder.parent.name}-{case['name']}.safetensors"
+        save_file({key: np.ascontiguousarray(value) for key, value in sorted(found.items())},
+                  GOLDEN / "lens" / name)
+        (GOLDEN / "lens" / name).chmod(0o644)
+        cases.append({
+            "architecture": folder.parent.name, "variant": variant, "case": case["name"],
+            "words": words, "rows": logits.shape[-1], "expected": name,
+        })
+        print(name, tuple(logits.shape), words)
+    return cases
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    (GOLDEN / "lens").mkdir(exist_ok=True)
+    cases = make(llava_next, "hub-f16", lambda m: (m.model.language_model.norm, m.lm_head))
+    cases += make(
+        instructblip, "new-f16",
+        lambda m: (m.language_model.model.norm, m.language_model.lm_head))
+    (GOLDEN / "lens" / "cases.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
