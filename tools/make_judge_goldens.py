@@ -161,18 +161,18 @@ CONFIG = {
 VARIANTS = {
     "buckets": {
         "covers": "logarithmic buckets from distance 16 on, spm.model alone", "type": "f32", "seed": 31,
-        "config": {},
+        "config": {"hidden_size": 48, "num_attention_heads": 3},
     },
     "v3": {
         "covers": "DeBERTa-v3's 256 buckets, tokenizer.json of transformers 4", "type": "f16",
-        "seed": 32, "config": {"position_buckets": 256, "num_hidden_layers": 3},
+        "seed": 32, "config": {"position_buckets": 256, "num_hidden_layers": 3, "intermediate_size": 64},
     },
     "plain": {
         "covers": "no buckets, distances clamped at 40, positions not normed, token types, "
         "tokenizer.json of transformers 5", "type": "bf16", "seed": 33,
         "config": {
             "position_buckets": -1, "max_relative_positions": 40, "norm_rel_ebd": "none",
-            "type_vocab_size": 2, "hidden_size": 48, "num_attention_heads": 3,
+            "type_vocab_size": 2, "hidden_size": 32, "num_attention_heads": 2,
         },
     },
 }
@@ -244,7 +244,10 @@ def make(name: str, variant: dict, model: Path) -> None:
         "maximum_length": MAXIMUM, "cases": cases,
         "texts": [tokenizer(t)["input_ids"] for t in texts()],
     }
-    (folder / "cases.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    if name != "buckets":  # as v3
+        normalize = tokenizer.backend_tokenizer.normalizer.normalize_str
+        document["normalized"] = [normalize(t) for t in texts()]
+    (folder / "cases.json").write_text(compact(document))
     save_file(stages, folder / "expected.safetensors")
 
 
@@ -262,6 +265,10 @@ def positions() -> dict:
     return {"tables": tables}
 
 
+def compact(document) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     torch.set_num_threads(1)
     shutil.rmtree(GOLDEN, ignore_errors=True)
@@ -270,8 +277,8 @@ def main() -> None:
     for name, variant in VARIANTS.items():
         make(name, variant, model)
     model.unlink()
-    (GOLDEN / "texts.json").write_text(json.dumps(texts(), separators=(",", ":")) + "\n")
-    (GOLDEN / "positions.json").write_text(json.dumps(positions(), separators=(",", ":")) + "\n")
+    (GOLDEN / "texts.json").write_text(compact(texts()))
+    (GOLDEN / "positions.json").write_text(compact(positions()))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,7 @@ public struct UnigramTokenizer: Sendable {
                 ids.append(id)
                 continue
             }
-            let normalized = Self.normalize(
-                Array(bytes[part.range]), steps: tables.steps, map: characterMap)
+            let normalized = normalize(Array(bytes[part.range]))
             for part in normalizedMatcher.split(normalized[...], skipSpecial: false) {
                 if let id = part.id {
                     ids.append(id)
@@ -81,6 +80,11 @@ public struct UnigramTokenizer: Sendable {
     }
 
     // MARK: Normalization
+
+    /// A stretch of text between added tokens, as the model's pieces spell it but for spaces.
+    func normalize(_ text: [UInt8]) -> [UInt8] {
+        Self.normalize(text, steps: tables.steps, map: characterMap)
+    }
 
     private static func normalize(
         _ text: [UInt8], steps: [UnigramStep], map: UnigramCharacterMap?
@@ -107,7 +111,7 @@ public struct UnigramTokenizer: Sendable {
             case .characterMap: text = map?.apply(text) ?? text
             case .collapseSpaces: text = collapse(text, spacesOnly: true)
             case .collapseWhitespace: text = collapse(text, spacesOnly: false)
-            case .compose: text = compose(text)
+            case .compose: text = CanonicalComposition.compose(text)
             }
         }
         return text
@@ -137,28 +141,6 @@ public struct UnigramTokenizer: Sendable {
                 i = next
             }
         }
-        return result
-    }
-
-    /// Normalization form C. The reference's tables are those of Unicode 12: scalars that came
-    /// later neither compose nor are sorted across.
-    private static func compose(_ text: [UInt8]) -> [UInt8] {
-        guard text.contains(where: { $0 >= 0x80 }) else { return text }
-        var result: [UInt8] = []
-        var run = String.UnicodeScalarView()
-        func flush() {
-            result += Array(String(run).precomposedStringWithCanonicalMapping.utf8)
-            run = String.UnicodeScalarView()
-        }
-        for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
-            if scalar.value < 0x300 || (scalar.properties.age?.major ?? 13) <= 12 {
-                run.append(scalar)
-            } else {
-                flush()
-                result += Array(String(scalar).utf8)
-            }
-        }
-        flush()
         return result
     }
 

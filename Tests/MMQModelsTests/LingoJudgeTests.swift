@@ -91,9 +91,9 @@ import Testing
 
     /// Quantized weights cost some accuracy, not the verdicts that are clear.
     @Test func runsQuantized() throws {
-        let (_, cases) = try Self.cases("buckets")
+        let (_, cases) = try Self.cases("v3")
         let folder = try TemporaryFolder()
-        let judge = try Self.convert("buckets", .q8_0, to: folder("judge"))
+        let judge = try Self.convert("v3", .q8_0, to: folder("judge"))
         for item in cases {
             let logit = try judge.logit(
                 question: item.question, reference: item.reference, answer: item.answer)

@@ -32,6 +32,20 @@ import Testing
         }
     }
 
+    /// Ids do not show what an unknown character was before; this does.
+    @Test(arguments: ["v3", "plain"])
+    func normalizesAsTheReference(_ variant: String) throws {
+        let tokenizer = try Self.tokenizer(variant)
+        let expected = try Goldens.required(Self.json("\(variant)/cases.json")["normalized"]?.array)
+        let texts = try Self.texts()
+        try #require(texts.count == expected.count)
+        for (text, normalized) in zip(texts, expected) {
+            #expect(
+                tokenizer.normalize(Array(text.utf8)) == normalized.bytes,
+                "\(text.debugDescription)")
+        }
+    }
+
     /// What is read from spm.model is what transformers 4 writes into tokenizer.json.
     @Test func readsBothFormsAlike() throws {
         let pieces = try UnigramTables.load(folder: Self.golden + "/buckets/checkpoint")
@@ -76,6 +90,10 @@ import Testing
         let scores = ["ab": -4.0, "c": -2, "▁a": -5, "bc": -3, "a": -9, "b": -9]
         #expect(try cut("abc", scores) == ["▁a", "bc"])
         #expect(try cut("abc", scores.merging(["bc": -4.5]) { $1 }) == ["▁", "ab", "c"])
+        // Of equals the one whose last piece starts first.
+        #expect(try cut("abc", ["ab": -2, "c": -2, "a": -2, "bc": -2]) == ["▁", "a", "bc"])
+        // An unknown character costs 10 more than the worst piece: 5 - 40 against -30.
+        #expect(try cut("b?", ["b": 5, "b?": -30]) == ["▁", "b?"])
         #expect(try cut("c??cé", scores) == ["▁", "c", "[UNK]", "c", "[UNK]"])
     }
 
