@@ -41,42 +41,50 @@ public final class Study {
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.busyMode = .timeout(30)
-        database = try Self.translating(path) {
-            // Ask first: opening in WAL mode would already write to a database of something else.
-            if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int,
-                size > 0
-            {
-                var look = Configuration()
-                look.readonly = true
-                look.busyMode = .timeout(30)
-                try DatabaseQueue(path: path, configuration: look).read { db in
-                    let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
-                    // What a process killed right after making the file leaves behind: nothing
-                    // but the list of migrations.
-                    let tables = try Int.fetchOne(
-                        db,
-                        sql: """
-                            SELECT count(*) FROM sqlite_master
-                            WHERE tbl_name <> 'grdb_migrations'
-                            """)
-                    guard id == StudySchema.applicationID || tables == 0 else {
-                        throw StudyError(.badInput, file: path, "a database, but not a study")
+        do {
+            database = try Self.translating(path) {
+                // Ask first: opening in WAL mode would already write to a database of something else.
+                if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size]
+                    as? Int,
+                    size > 0
+                {
+                    var look = Configuration()
+                    look.readonly = true
+                    look.busyMode = .timeout(30)
+                    try DatabaseQueue(path: path, configuration: look).read { db in
+                        let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
+                        // What a process killed right after making the file leaves behind: nothing
+                        // but the list of migrations.
+                        let tables = try Int.fetchOne(
+                            db,
+                            sql: """
+                                SELECT count(*) FROM sqlite_master
+                                WHERE tbl_name <> 'grdb_migrations'
+                                """)
+                        guard id == StudySchema.applicationID || tables == 0 else {
+                            throw StudyError(.badInput, file: path, "a database, but not a study")
+                        }
+                        // Rows are read as the tables declare them: a damaged file must not get there.
+                        let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
+                        guard check == "ok" else {
+                            throw StudyError(
+                                .badInput, file: path, "a damaged study file: \(check)")
+                        }
                     }
-                    // Rows are read as the tables declare them: a damaged file must not get there.
-                    let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
-                    guard check == "ok" else {
-                        throw StudyError(.badInput, file: path, "a damaged study file: \(check)")
-                    }
+                } else if access != .writing {
+                    throw StudyError(.badInput, file: path, "an empty file, not a study")
                 }
-            } else if access != .writing {
-                throw StudyError(.badInput, file: path, "an empty file, not a study")
+                let database = try DatabaseQueue(path: path, configuration: configuration)
+                if try database.read(StudySchema.migrator.hasBeenSuperseded) {
+                    throw StudyError(.badInput, file: path, "made by a newer mmq")
+                }
+                try StudySchema.migrator.migrate(database)
+                return database
             }
-            let database = try DatabaseQueue(path: path, configuration: configuration)
-            if try database.read(StudySchema.migrator.hasBeenSuperseded) {
-                throw StudyError(.badInput, file: path, "made by a newer mmq")
-            }
-            try StudySchema.migrator.migrate(database)
-            return database
+        } catch {
+            // Half a header would not even be taken for an empty file next time.
+            if isNew, lock != nil { Self.remove(path) }
+            throw error
         }
     }
 
@@ -86,6 +94,10 @@ public final class Study {
         guard isNew, lock != nil, (try? passes().isEmpty) == true,
             (try? answerSets().isEmpty) == true, (try? database.close()) != nil
         else { return }
+        Self.remove(path)
+    }
+
+    private static func remove(_ path: String) {
         for suffix in ["", "-wal", "-shm"] {
             try? FileManager.default.removeItem(atPath: path + suffix)
         }

@@ -1,0 +1,143 @@
+import Foundation
+import MMQFormats
+import Support
+import Testing
+
+/// The whole way through the binary, on golden checkpoints and the committed bench.
+@Suite struct EndToEndTests {
+    @Test(arguments: [GoldenModel.llava, .blip])
+    func fromCheckpointToNeurons(_ golden: GoldenModel) throws {
+        let folder = try TemporaryFolder()
+        let model = try golden.convert(in: folder)
+        let config = try Golden.json("\(golden.architecture)/\(golden.variant)/cases.json")
+        let item = try #require(config["cases"]?.list?.first)
+        let prompt = try #require(item["prompt"]?.string)
+        let picture = try golden.picture(#require(item["name"]?.string))
+
+        let inspection = try expectExit(0, ["inspect", model, "--json"]).object()
+        #expect(inspection["architecture"] as? String == config["architecture"]?.string)
+        #expect((inspection["problems"] as? [Any])?.isEmpty == true)
+
+        for (mask, key) in [([], "greedy"), (["--mask", golden.mask], "greedy_masked")] {
+            let answer = try expectExit(
+                0,
+                [
+                    "ask", "--model", model, "--image", picture, "--raw-prompt", "--greedy",
+                    "--max-tokens", "24", "--json",
+                ] + mask + ["--", prompt]
+            ).object()
+            let expected = try #require(item[key]?["tokens"]?.list).compactMap(\.integer)
+            #expect(answer["tokens"] as? [Int] == expected, "\(key)")
+            #expect(answer["prompt_tokens"] as? Int == item["tokens"]?.integer)
+            #expect(answer["image_tokens"] as? Int == item["image_tokens"]?.integer)
+        }
+
+        let modules = try study(model, in: folder)
+        try exportAndImport(modules, golden, in: folder)
+    }
+
+    /// Counts two domains, finds neurons, and gives back the modules.
+    private func study(_ model: String, in folder: TemporaryFolder) throws -> [String] {
+        let activation = [
+            "activation", "--model", model, "--bench", goldenBench, "--study", folder("study"),
+            "--domain", "rs,com", "--samples", "9", "--json",
+        ]
+        let passes = try #require(expectExit(0, activation).json() as? [[String: Any]])
+        let domains = passes.compactMap { ($0["pass"] as? [String: Any])?["domain"] as? String }
+        #expect(domains == ["rs", "com"])
+        // Once more finds nothing left to do, and says the same.
+        let again = try #require(expectExit(0, activation).json() as? [[String: Any]])
+        #expect(NSArray(array: again) == NSArray(array: passes))
+
+        let found = try #require(
+            expectExit(0, ["identify", "--study", folder("study"), "--model", model, "--json"])
+                .json() as? [[String: Any]])
+        for module in found {
+            let layers = try #require(module["layers"] as? Int)
+            let perLayer = try #require(module["neuronsPerLayer"] as? Int)
+            let neurons = try #require(module["neurons"] as? [String: [[Int]]])
+            #expect(Set(neurons.keys) == ["rs", "com"])
+            for lists in neurons.values {
+                #expect(lists.count == layers)
+                #expect(lists.allSatisfy { $0.allSatisfy((0..<perLayer).contains) })
+            }
+            // round-half-even of a hundredth
+            let all = layers * perLayer
+            #expect(
+                module["selected"] as? Int
+                    == Int((Double(all) * 0.01).rounded(.toNearestOrEven)))
+        }
+        return try found.map { try #require($0["module"] as? String) }
+    }
+
+    private func exportAndImport(
+        _ modules: [String], _ golden: GoldenModel, in folder: TemporaryFolder
+    ) throws {
+        let export = ["export", "--study", folder("study"), "--output", folder("out"), "--json"]
+        let files = try #require(expectExit(0, export).object()["files"] as? [String])
+        let name = golden.architecture == "llava-next" ? "llava" : "blip"
+        let expected =
+            ["rs", "com"].map { "activation/\($0).safetensors" } + modules.map { "mask/\($0).json" }
+        #expect(Set(files) == Set(expected.map { folder("out/\(name)/\($0)") }))
+
+        let counts = try SafetensorsFile(path: folder("out/\(name)/activation/rs.safetensors"))
+        for module in modules {
+            let log = try counts.tensor(module + "_log")
+            #expect(log.type == .i64)
+            #expect(try counts.tensor(module + "_value").type == .f64)
+            #expect(try counts.tensor(module + "_value").shape == log.shape)
+            #expect(try counts.integers(module + "_len").count == 1)
+        }
+
+        // Into a second study and out again: the same numbers.
+        let imported = try expectExit(
+            0, ["import", "--study", folder("second"), folder("out/\(name)")])
+        #expect(imported.output.split(separator: "\n").count == files.count)
+        try expectExit(
+            0, ["export", "--study", folder("second"), "--output", folder("out2"), "--name", name])
+        for file in expected {
+            let (first, second) = (folder("out/\(name)/\(file)"), folder("out2/\(name)/\(file)"))
+            guard file.hasSuffix(".safetensors") else {
+                #expect(try JSONValue(file: first) == JSONValue(file: second), "\(file)")
+                continue
+            }
+            let (a, b) = try (SafetensorsFile(path: first), SafetensorsFile(path: second))
+            for module in modules {
+                #expect(try a.integers(module + "_log") == b.integers(module + "_log"))
+                #expect(try a.doubles(module + "_value") == b.doubles(module + "_value"))
+                #expect(try a.integers(module + "_len") == b.integers(module + "_len"))
+            }
+        }
+    }
+
+    @Test(arguments: [GoldenModel.llava, .blip])
+    func quantizedModelsRunToo(_ golden: GoldenModel) throws {
+        let folder = try TemporaryFolder()
+        for type in ["f32", "bf16", "q8_0", "q4_0"] {
+            let model = try golden.convert(in: folder, type: type, name: type)
+            try expectExit(0, ["inspect", model])
+            try expectExit(0, golden.trace(model, to: folder("trace")))
+            let logits = try SafetensorsFile(path: folder("trace")).floats("last_logits")
+            #expect(logits.allSatisfy { $0.isFinite })
+        }
+    }
+
+    @Test func benchMeasures() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q4_0", visionType: "q8_0")
+        let arguments = [
+            "bench", "--model", model, "-p", "16", "-n", "4", "--repetitions", "1", "--image",
+            GoldenModel.llava.picture(),
+        ]
+        _ = try expectExit(0, arguments + ["--json"]).object()
+        #expect(try expectExit(0, arguments).output.contains("tokens/s"))
+    }
+
+    @Test func benchCheckSaysWhatIsMissing() throws {
+        let folder = try TemporaryFolder()
+        let check = try expectExit(0, ["bench-check", goldenBench, "--json"])
+        _ = try check.json()
+        try expectExit(2, ["bench-check", folder.path])
+        try expectExit(2, ["bench-check", folder("nowhere")])
+    }
+}

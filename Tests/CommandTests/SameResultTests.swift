@@ -1,0 +1,93 @@
+import Foundation
+import MMQFormats
+import Support
+import Testing
+
+/// Results do not depend on threads, and every instruction set passes every golden.
+@Suite struct SameResultTests {
+    /// The instruction sets that the binary was built with and that this machine has.
+    static let instructionSets: [String] = {
+        let folder = try? TemporaryFolder()
+        return ["scalar", "avx2", "avx512vnni", "neon"].filter { name in
+            // Refused for its instruction set, or for the file that is not there?
+            let result = try? Command.run(
+                ["inspect", folder?("none") ?? "none"], environment: ["MMQ_ISA": name])
+            return result.map { !$0.errors.contains("MMQ_ISA") } ?? false
+        }
+    }()
+
+    @Test func scalarAlwaysRuns() {
+        #expect(Self.instructionSets.contains("scalar"))
+        #expect(Self.instructionSets.count > 1, "only the scalar kernels run on this machine")
+    }
+
+    @Test(arguments: [GoldenModel.llava, .blip], ["f32", "f16", "q8_0", "q4_0"])
+    func traceDoesNotDependOnThreads(_ golden: GoldenModel, _ type: String) throws {
+        let folder = try TemporaryFolder()
+        let model = try golden.convert(in: folder, type: type)
+        // Many tokens: work that is really split.
+        let arguments = golden.trace(
+            model, to: folder("trace"), sites: "ids,pixels,image,hidden,logits,last-logits,counts",
+            prompt: golden.prompt
+                + String(
+                    repeating: " How many trees are there?",
+                    // The Q-Former's positions are few.
+                    count: golden.architecture == "llava-next" ? 25 : 3),
+            picture: golden.picture(golden.architecture == "llava-next" ? "wide" : "square"))
+        var first: Data?
+        for threads in ["1", "2", "3"] {
+            try expectExit(0, arguments + ["--threads", threads])
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: folder("trace")))
+            if let first { #expect(bytes == first, "\(threads) threads") }
+            first = first ?? bytes
+        }
+    }
+
+    @Test(arguments: GoldenModel.all)
+    func everyInstructionSetPassesTheGoldens(_ golden: GoldenModel) throws {
+        let folder = try TemporaryFolder()
+        let cases = try Golden.json("\(golden.architecture)/\(golden.variant)/cases.json")
+        let type = try #require(cases["type"]?.string)
+        let model = try golden.convert(in: folder, type: type)
+        for item in try #require(cases["cases"]?.list) {
+            let name = try #require(item["name"]?.string)
+            let expected = try SafetensorsFile(path: "\(golden.folder)/\(name).safetensors")
+            let arguments = try golden.trace(
+                model, to: folder("trace"), sites: "ids,image,last-logits,counts",
+                prompt: #require(item["prompt"]?.string), picture: golden.picture(name))
+            for isa in Self.instructionSets {
+                for (more, prefix) in [([], ""), (["--mask", golden.mask], "masked.")] {
+                    try expectExit(0, arguments + more, environment: ["MMQ_ISA": isa])
+                    try compare(
+                        SafetensorsFile(path: folder("trace")), expected, prefix: prefix,
+                        what: "\(golden.testDescription) \(name) \(isa) \(prefix)")
+                }
+            }
+        }
+    }
+
+    /// With the tolerances of GoldenLadderTests.
+    private func compare(
+        _ trace: SafetensorsFile, _ expected: SafetensorsFile, prefix: String, what: String
+    ) throws {
+        #expect(try trace.integers("input_ids") == expected.integers("input_ids"), "\(what) ids")
+        assertClose(
+            try trace.floats("last_logits"), try expected.floats(prefix + "last_logits"),
+            tolerance: 5e-4, "\(what) last_logits")
+        let names = trace.tensors.map(\.name)
+        let modules = names.filter { $0.hasSuffix("_log") }.map { $0.dropLast(4) }
+        #expect(modules.count >= 3)
+        for module in modules {
+            let log = try trace.integers(module + "_log")
+            let wanted = try expected.integers(prefix + module + "_log")
+            #expect(log == wanted, "\(what) \(module)_log")
+            #expect(
+                try trace.integers(module + "_len") == expected.integers(prefix + module + "_len"),
+                "\(what) \(module)_len")
+            assertClose(
+                try trace.doubles(module + "_value"),
+                try expected.doubles(prefix + module + "_value"), tolerance: 2e-3,
+                "\(what) \(module)_value")
+        }
+    }
+}
