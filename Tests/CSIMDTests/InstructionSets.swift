@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import Support
 import Testing
 
 /// Instruction sets that this build has and this CPU and OS run; "scalar" is always there.
@@ -12,10 +13,6 @@ let supportedISAs: [String] = {
     }
     return names
 }()
-
-/// The instruction set and the number of threads belong to the process, and tests run side by side:
-/// whoever sets them holds this.
-private let kernelSettings = NSLock()
 
 /// Runs `body` once under every supported instruction set, on `threads` threads; no other test that
 /// goes through here runs meanwhile.

@@ -41,6 +41,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
     /// The bar: ids and entropies of transformers, ties aside.
     @Test(arguments: LensCase.all)
     func lensIsTransformers(_ item: LensCase) throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try item.variant.open(in: folder)
         let input = try item.input()
@@ -83,6 +85,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
 
     @Test(arguments: LensCase.all)
     func theLastLayerIsTheModelsOwn(_ item: LensCase) throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try item.variant.open(in: folder)
         let input = try item.input()
@@ -116,6 +120,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
 
     /// A mask is seen, and rows do not depend on how many are looked at together.
     @Test func masksAreSeen() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let item = try #require(LensCase.all.first)
         let folder = try TemporaryFolder()
         let model = try item.variant.open(in: folder)
@@ -132,6 +138,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
 
     @Test(arguments: LensCase.all)
     func deviationsAreTransformers(_ item: LensCase) throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try item.variant.open(in: folder)
         let input = try item.input()
@@ -220,6 +228,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
 
     /// KL between two models' lenses, against plain arithmetic on their logits.
     @Test func lensesOfTwoModelsAreCompared() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let item = try #require(LensCase.all.first)
         let folder = try TemporaryFolder()
         let first = try item.variant.open(in: folder)

@@ -2,6 +2,8 @@ import Foundation
 import MMQModels
 import Testing
 
+import let Support.kernelSettings
+
 @testable import MMQStudy
 
 @Suite struct ComparisonTests {
@@ -47,6 +49,8 @@ import Testing
     }
 
     @Test func changesAreThoseOfTheNumbers() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let first = try LensFixture.model(in: folder)
         let second = try LensFixture.model("llava-next/hub-f16", .q4_0, in: folder)
@@ -108,6 +112,8 @@ import Testing
     }
 
     @Test func differentSamplesAreNotCompared() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         let a = try study(folder.path + "/a.sqlite", model)
@@ -125,6 +131,8 @@ import Testing
 
     @Test(arguments: ["llava-next/hub-f16", "instructblip/new-f16"])
     func modelsAreComparedTokenByToken(_ name: String) throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let first = try LensFixture.model(name, in: folder)
         let second = try LensFixture.model(name, .q4_0, in: folder)
@@ -190,7 +198,9 @@ import Testing
                 answers: answers.map { index, text in
                     StoredAnswer(
                         position: index, index: index,
-                        groundTruth: .array([.string("word \(index)")]), text: text,
+                        groundTruth: domain == .doc
+                            ? .array([.string("word \(index)")]) : .string("no"),
+                        text: text,
                         problem: text == nil ? "no picture" : nil)
                 })
             return study
@@ -211,7 +221,7 @@ import Testing
         #expect(abs(official.change.difference - (official.second - official.first)) < 1e-12)
         #expect(abs(official.change.difference + 1.0 / 3) < 1e-12)
         #expect(official.change.interval.low <= official.change.difference)
-        // VQAv2 is scored with annotators' records, which these are not.
+        // VQAv2 is scored with annotators' records, which this is not.
         let unscored = try study("c", [(1, "yes")], domain: .com)
         let same = try StudyComparison(unscored, unscored)
         #expect(same.answers.map(\.equal) == [1])

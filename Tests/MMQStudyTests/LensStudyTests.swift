@@ -2,6 +2,8 @@ import Foundation
 import MMQModels
 import Testing
 
+import let Support.kernelSettings
+
 @testable import MMQStudy
 
 /// A golden checkpoint and the small bench, for runs of a real model.
@@ -55,6 +57,8 @@ enum LensFixture {
     }
 
     @Test func meansAreThoseOfTheSamples() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         let path = folder.path + "/s.sqlite"
@@ -116,6 +120,8 @@ enum LensFixture {
     }
 
     @Test func stoppingAnywhereChangesNothing() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         let whole = folder.path + "/whole.sqlite"
@@ -141,6 +147,8 @@ enum LensFixture {
     }
 
     @Test func otherSettingsAreRefused() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         let path = folder.path + "/s.sqlite"
@@ -169,6 +177,8 @@ enum LensFixture {
     }
 
     @Test func deviationsAreStoredAndResumed() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         func run(_ path: String, _ setting: String, stopAfter: Int = .max) throws

@@ -82,7 +82,6 @@ public final class InstructBLIPModel: VisionLanguageModel {
         ]
     }
 
-
     /// InstructBLIP takes the words as they are.
     public func template(_ prompt: String) -> String { prompt }
 
@@ -103,7 +102,8 @@ public final class InstructBLIPModel: VisionLanguageModel {
         let ids =
             Array(repeating: backend.imageToken, count: config.queryTokens)
             + tokenizer.encode(
-                text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens })
+                text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens }
+            )
         try backend.check(ids, imageTokens: config.queryTokens)
         return PreparedInput(
             inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,

@@ -73,7 +73,6 @@ public final class LlavaNextModel: VisionLanguageModel {
         ]
     }
 
-
     /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
     /// the template on the model's page says "human").
     public func template(_ prompt: String) -> String {
