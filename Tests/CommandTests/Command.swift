@@ -57,61 +57,78 @@ enum Command {
     /// Runs `mmq` to its end, or for `seconds` and then kills it.
     @discardableResult
     static func run(
-        _ arguments: [String], environment: [String: String] = [:], folder: String? = nil,
+        _ arguments: [String], environment: [String: String] = [:],
         killAfter seconds: Double? = nil
     ) throws -> CommandResult {
-        try launch(
-            binary.get(), arguments, environment: environment, folder: folder, killAfter: seconds)
+        try launch([binary.get()] + arguments, environment: environment, killAfter: seconds)
     }
 
     /// The same with a shell that may set limits first: `script` runs the binary as `"$@"`.
     static func shell(_ script: String, _ arguments: [String]) throws -> CommandResult {
-        try launch("/bin/sh", ["-c", script, "sh", binary.get()] + arguments)
+        try launch(["/bin/sh", "-c", script, "sh", binary.get()] + arguments)
     }
 
     /// Longer than any command here takes on a busy machine: what hangs fails.
     private static let patience = 120.0
 
+    /// By hand and not by `Process`, which crashed now and then after hundreds of short ones.
     private static func launch(
-        _ program: String, _ arguments: [String], environment: [String: String] = [:],
-        folder: String? = nil, killAfter seconds: Double? = nil
+        _ command: [String], environment: [String: String] = [:], killAfter seconds: Double? = nil
     ) throws -> CommandResult {
         let temporary = try TemporaryFolder()
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
         var variables = ProcessInfo.processInfo.environment
         variables["MMQ_ISA"] = nil
-        process.environment = variables.merging(environment) { $1 }
-        if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+        variables.merge(environment) { $1 }
         // Files, not pipes: a pipe that nobody empties would stop a talkative command.
-        let output = try FileHandle(forWritingTo: empty(temporary("output")))
-        let errors = try FileHandle(forWritingTo: empty(temporary("errors")))
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = errors
-        let ended = DispatchSemaphore(value: 0)
-        process.terminationHandler = { _ in ended.signal() }
-        try process.run()
-        if ended.wait(timeout: .now() + (seconds ?? patience)) == .timedOut {
-            kill(process.processIdentifier, SIGKILL)
-            ended.wait()
-            if seconds == nil { Issue.record("mmq \(arguments) ran for \(patience) s") }
+        let process = try spawn(
+            command, environment: variables.map { "\($0)=\($1)" },
+            output: temporary("output"), errors: temporary("errors"))
+        let clock = ContinuousClock()
+        let end = clock.now + .seconds(seconds ?? patience)
+        var status: Int32 = 0
+        while waitpid(process, &status, WNOHANG) == 0 {
+            if clock.now >= end {
+                kill(process, SIGKILL)
+                waitpid(process, &status, 0)
+                if seconds == nil { Issue.record("\(command) ran for \(patience) s") }
+                break
+            }
+            usleep(1000)
         }
         func text(_ name: String) throws -> String {
             String(
                 decoding: try Data(contentsOf: URL(fileURLWithPath: temporary(name))),
                 as: UTF8.self)
         }
-        let status = process.terminationStatus
+        let signal = status & 0x7F
         return CommandResult(
-            code: process.terminationReason == .uncaughtSignal ? -status : status,
-            output: try text("output"), errors: try text("errors"))
+            code: signal == 0 ? status >> 8 & 0xFF : -signal, output: try text("output"),
+            errors: try text("errors"))
     }
 
-    private static func empty(_ path: String) throws -> URL {
-        try Data().write(to: URL(fileURLWithPath: path))
-        return URL(fileURLWithPath: path)
+    private static func spawn(
+        _ command: [String], environment: [String], output: String, errors: String
+    ) throws -> pid_t {
+        #if os(Linux)
+            var actions = posix_spawn_file_actions_t()
+        #else
+            var actions: posix_spawn_file_actions_t?
+        #endif
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        for (descriptor, path): (Int32, String) in [(1, output), (2, errors)] {
+            posix_spawn_file_actions_addopen(
+                &actions, descriptor, path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        }
+        var arguments = command.map { strdup($0) } + [nil]
+        var variables = environment.map { strdup($0) } + [nil]
+        defer { for text in arguments + variables { free(text) } }
+        var process: pid_t = 0
+        let problem = posix_spawn(&process, command[0], &actions, nil, &arguments, &variables)
+        try #require(
+            problem == 0, "cannot start \(command[0]): \(String(cString: strerror(problem)))")
+        return process
     }
 }
 
