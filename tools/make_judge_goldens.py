@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import sentencepiece  # noqa: E402
+from sentencepiece import sentencepiece_model_pb2  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from tokenizers import AddedToken  # noqa: E402
@@ -130,7 +131,14 @@ def sentence_pieces(folder: Path) -> Path:
         minloglevel=2)
     corpus.unlink()
     (folder / "spm.vocab").unlink()
-    return folder / "spm.model"
+    # Where it was made is nobody's business, and would change the file from place to place.
+    path = folder / "spm.model"
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    del model.trainer_spec.input[:]
+    model.trainer_spec.ClearField("model_prefix")
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 SPECIAL = {
