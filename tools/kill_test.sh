@@ -11,7 +11,8 @@ mmq=${MMQ:-.build/release/mmq}
 golden=Tests/Golden
 samples=400
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 
 # A bench of many pictures: the twelve committed ones, over and over.
 mkdir -p "$work/bench/rs/Data"
@@ -68,6 +69,12 @@ while [ "$round" -le "$rounds" ]; do
         fi
         wait "$killer" || true
         killed=$((killed + 1))
+        # A run that ends by itself in any other way would go on for ever.
+        if [ "$killed" -ge 100 ]; then
+            echo "round $round: still not through after $killed kills"
+            cat "$work/log"
+            exit 1
+        fi
     done
     kills=$((kills + killed))
     if [ "$(exported "$study")" = "$expected" ]; then
