@@ -17,6 +17,10 @@ enum {
     FLOAT_ROWS = 64,
     FLOAT_K = 256,
     FLOAT_TOKENS = 96,
+    // Quantized weights with fewer columns take f32 activations: such products are too small for
+    // int8 to save time that anyone would notice, and rounding activations costs the narrow layers
+    // of small models most.
+    INT8_COLUMNS = 512,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
     MATVEC_ROWS = 64,
 };
@@ -121,13 +125,38 @@ static bool is_quantized(csimd_type type) {
     return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
 }
 
+static bool takes_int8(const csimd_matrix* w) {
+    return is_quantized(w->type) && w->cols >= INT8_COLUMNS;
+}
+
+/// Columns [k0, k0 + count) of a row as f32. k0 and count are multiples of 32 where the type has
+/// blocks.
+static void row_to_f32(const product* p, size_t row, size_t k0, float* y, size_t count) {
+    csimd_type type = p->w->type;
+    const char* from = (const char*)p->w->data + row * p->row_bytes + csimd_row_bytes(type, k0);
+    if (is_quantized(type)) {
+        csimd_dequantize_row(type, from, y, count);
+    } else {
+        p->kernels->to_f32(type, from, y, count);
+    }
+}
+
 /// Rows straight from the file, without scratch memory: decoding, and what is left to a prefill
 /// that cannot have any.
 static void direct_rows(const product* p, size_t row0, size_t rows) {
-    if (is_quantized(p->w->type)) {
+    if (takes_int8(p->w)) {
         csimd_q8_rows x = quantized_rows(p->input);
         p->kernels->row_product(p->w->type, p->w->data, p->row_bytes, row0, row0 + rows, &x,
                                 p->input->tokens, p->y, p->y_stride);
+    } else if (is_quantized(p->w->type)) {
+        float row[INT8_COLUMNS];
+        for (size_t r = row0; r < row0 + rows; r++) {
+            row_to_f32(p, r, 0, row, p->w->cols);
+            for (size_t t = 0; t < p->input->tokens; t++) {
+                p->y[t * p->y_stride + r] =
+                    p->kernels->dot(CSIMD_F32, row, p->input->x + t * p->input->stride, p->w->cols);
+            }
+        }
     } else {
         for (size_t r = row0; r < row0 + rows; r++) {
             for (size_t t = 0; t < p->input->tokens; t++) {
@@ -186,12 +215,9 @@ static void int8_task(void* context, int64_t index) {
 /// b[k, FLOAT_ROWS] from rows of w, k in [k0, k0 + k_count); missing rows are zeros.
 static void pack_float_panel(const product* p, size_t row0, size_t rows, size_t k0, size_t k_count,
                              float* b, float* line) {
-    size_t element = csimd_row_bytes(p->w->type, 1);
     for (size_t r = 0; r < FLOAT_ROWS; r++) {
         if (r < rows) {
-            p->kernels->to_f32(p->w->type,
-                               (const char*)p->w->data + (row0 + r) * p->row_bytes + k0 * element,
-                               line, k_count);
+            row_to_f32(p, row0 + r, k0, line, k_count);
         } else {
             memset(line, 0, k_count * sizeof(float));
         }
@@ -249,7 +275,7 @@ static product make_product(const csimd_matrix* w, const float* bias, const csim
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    if (!is_quantized(w->type)) {
+    if (!takes_int8(w)) {
         csimd_parallel(float_task, &p, (int64_t)(round_up(w->rows, FLOAT_ROWS) / FLOAT_ROWS));
         return;
     }

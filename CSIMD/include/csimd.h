@@ -1,10 +1,11 @@
 // The C kernels of mmq. Swift calls these; everything here is thread-parallel inside and returns
 // when done. Shapes are Hugging Face order, rows first. No call keeps a pointer after it returns.
 //
-// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights quantize activations to int8
-// in blocks of 32; block products are exact integers, blocks are summed in f32 in ascending order.
-// Products with F32, F16 and BF16 weights are f32 fused multiply-adds in ascending order of k.
-// So a result does not depend on the number of threads, nor on how tokens are split into calls.
+// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights of 512 columns or more quantize
+// activations to int8 in blocks of 32; block products are exact integers, blocks are summed in f32
+// in ascending order. Products with F32, F16 and BF16 weights are f32 fused multiply-adds in
+// ascending order of k. So a result does not depend on the number of threads, nor on how tokens are
+// split into calls.
 #pragma once
 
 #include "csimd_blocks.h"

@@ -1,0 +1,143 @@
+import CSIMD
+import Foundation
+import Support
+import Testing
+
+/// Products with weights through the public calls: every type, instruction set, number of threads
+/// and split into calls.
+@Suite(.serialized) struct MatmulTests {
+    struct Shape: Sendable, CustomTestStringConvertible {
+        let type: csimd_type
+        let rows: Int
+        let cols: Int
+        var testDescription: String { "type \(type.rawValue), \(rows) x \(cols)" }
+    }
+
+    /// Rows that are no whole panels, columns below and above where int8 begins, blocks that are no
+    /// whole group of eight.
+    static let shapes: [Shape] = [CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0].flatMap
+    {
+        type in
+        [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)].map {
+            Shape(type: type, rows: $0.0, cols: $0.1)
+        }
+    }
+
+    /// Weights [rows, cols] in their type, and what they stand for.
+    private func weights(_ shape: Shape, seed: UInt64) -> (bytes: [UInt8], values: [Float]) {
+        var random = SeededRandom(seed: seed)
+        let values = random.normals(shape.rows * shape.cols, deviation: 0.05)
+        let rowBytes = csimd_row_bytes(shape.type, shape.cols)
+        var bytes = [UInt8](repeating: 0, count: rowBytes * shape.rows)
+        var stored = [Float](repeating: 0, count: values.count)
+        for row in 0..<shape.rows {
+            let part = Array(values[row * shape.cols..<(row + 1) * shape.cols])
+            var line = [UInt8](repeating: 0, count: rowBytes)
+            var back = [Float](repeating: 0, count: shape.cols)
+            #expect(csimd_quantize_row(shape.type, part, &line, shape.cols))
+            #expect(csimd_dequantize_row(shape.type, line, &back, shape.cols))
+            bytes.replaceSubrange(row * rowBytes..<(row + 1) * rowBytes, with: line)
+            stored.replaceSubrange(row * shape.cols..<(row + 1) * shape.cols, with: back)
+        }
+        return (bytes, stored)
+    }
+
+    /// y [tokens, rows], `step` tokens to a call.
+    private func product(
+        _ shape: Shape, _ bytes: [UInt8], _ x: [Float], tokens: Int, step: Int, few: Bool
+    ) -> [Float] {
+        let bias = (0..<shape.rows).map { Float($0) * 0.01 }
+        var y = [Float](repeating: .nan, count: tokens * shape.rows)
+        bytes.withUnsafeBytes { bytes in
+            var matrix = csimd_matrix(
+                type: shape.type, data: bytes.baseAddress, rows: shape.rows, cols: shape.cols)
+            x.withUnsafeBufferPointer { x in
+                y.withUnsafeMutableBufferPointer { y in
+                    guard let x = x.baseAddress, let y = y.baseAddress else { return }
+                    for first in stride(from: 0, to: tokens, by: step) {
+                        let count = min(step, tokens - first)
+                        let size = max(csimd_quantized_bytes(count, shape.cols), 64)
+                        let quantized = UnsafeMutableRawPointer.allocate(
+                            byteCount: size, alignment: 64)
+                        defer { quantized.deallocate() }
+                        var input = csimd_input(
+                            x: x + first * shape.cols, tokens: count, cols: shape.cols,
+                            stride: shape.cols, quantized: quantized)
+                        csimd_quantize_activations(&input)
+                        let to = y + first * shape.rows
+                        if few {
+                            csimd_matvec(&matrix, bias, &input, to, shape.rows)
+                        } else {
+                            csimd_matmul(&matrix, bias, &input, to, shape.rows)
+                        }
+                    }
+                }
+            }
+        }
+        return y
+    }
+
+    @Test(arguments: shapes)
+    func agreesWithDoubles(_ shape: Shape) throws {
+        let tokens = 53
+        let (bytes, values) = weights(shape, seed: 3)
+        var random = SeededRandom(seed: 4)
+        let x = random.normals(tokens * shape.cols)
+        var exact = [Double](repeating: 0, count: tokens * shape.rows)
+        var bounds = exact
+        let isInt8 =
+            (shape.type == CSIMD_Q8_0 || shape.type == CSIMD_Q4_0) && shape.cols >= 512
+        for token in 0..<tokens {
+            for row in 0..<shape.rows {
+                var sum = 0.01 * Double(row)
+                var magnitude = 0.0
+                var rounding = 0.0
+                for block in stride(from: 0, to: shape.cols, by: 32) {
+                    let range = block..<block + 32
+                    let greatest = range.map { abs(x[token * shape.cols + $0]) }.max() ?? 0
+                    for k in range {
+                        let w = Double(values[row * shape.cols + k])
+                        let term = w * Double(x[token * shape.cols + k])
+                        sum += term
+                        magnitude += abs(term)
+                        rounding += abs(w) * Double(greatest) / 254  // half a step of int8
+                    }
+                }
+                exact[token * shape.rows + row] = sum
+                bounds[token * shape.rows + row] =
+                    magnitude * Double(shape.cols) * 0x1p-24 + 1e-6 + (isInt8 ? rounding : 0)
+            }
+        }
+        try forEachISA { isa in
+            for few in [false, true] {
+                let y = product(shape, bytes, x, tokens: tokens, step: tokens, few: few)
+                for i in y.indices where !(abs(Double(y[i]) - exact[i]) <= bounds[i]) {
+                    Issue.record("\(isa) few \(few): \(y[i]) instead of \(exact[i]) at \(i)")
+                    break
+                }
+            }
+        }
+    }
+
+    /// Byte for byte the same for any number of threads, and however tokens are split into calls.
+    @Test(arguments: shapes)
+    func doesNotDependOnThreadsOrSplits(_ shape: Shape) throws {
+        let tokens = 53
+        let (bytes, _) = weights(shape, seed: 5)
+        var random = SeededRandom(seed: 6)
+        let x = random.normals(tokens * shape.cols)
+        try forEachISA { isa in
+            for few in [false, true] {
+                let whole = product(shape, bytes, x, tokens: tokens, step: tokens, few: few)
+                for threads in 1...3 {
+                    csimd_set_threads(Int32(threads))
+                    for step in [tokens, 1, 7, 12, 48] {
+                        let split = product(shape, bytes, x, tokens: tokens, step: step, few: few)
+                        #expect(
+                            split == whole, "\(isa), \(threads) threads, \(step) at a time, \(few)")
+                    }
+                }
+            }
+        }
+    }
+}
