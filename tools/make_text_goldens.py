@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 import unicodedata
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -411,7 +412,7 @@ def by_score(tokenizer, spm):
 
 def make_real(texts):
     """Goldens for the real vocabularies; the vocabularies themselves are not committed."""
-    root = "/tmp/mmq-text-goldens"
+    root = tempfile.mkdtemp()
     with open(f"{SHARED}/llama-tokenizer.model", "rb") as f:
         spm = f.read()
     special = {"0": token("<unk>"), "1": token("<s>"), "2": token("</s>")}
