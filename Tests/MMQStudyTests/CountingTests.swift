@@ -210,6 +210,34 @@ struct PixelModel: CountingModel {
         #expect(error?.problem == "a database, but not a study")
     }
 
+    /// Killed while it changed a file for the first time: SQLite's journal lies beside it and must
+    /// be rolled back before anything can be read.
+    @Test func aFileLeftWithAJournalIsTakenUp() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        let source = folder.path + "/source"
+        let queue = try DatabaseQueue(path: source)
+        try queue.write { db in
+            try db.execute(
+                sql: "CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)")
+        }
+        try queue.writeWithoutTransaction { db in
+            // With room for one page in memory, the rest goes to the file before the commit.
+            try db.execute(sql: "PRAGMA cache_size = 1; BEGIN")
+            for i in 0..<200 {
+                try db.execute(
+                    sql: "INSERT INTO grdb_migrations VALUES (?)",
+                    arguments: ["\(i)" + String(repeating: "x", count: 500)])
+            }
+            for suffix in ["", "-journal"] {
+                try FileManager.default.copyItem(atPath: source + suffix, toPath: path + suffix)
+            }
+            try db.execute(sql: "ROLLBACK")
+        }
+        #expect(try run(path, .samples(1)).state.samples == 1)
+        #expect(try Study(path: path, access: .reading).passes().count == 1)
+    }
+
     @Test func aStudyThatNothingCameIntoCanBeDiscarded() throws {
         let folder = try TemporaryFolder()
         let new = folder.path + "/new.sqlite"

@@ -48,28 +48,12 @@ public final class Study {
                     as? Int,
                     size > 0
                 {
-                    var look = Configuration()
-                    look.readonly = true
-                    look.busyMode = .timeout(30)
-                    try DatabaseQueue(path: path, configuration: look).read { db in
-                        let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
-                        // What a process killed right after making the file leaves behind: nothing
-                        // but the list of migrations.
-                        let tables = try Int.fetchOne(
-                            db,
-                            sql: """
-                                SELECT count(*) FROM sqlite_master
-                                WHERE tbl_name <> 'grdb_migrations'
-                                """)
-                        guard id == StudySchema.applicationID || tables == 0 else {
-                            throw StudyError(.badInput, file: path, "a database, but not a study")
-                        }
-                        // Rows are read as the tables declare them: a damaged file must not get there.
-                        let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
-                        guard check == "ok" else {
-                            throw StudyError(
-                                .badInput, file: path, "a damaged study file: \(check)")
-                        }
+                    do {
+                        try Self.check(path, readonly: true)
+                    } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
+                        // A process killed while it made the file left a journal, which only who
+                        // may write can roll back.
+                        try Self.check(path, readonly: false)
                     }
                 } else if access != .writing {
                     throw StudyError(.badInput, file: path, "an empty file, not a study")
@@ -88,6 +72,28 @@ public final class Study {
         }
     }
 
+    /// Looks whether the file is a study, and whole, without making it one.
+    private static func check(_ path: String, readonly: Bool) throws {
+        var configuration = Configuration()
+        configuration.readonly = readonly
+        configuration.busyMode = .timeout(30)
+        try DatabaseQueue(path: path, configuration: configuration).read { db in
+            let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
+            // What a process killed right after making the file leaves behind: nothing but the
+            // list of migrations.
+            let tables = try Int.fetchOne(
+                db, sql: "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'grdb_migrations'")
+            guard id == StudySchema.applicationID || tables == 0 else {
+                throw StudyError(.badInput, file: path, "a database, but not a study")
+            }
+            // Rows are read as the tables declare them: a damaged file must not get there.
+            let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
+            guard check == "ok" else {
+                throw StudyError(.badInput, file: path, "a damaged study file: \(check)")
+            }
+        }
+    }
+
     /// Removes a file that this object made and that nothing was counted, answered or imported
     /// into: what is left after an error in the input. The study cannot be used afterwards.
     public func discardIfNewAndEmpty() {
@@ -98,7 +104,7 @@ public final class Study {
     }
 
     private static func remove(_ path: String) {
-        for suffix in ["", "-wal", "-shm"] {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
             try? FileManager.default.removeItem(atPath: path + suffix)
         }
     }
