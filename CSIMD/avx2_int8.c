@@ -301,6 +301,14 @@ static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x
     (void)tokens;
 }
 
+static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
+    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x));
+}
+
+static inline __m256i tile_sum(__m256i sums) {
+    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+}
+
 #include "rows_int8.inc"
 
 void csimd_avx2_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,

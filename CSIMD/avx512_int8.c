@@ -186,6 +186,14 @@ static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x
     }
 }
 
+static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
+    return _mm256_dpbusd_epi32(sums, w, x);
+}
+
+static inline __m256i tile_sum(__m256i sums) {
+    return sums;
+}
+
 #include "rows_int8.inc"
 
 void csimd_avx512_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,

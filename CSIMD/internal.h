@@ -14,7 +14,20 @@ typedef struct csimd_q8_rows {
     const int32_t* sums; // [tokens, cols / 32], made from the sum of the 32 q; private to the ISA
     size_t cols;
     size_t stride;
+    const void* few; // the same once more for tiles of few tokens, or NULL: csimd_interleave_block
 } csimd_q8_rows;
+
+/// Most tokens that are laid out once more for tiles of few tokens; one alone never is.
+#define CSIMD_FEW 64
+/// Tokens of such a tile. The last tile of a call has what is left.
+#define CSIMD_FEW_TILE 8
+/// Bytes that a token's block takes in that layout: 32 q, the scale, the sum.
+#define CSIMD_FEW_BYTES 40
+
+/// Writes block `block` of x's tokens [0, tokens) to `few`: tile after tile, in a tile block after
+/// block, in a block eight words of four q [8, tile tokens], then the scales, then the sums. So a
+/// tile reads one stream, whatever its number of tokens.
+void csimd_interleave_block(const csimd_q8_rows* x, size_t tokens, size_t block, void* few);
 
 typedef struct csimd_kernels {
     const char* name;

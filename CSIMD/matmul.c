@@ -13,20 +13,25 @@ enum {
     // Packed panels that share one walk over the tokens, so that tokens are read from far caches
     // once for this many bytes of panel.
     PANEL_GROUP_BYTES = 384 * 1024,
-    // f32 products: rows of a packed panel, and k per pass.
+    // f32 products: rows of a packed panel, and k per pass: each pass is a chain of its own, and
+    // the panel's columns stay in the first-level cache while all tokens pass over them.
     FLOAT_ROWS = 64,
-    FLOAT_K = 256,
+    FLOAT_K = 128,
     FLOAT_TOKENS = 96,
     // Quantized weights with fewer columns take f32 activations: such products are too small for
     // int8 to save time that anyone would notice, and rounding activations costs the narrow layers
     // of small models most.
-    INT8_COLUMNS = 512,
+    INT8_COLUMNS = 1024,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
     MATVEC_ROWS = 64,
 };
 
 static size_t round_up(size_t n, size_t unit) {
     return (n + unit - 1) / unit * unit;
+}
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
 }
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
@@ -50,7 +55,8 @@ static size_t q_stride(size_t cols) {
     return cols + (page + offset - cols % page) % page;
 }
 
-// The int8 form of activations: q, then scales, then sums, each part 64-byte aligned.
+// The int8 form of activations: q, then scales, then sums, each part 64-byte aligned; then, for few
+// tokens, all of it once more as their tiles take it.
 static size_t q_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * q_stride(cols), 64);
 }
@@ -59,19 +65,27 @@ static size_t scale_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
 }
 
+static size_t few_bytes(size_t tokens, size_t cols) {
+    return tokens > 1 && tokens <= CSIMD_FEW ? tokens * (cols / CSIMD_BLOCK) * CSIMD_FEW_BYTES : 0;
+}
+
 size_t csimd_quantized_bytes(size_t tokens, size_t cols) {
-    return cols % CSIMD_BLOCK ? 0 : q_bytes(tokens, cols) + 2 * scale_bytes(tokens, cols);
+    return cols % CSIMD_BLOCK
+               ? 0
+               : q_bytes(tokens, cols) + 2 * scale_bytes(tokens, cols) + few_bytes(tokens, cols);
 }
 
 static csimd_q8_rows quantized_rows(const csimd_input* input) {
     const char* base = input->quantized;
     size_t q = q_bytes(input->tokens, input->cols);
+    size_t scales = scale_bytes(input->tokens, input->cols);
     return (csimd_q8_rows){
         .q = (const int8_t*)base,
         .scales = (const float*)(base + q),
-        .sums = (const int32_t*)(base + q + scale_bytes(input->tokens, input->cols)),
+        .sums = (const int32_t*)(base + q + scales),
         .cols = input->cols,
         .stride = q_stride(input->cols),
+        .few = few_bytes(input->tokens, input->cols) ? base + q + 2 * scales : NULL,
     };
 }
 
@@ -84,8 +98,34 @@ static void quantize_task(void* context, int64_t token) {
                                 (int32_t*)rows.sums + t * blocks);
 }
 
+void csimd_interleave_block(const csimd_q8_rows* x, size_t tokens, size_t block, void* few) {
+    const size_t blocks = x->cols / CSIMD_BLOCK;
+    for (size_t first = 0; first < tokens; first += CSIMD_FEW_TILE) {
+        size_t count = min_size(tokens - first, CSIMD_FEW_TILE);
+        char* to = (char*)few + (first * blocks + block * count) * CSIMD_FEW_BYTES;
+        for (size_t t = 0; t < count; t++) {
+            const int8_t* q = x->q + (first + t) * x->stride + block * CSIMD_BLOCK;
+            for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
+                memcpy(to + (word * count + t) * 4, q + word * 4, 4);
+            }
+            size_t at = (first + t) * blocks + block;
+            memcpy(to + CSIMD_BLOCK * count + t * 4, x->scales + at, 4);
+            memcpy(to + (CSIMD_BLOCK + 4) * count + t * 4, x->sums + at, 4);
+        }
+    }
+}
+
+static void interleave_task(void* context, int64_t block) {
+    const csimd_input* input = context;
+    csimd_q8_rows rows = quantized_rows(input);
+    csimd_interleave_block(&rows, input->tokens, (size_t)block, (void*)rows.few);
+}
+
 void csimd_quantize_activations(const csimd_input* input) {
     csimd_parallel(quantize_task, (void*)input, (int64_t)input->tokens);
+    if (few_bytes(input->tokens, input->cols)) {
+        csimd_parallel(interleave_task, (void*)input, (int64_t)(input->cols / CSIMD_BLOCK));
+    }
 }
 
 typedef struct product {
@@ -115,10 +155,6 @@ static void copy_tile(const product* p, const float* tile, size_t tile_stride, s
         memcpy(p->y + (first + t) * p->y_stride + row0, tile + t * tile_stride,
                rows * sizeof(float));
     }
-}
-
-static size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
 }
 
 static bool is_quantized(csimd_type type) {

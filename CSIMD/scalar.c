@@ -21,10 +21,10 @@ static void gemm_f32(const float* a, size_t lda, const float* b, size_t ldb, flo
                      size_t m, size_t n, size_t k, bool accumulate) {
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
-            float sum = accumulate ? c[i * ldc + j] : 0.0f;
+            float sum = 0;
             for (size_t p = 0; p < k; p++)
                 sum = fmaf(a[i * lda + p], b[p * ldb + j], sum);
-            c[i * ldc + j] = sum;
+            c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
         }
 }
 

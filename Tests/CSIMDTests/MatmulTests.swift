@@ -86,7 +86,7 @@ import Testing
         var exact = [Double](repeating: 0, count: tokens * shape.rows)
         var bounds = exact
         let isInt8 =
-            (shape.type == CSIMD_Q8_0 || shape.type == CSIMD_Q4_0) && shape.cols >= 512
+            (shape.type == CSIMD_Q8_0 || shape.type == CSIMD_Q4_0) && shape.cols >= 1024
         for token in 0..<tokens {
             for row in 0..<shape.rows {
                 var sum = 0.01 * Double(row)

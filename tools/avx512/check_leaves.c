@@ -488,10 +488,15 @@ static void check_int8(csimd_type type) {
                 }
             }
         }
-        for (size_t tokens = 1; tokens <= 5; tokens++) {
+        for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
+            static char few[TOKENS * MAX_COLS / 32 * CSIMD_FEW_BYTES];
             memset(y, 0xff, sizeof y);
             memset(z, 0xff, sizeof z);
             size_t row0 = tokens % 3;
+            for (size_t k = 0; tokens > 1 && k < blocks; k++) {
+                csimd_interleave_block(&a, tokens, k, few);
+            }
+            a.few = tokens > 1 ? few : NULL;
             tested->row_product(type, w, row_bytes, row0, rows, &a, tokens, y, 40);
             scalar->row_product(type, w, row_bytes, row0, rows, &b, tokens, z, 40);
             for (size_t t = 0; t < tokens; t++) {
