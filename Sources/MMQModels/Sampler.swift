@@ -47,11 +47,7 @@ public struct Sampler: Sendable {
     }
 
     private mutating func sample(_ logits: some RandomAccessCollection<Float>) -> Int32 {
-        var candidates = logits.enumerated()
-            .filter { !$0.element.isNaN }
-            .map { (id: Int32($0.offset), score: Double($0.element) / options.temperature) }
-        candidates.sort { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
-        if options.topK > 0 { candidates = Array(candidates.prefix(options.topK)) }
+        let candidates = candidates(logits)
         guard let best = candidates.first else { return 0 }
         var weights = candidates.map { exp($0.score - best.score) }
         if options.topP < 1 {
@@ -69,6 +65,30 @@ public struct Sampler: Sendable {
             if draw < 0 { return candidates[index].id }
         }
         return candidates[weights.count - 1].id
+    }
+
+    private typealias Candidate = (id: Int32, score: Double)
+
+    /// The tokens to choose from, best first; of equal ones the lower id first.
+    private func candidates(_ logits: some RandomAccessCollection<Float>) -> [Candidate] {
+        guard options.topK > 0 else {
+            let all = logits.enumerated().filter { !$0.element.isNaN }
+                .map { (id: Int32($0.offset), score: Double($0.element) / options.temperature) }
+            return all.sorted { $0.score != $1.score ? $0.score > $1.score : $0.id < $1.id }
+        }
+        // Sorting a vocabulary for the sake of 50 tokens would cost as much as a small model's layer.
+        var best: [Candidate] = []
+        for (id, logit) in logits.enumerated() where !logit.isNaN {
+            let score = Double(logit) / options.temperature
+            if best.count == options.topK {
+                guard let last = best.last, score > last.score else { continue }
+                best.removeLast()
+            }
+            var place = best.count
+            while place > 0, best[place - 1].score < score { place -= 1 }
+            best.insert((Int32(id), score), at: place)
+        }
+        return best
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): 53 bits in [0, 1).

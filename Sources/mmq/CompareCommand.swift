@@ -32,6 +32,8 @@ struct CompareCommand: ParsableCommand {
     @Option(help: "Samples of each domain (two models).")
     var samples = 10
 
+    @OptionGroup var judging: JudgeOptions
+
     @Flag(help: "Let every row of the vocabulary take part in the lens, filler too (two models).")
     var allRows = false
 
@@ -60,7 +62,9 @@ struct CompareCommand: ParsableCommand {
 
     private func compareStudies() throws {
         let files = try study.map { try Study(path: $0, access: .reading) }
-        let found = try StudyComparison(files[0], files[1], split: split)
+        let needsJudge = try files[0].answerSets().contains { $0.domain == .ad }
+        let found = try StudyComparison(
+            files[0], files[1], split: split, judge: judging.open(ifNeeded: needsJudge))
         if json { return try Diagnostics.printJSON(found) }
         for note in found.notes { Diagnostics.note("note: \(note)") }
         var tables: [String] = []

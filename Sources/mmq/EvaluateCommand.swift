@@ -47,8 +47,7 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Whose rules: official, mmneuron or both.")
     var metric: Form = .both
 
-    @Option(help: "The folder that mmq convert made of Lingo-Judge; ad needs it.")
-    var judge: String?
+    @OptionGroup var judging: JudgeOptions
 
     @Option(help: "The setting that the others are compared with.")
     var baseline: String = "none"
@@ -79,10 +78,8 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         let given = try read()
-        // Loading is only worth its time where something is to be judged.
-        let needsJudge = given.contains { $0.domain == .ad }
         let evaluator = Evaluator(
-            judge: try needsJudge ? judge.map(LingoJudge.open) : nil,
+            judge: try judging.open(ifNeeded: given.contains { $0.domain == .ad }),
             resampling: Resampling(draws: draws, seed: seed), baseline: baseline)
         let scores = try evaluator.scores(of: given, forms: metric.forms)
         if json {

@@ -69,6 +69,14 @@ import Testing
             #expect(sample.answer["question_id"]?.asInteger == id)
         }
         let com = try BenchSplit(bench: bench, domain: .com, split: "train", form: .simple)
+        // PMC-VQA's options are what an answer is compared with.
+        let med = try BenchSplit(bench: bench, domain: .med, split: "train", form: .full)
+        for sample in try samples(med) {
+            for letter in ["A", "B", "C", "D"] {
+                let choice = try #require(sample.attributes["Choice \(letter)"])
+                #expect(sample.prompt.contains(choice))
+            }
+        }
         #expect(try samples(com).allSatisfy { $0.attributes["answer_type"] == "other" })
     }
 

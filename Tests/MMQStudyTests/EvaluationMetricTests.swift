@@ -12,6 +12,8 @@ enum EvaluationGolden {
 
 /// The judge that the goldens were made with: any fixed rule shows which texts it is given.
 struct SimilarityJudge: AnswerJudge {
+    let name = "similarity"
+
     func score(question: String, reference: String, answer: String) -> Float {
         let ratio = SequenceMatcher(PythonText(reference), PythonText(answer)).ratio
         return Float(ratio - 0.5 - Double(question.unicodeScalars.count) / 1000)

@@ -143,6 +143,19 @@ import Testing
         }
     }
 
+    @Test func exactMatchStandsInForTheJudge() throws {
+        let truth: JSONValue = .array([.string("Red light"), .string("stop.")])
+        let answers = [" RED LIGHT.", "stop", "light", "", "stop now"].enumerated().map {
+            ScoredAnswer(
+                domain: .ad, index: $0, setting: "none", question: "Why?", groundTruth: truth,
+                answer: $1, source: "test")
+        }
+        let scores = try Evaluator(judge: ExactJudge()).scores(of: answers)
+        #expect(scores.map { $0.score?.value } == [0.4, 0.4])
+        #expect(scores[0].metric == "exact match, not Lingo-Judge")
+        #expect(scores[1].metric == "exact match, not Lingo-Judge, any row")
+    }
+
     @Test func plainTextsAsAnnotators() throws {
         let answer = ScoredAnswer(
             domain: .com, index: 0, setting: "none",

@@ -12,7 +12,7 @@ struct MedicalTable: BenchTable {
     private let question: Int
     private let answer: Int
     private let label: Int
-    private let choices: [Int]
+    private let choices: [(name: String, column: Int)]
 
     var files: [AnnotationFile] { [table.file] }
     var count: Int { order.count }
@@ -24,7 +24,9 @@ struct MedicalTable: BenchTable {
         question = try table.column("Question")
         answer = try table.column("Answer")
         label = try table.column("Answer_label")
-        choices = try ["A", "B", "C", "D"].map { [table] in try table.column("Choice \($0)") }
+        choices = try ["A", "B", "C", "D"].map { [table] in
+            ("Choice \($0)", try table.column("Choice \($0)"))
+        }
         order = SampleOrder.pandas(count: 2 * table.count)
     }
 
@@ -42,8 +44,11 @@ struct MedicalTable: BenchTable {
         let isLetter = ["A", "B", "C", "D"].contains(letter)
         return BenchContent(
             index: row, question: cells[question].printed,
-            options: "[" + choices.map { cells[$0].repr }.joined(separator: ", ") + "]",
+            options: "[" + choices.map { cells[$0.column].repr }.joined(separator: ", ") + "]",
             answer: .string(isLetter ? letter : cells[answer].printed),
+            // Which option an answer resembles most is told from their texts.
+            attributes: Dictionary(
+                choices.map { ($0.name, cells[$0.column].printed) }, uniquingKeysWith: { $1 }),
             pictures: [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]])
     }
 }

@@ -1,7 +1,10 @@
 import MMQModels
 
-/// Says how well an answer agrees with a reference: Lingo-Judge.
+/// Says how well an answer agrees with a reference: Lingo-Judge, or what stands in for it.
 public protocol AnswerJudge {
+    /// What a score made with it is called.
+    var name: String { get }
+
     /// The judge's logit; above 0 (a probability above one half) the answer counts as right.
     ///
     /// - Parameters:
@@ -79,7 +82,30 @@ struct DrivingAccuracy {
     }
 }
 
+/// Takes an answer for right if it is a reference, but for case, blanks around it and a full stop.
+/// Not LingoQA's score: for short answers (the demo's) where Lingo-Judge is not at hand.
+public struct ExactJudge: AnswerJudge {
+    /// Says what it is not, too.
+    public let name = "exact match, not Lingo-Judge"
+
+    /// There is nothing to load.
+    public init() {}
+
+    /// 1 or -1.
+    public func score(question: String, reference: String, answer: String) -> Float {
+        bare(reference) == bare(answer) ? 1 : -1
+    }
+
+    private func bare(_ text: String) -> String {
+        let text = PythonText(text).lowered().stripped().string
+        return text.hasSuffix(".") ? String(text.dropLast()) : text
+    }
+}
+
 extension LingoJudge: AnswerJudge {
+    /// As LingoQA calls its score.
+    public var name: String { "Lingo-Judge" }
+
     /// The judge's logit for texts as they are.
     public func score(question: String, reference: String, answer: String) throws -> Float {
         try logit(question: question, reference: reference, answer: answer, cleans: false)

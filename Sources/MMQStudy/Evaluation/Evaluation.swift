@@ -97,8 +97,8 @@ public struct Evaluator {
         for setting in settings {
             let given = answers.filter { $0.setting == setting }
             var score = Score(
-                domain: domain, form: form, metric: metric.name, setting: setting,
-                answers: given.count)
+                domain: domain, form: form, metric: metric.title(judge: judge),
+                setting: setting, answers: given.count)
             switch try metric.units(given, judge) {
             case .missing(let what): score.missing = what
             case .units(let units):

@@ -17,8 +17,9 @@ struct UnitScore: Sendable, Equatable {
 
 /// One way to score a domain's answers.
 struct Metric: Sendable {
-    /// The rule in a few words.
-    let name: String
+    /// The rule in a few words; where a judge decides, what is added to the judge's name.
+    private let name: String
+    private var isJudged = false
     /// Attributes by which scores are also given apart.
     var groupings: [String] = []
     /// Whether the mean over the first grouping's groups is a score of its own.
@@ -32,13 +33,20 @@ struct Metric: Sendable {
     }
 
     private init(
-        _ name: String, groupings: [String] = [], averagesGroups: Bool = false,
+        _ name: String, isJudged: Bool = false, groupings: [String] = [],
+        averagesGroups: Bool = false,
         _ units: @escaping @Sendable ([ScoredAnswer], (any AnswerJudge)?) throws -> Outcome
     ) {
         self.name = name
+        self.isJudged = isJudged
         self.groupings = groupings
         self.averagesGroups = averagesGroups
         self.units = units
+    }
+
+    /// The rule in a few words, with the judge that decides.
+    func title(judge: (any AnswerJudge)?) -> String {
+        isJudged ? (judge?.name ?? "Lingo-Judge") + name : name
     }
 
     /// A rule that looks at one sample at a time.
@@ -131,8 +139,7 @@ struct Metric: Sendable {
             ]
         case (.ad, _):
             [
-                Metric(form == .official ? "Lingo-Judge" : "Lingo-Judge, any row") {
-                    answers, judge in
+                Metric(form == .official ? "" : ", any row", isJudged: true) { answers, judge in
                     guard let judge else {
                         return .missing("needs Lingo-Judge: give its folder with --judge")
                     }

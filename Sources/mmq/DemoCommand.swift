@@ -1,0 +1,226 @@
+import ArgumentParser
+import Foundation
+import MMQModels
+import MMQStudy
+
+/// `mmq demo`: the whole study on the small trained models that come with the repository.
+struct DemoCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo",
+        abstract: "The whole study on two small trained models, ending with a report.",
+        discussion: """
+            Every step is an mmq command, printed before it runs: convert, ask, activation, identify, \
+            generate, evaluate, logit-lens, deviation, compare, report. A demo that was stopped, or \
+            killed, goes on with the same command.
+            """)
+
+    @Option(help: "The folder with bench, llava-next and instructblip (default: models/demo).")
+    var assets: String?
+
+    @Option(help: "Where models, studies and reports go.")
+    var output: String = "mmq-demo"
+
+    @Option(help: "The models, separated by commas.")
+    var models: String = "llava-next,instructblip"
+
+    @Option(help: "Questions of each domain that are answered under each mask setting.")
+    var samples: Int = 40
+
+    @OptionGroup var threading: ThreadOptions
+
+    func validate() throws {
+        guard samples > 0 else { throw ValidationError("--samples must be 1 or more.") }
+        for name in chosen where !["llava-next", "instructblip"].contains(name) {
+            throw ValidationError("--models: llava-next or instructblip, not \(name).")
+        }
+    }
+
+    private var chosen: [String] { models.split(separator: ",").map(String.init) }
+
+    func run() async throws {
+        let start = ContinuousClock.now
+        let assets = try folder()
+        try FileManager.default.createDirectory(
+            atPath: output, withIntermediateDirectories: true)
+        for name in chosen {
+            try await DemoStudy(
+                name: name, checkpoint: "\(assets)/\(name)", bench: "\(assets)/bench",
+                output: "\(output)/\(name)", samples: samples, threads: threading.threads
+            ).run()
+        }
+        let seconds = (ContinuousClock.now - start).components.seconds
+        print("\nDone in \(seconds / 60) min \(seconds % 60) s.")
+        for name in chosen {
+            print("  \(output)/\(name)/report.html        open it in a browser")
+            print("  \(output)/\(name)/study.sqlite       the study, for every other command")
+        }
+    }
+
+    /// The models' folder: as named, below the working folder, or where the repository is that this
+    /// program was built in.
+    private func folder() throws -> String {
+        var places = ["models/demo"]
+        if let assets {
+            places = [assets]
+        } else if let program = Bundle.main.executableURL?.resolvingSymlinksInPath() {
+            var above = program
+            for _ in 0..<5 {
+                above.deleteLastPathComponent()
+                places.append(above.appendingPathComponent("models/demo").path)
+            }
+        }
+        let found = places.first { FileManager.default.fileExists(atPath: $0 + "/bench") }
+        guard let found else {
+            throw StudyError(
+                .badInput, file: places[0],
+                "expected the demo's folder with bench, llava-next and instructblip; found none"
+                    + (assets == nil ? " (run from the repository, or name it with --assets)" : ""))
+        }
+        return found
+    }
+}
+
+/// The study of one of the demo's models.
+private struct DemoStudy {
+    let name: String
+    let checkpoint: String
+    let bench: String
+    let output: String
+    let samples: Int
+    let threads: Int?
+
+    /// The weights' types that are compared: f16 first, the reference.
+    private static let types = [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q8_0")]
+
+    private func model(_ type: String) -> String { "\(output)/model-\(type)" }
+    /// int4 is what the study is made with; the others are there to see what it changes.
+    private func study(_ type: String) -> String {
+        type == "q4_0" ? "\(output)/study.sqlite" : "\(output)/study-\(type).sqlite"
+    }
+
+    func run() async throws {
+        try FileManager.default.createDirectory(
+            atPath: output, withIntermediateDirectories: true)
+        say("\(name): convert the checkpoint to f16, int8 and int4")
+        for (type, vision) in Self.types {
+            if (try? ModelFiles(folder: model(type))) != nil { continue }
+            try await mmq(
+                "convert", checkpoint, "--output", model(type), "--type", type, "--vision-type",
+                vision, "--force")
+        }
+        try await ask()
+
+        say(
+            "\(name): count which neurons fire in five visual domains, and find those of one domain"
+        )
+        try await find("q4_0", quietly: false)
+
+        say("\(name): answer with these neurons on, off, and with as many others off")
+        try await mmq(
+            ["generate"] + model(of: "q4_0") + [
+                "--masks", "none,lang,all,random", "--samples", "\(samples)", "--greedy",
+                "--max-tokens", "12", "--batch", "8",
+            ])
+        try await mmq(
+            "evaluate", "--study", study("q4_0"), "--metric", "official", "--judge", "exact")
+
+        say("\(name): look inside: what each layer would say, and how far the masks move it")
+        try await lens("q4_0")
+        try await mmq(
+            ["deviation"] + model(of: "q4_0") + ["--samples", "6", "--masks", "lang"])
+
+        say("\(name): what int8 and int4 change next to f16")
+        for type in ["f16", "q8_0"] {
+            try await find(type, quietly: true)
+            try await mmq(
+                ["generate"] + model(of: type) + [
+                    "--masks", "none", "--samples", "\(samples)", "--greedy", "--max-tokens", "12",
+                    "--batch", "8",
+                ])
+            try await lens(type)
+        }
+        for type in ["q8_0", "q4_0"] {
+            try await mmq(
+                "compare", "--study", study("f16"), "--study", study(type), "--judge", "exact")
+        }
+
+        say("\(name): all of it on one page")
+        let sample = try first(.com)
+        try await mmq(
+            "report", "--study", study("q4_0"), "--model", model("q4_0"), "--compare",
+            study("f16"), "--judge", "exact", "--image", sample.picture, "--prompt",
+            sample.prompt, "--title", "\(name), the demo's model at int4", "--output",
+            "\(output)/report.html")
+    }
+
+    /// Three pictures of the val split, with what the bench holds for right.
+    private func ask() async throws {
+        say("\(name): ask it about three pictures")
+        for domain in [Domain.rs, .com, .doc] {
+            let sample = try first(domain)
+            try await mmq(
+                "ask", "--model", model("q4_0"), "--image", sample.picture, "--greedy",
+                "--max-tokens", "12", "--raw-prompt", "--", sample.prompt)
+            print("  (right: \(sample.answer))")
+        }
+    }
+
+    private func find(_ type: String, quietly: Bool) async throws {
+        try await mmq(["activation"] + model(of: type) + ["--samples", "60"])
+        try await mmq(
+            ["identify", "--study", study(type), "--top-rate", "0.05"]
+                + (quietly ? ["--module", "lang"] : []))
+    }
+
+    private func lens(_ type: String) async throws {
+        try await mmq(["logit-lens"] + model(of: type) + ["--samples", "10"])
+    }
+
+    private func model(of type: String) -> [String] {
+        ["--model", model(type), "--study", study(type), "--bench", bench]
+    }
+
+    private func first(
+        _ domain: Domain
+    ) throws -> (picture: String, prompt: String, answer: String) {
+        let split = try BenchSplit(bench: bench, domain: domain, split: "val", form: .full)
+        while let item = try split.next() {
+            guard case .sample(let sample) = item, let picture = sample.pictures.first else {
+                continue
+            }
+            let template: StudyTemplate = name == "instructblip" ? .instruct : .vicuna
+            let answer = sample.answer
+            let text =
+                answer["answer"]?.asText ?? answer.asText
+                ?? answer.asList?.first?["answer"]?.asText ?? answer.asList?.first?.asText ?? "?"
+            return (picture, template.apply(to: sample.prompt), text)
+        }
+        throw StudyError(.badInput, file: bench, "no sample of \(domain.rawValue)")
+    }
+
+    // MARK: - Steps
+
+    private func say(_ text: String) { print("\n=== \(text)") }
+
+    private func mmq(_ arguments: String...) async throws { try await mmq(arguments) }
+
+    /// Runs a command of this program as the command line would.
+    private func mmq(_ arguments: [String]) async throws {
+        let shown = arguments.map { word in
+            let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "-_./,".contains($0) }
+            return plain ? word : "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"
+        }
+        print("$ mmq \(shown.joined(separator: " "))")
+        fflush(nil)
+        var arguments = arguments
+        if let threads, !["identify", "evaluate"].contains(arguments[0]) {
+            arguments.insert(contentsOf: ["--threads", "\(threads)"], at: 1)
+        }
+        var command = try MMQ.parseAsRoot(arguments)
+        if var command = command as? any AsyncParsableCommand {
+            try await command.run()
+        } else {
+            try command.run()
+        }
+    }
+}
