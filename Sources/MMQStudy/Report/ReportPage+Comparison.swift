@@ -116,14 +116,15 @@ extension ReportPage {
                                 some.first { $0.domain == domain && $0.layer == layer }
                                     .flatMap(value)
                             })
-                    }, axis: "same first choice, %", includes: [100],
+                    }, axis: "same first choice, %", includes: [98, 100],
                     format: { PageText.percent($0) + " %" }, isShare: true
                 ).chart
             }
-            row([
-                chart("image positions", \.imageAgreement),
-                chart("text positions", \.textAgreement),
-            ])
+            row(
+                [
+                    chart("image positions", \.imageAgreement),
+                    chart("text positions", \.textAgreement),
+                ], inPairs: true)
             fold(
                 "Changes of entropy and divergence, masks \(setting)",
                 PageTable(

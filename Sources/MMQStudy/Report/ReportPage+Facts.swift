@@ -12,9 +12,11 @@ extension ReportPage {
             if let changed = facts.changed {
                 list.insert(("last changed", PageText.escaped(changed)), at: 1)
             }
-            list.append((
-                "model", facts.fingerprint.map { "<code>\(PageText.escaped($0))</code>" } ?? "none"
-            ))
+            list.append(
+                (
+                    "model",
+                    facts.fingerprint.map { "<code>\(PageText.escaped($0))</code>" } ?? "none"
+                ))
             if let model = facts.model {
                 let types = model.weights.map {
                     "\($0.file) \($0.type): \(PageText.whole($0.tensors)) tensors, "

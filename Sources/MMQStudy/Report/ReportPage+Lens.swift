@@ -25,14 +25,14 @@ extension ReportPage {
 
     private func writeLens(_ setting: String, _ summaries: [LensSummary]) {
         let samples = summaries.map {
-            "\($0.pass.domain.rawValue) \(PageText.whole($0.pass.samples)) samples, "
-                + "\(PageText.whole($0.imagePositions)) image and "
-                + "\(PageText.whole($0.textPositions)) text positions"
+            "\($0.pass.domain.rawValue) \(PageText.whole($0.pass.samples)) "
+                + "(\(PageText.whole($0.imagePositions)) + \(PageText.whole($0.textPositions)))"
         }
+        add("<h3>masks: \(foreign(setting))</h3>")
+        legend(summaries.map(\.pass.domain)) { "\($0.rawValue) · \($0.subject)" }
         add(
-            "<h3>masks: \(foreign(setting))</h3>"
-                + "<p class=\"note\">\(samples.joined(separator: "; "))</p>")
-        legend(summaries.map(\.pass.domain)) { "\($0.rawValue) \($0.subject)" }
+            "<p class=\"note\">Samples (image + text positions): "
+                + "\(samples.joined(separator: ", "))</p>")
         let kinds: [(String, KeyPath<LensSummary.Layer, LensMeans?>)] = [
             ("image positions", \.image), ("text positions", \.text),
         ]
@@ -67,7 +67,7 @@ extension ReportPage {
                         series: lines(kind, \.agreement), axis: "same first choice as the last, %",
                         includes: [0, 100], format: { PageText.percent($0) + " %" }, isShare: true
                     ).chart
-                })
+                }, inPairs: true)
         var rows: [[String]] = []
         for summary in summaries {
             for (number, layer) in summary.layers.enumerated() {
@@ -148,9 +148,10 @@ extension ReportPage {
             }
             return chart
         }
-        row([
-            chart("image positions", \.imageDistance, \.imageCosine),
-            chart("text positions", \.textDistance, \.textCosine),
-        ])
+        row(
+            [
+                chart("image positions", \.imageDistance, \.imageCosine),
+                chart("text positions", \.textDistance, \.textCosine),
+            ], inPairs: true)
     }
 }

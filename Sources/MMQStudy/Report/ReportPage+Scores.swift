@@ -22,7 +22,8 @@ extension ReportPage {
                 + "draws, seed \(held.seed). Tests: exact where possible, else as many random "
                 + "flips."
             if held.unanswered > 0 {
-                note += " \(PageText.whole(held.unanswered)) samples have no answer and are left out."
+                note +=
+                    " \(PageText.whole(held.unanswered)) samples have no answer and are left out."
             }
             add("<p class=\"note\">\(note)</p>")
         }
@@ -35,7 +36,7 @@ extension ReportPage {
             "<h3><span class=\"swatch b-\(domain.colorClass)\"></span>\(domain.rawValue) "
                 + "<small>\(domain.dataSet), \(domain.subject)</small></h3>")
         var charts: [Chart] = []
-        var lacking: [String] = []
+        var lacking: [(why: String, rules: [String])] = []
         var rules: [(MetricForm, String)] = []
         for score in scores where !rules.contains(where: { $0 == (score.form, score.metric) }) {
             rules.append((score.form, score.metric))
@@ -46,11 +47,20 @@ extension ReportPage {
                 charts.append(Self.forest(rows, domain, form, metric))
             } else {
                 let why = rows.compactMap(\.missing).first ?? "no answers"
-                lacking.append("\(metric) (\(form.rawValue)): missing, \(why).")
+                let rule = "\(form.rawValue): \(metric)"
+                if let known = lacking.firstIndex(where: { $0.why == why }) {
+                    lacking[known].rules.append(rule)
+                } else {
+                    lacking.append((why, [rule]))
+                }
             }
         }
-        row(charts)
-        for text in lacking { add("<p class=\"missing\">\(PageText.escaped(text))</p>") }
+        row(charts, inPairs: true)
+        for (why, rules) in lacking {
+            add(
+                "<p class=\"missing\">No score (\(PageText.escaped(rules.joined(separator: ", ")))): "
+                    + "\(PageText.escaped(why))</p>")
+        }
         writeTypes(domain, scores)
     }
 

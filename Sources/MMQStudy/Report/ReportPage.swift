@@ -75,10 +75,11 @@ public final class ReportPage {
         add("<p class=\"missing\">\(what) \(list.joined(separator: ", then "))</p>")
     }
 
-    /// Charts side by side.
-    func row(_ charts: [Chart]) {
+    /// Charts side by side, as many as there is room for, or two where the first two belong
+    /// together.
+    func row(_ charts: [Chart], inPairs: Bool = false) {
         guard !charts.isEmpty else { return }
-        add("<div class=\"charts\">")
+        add("<div class=\"charts\(inPairs ? " pairs" : "")\">")
         for chart in charts { add(figure(chart)) }
         add("</div>")
     }
@@ -148,12 +149,7 @@ public final class ReportPage {
             line.append("model <code>\(PageText.escaped(model))</code>")
         }
         if let model = facts.model {
-            let types = model.weights.reduce(into: [String]()) { names, weights in
-                // Norms are f32 in every model: what matters is what the matrices are.
-                let name = weights.file + " " + weights.type
-                if !names.contains(where: { $0.hasPrefix(weights.file) }) { names.append(name) }
-            }
-            line.append(PageText.escaped(types.joined(separator: ", ")))
+            line.append(PageText.escaped(Self.types(model)))
         }
         line.append("report of \(PageText.escaped(document.made.prefix(10).description))")
         add("<p class=\"byline\">\(line.joined(separator: " · "))</p>")
@@ -165,6 +161,17 @@ public final class ReportPage {
         ]
         let links = sections.map { "<a href=\"#\($0.0)\">\($0.1)</a>" }
         add("<nav aria-label=\"Sections\">\(links.joined())</nav></header><main>")
+    }
+
+    /// The type of each file's matrices: norms and biases are f32 in every model.
+    private static func types(_ model: ReportFacts.Model) -> String {
+        ["language", "vision"].compactMap { file in
+            let weights = model.weights.filter { $0.file == file }
+            let matrices = weights.filter { $0.type != "F32" }
+            return (matrices.isEmpty ? weights : matrices)
+                .max { ($0.tensors, $0.bytes) < ($1.tensors, $1.bytes) }
+                .map { "\(file) \($0.type)" }
+        }.joined(separator: ", ")
     }
 
     private func writeTiles() {

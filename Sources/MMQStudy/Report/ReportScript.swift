@@ -193,7 +193,7 @@ enum ReportScript {
             this.canvas.addEventListener('focus', () => {
               if (!this.cell(this.position)) this.keep(this.d.grids[this.grid].first);
             });
-            new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
+            new ResizeObserver(() => this.draw()).observe(this.scale);
             if (!this.photo.complete) this.photo.addEventListener('load', () => this.draw());
           }
           setGrid(grid) {
@@ -216,11 +216,14 @@ enum ReportScript {
           /* Sizes in CSS pixels: the picture, and right of it a strip for the ends of rows. */
           sizes() {
             const g = this.d.grids[this.grid];
-            const whole = this.canvas.clientWidth;
             const strip = this.d.grids.some(g => g.hasRowEnds) ? 14 : 0;
-            const width = whole - (strip ? strip + 4 : 0);
-            const height = width * this.photo.naturalHeight
-              / Math.max(1, this.photo.naturalWidth);
+            const margin = strip ? strip + 4 : 0;
+            const shape = this.photo.naturalHeight / Math.max(1, this.photo.naturalWidth);
+            // A tall picture is not to push everything else off the screen.
+            const room = this.scale.clientWidth - margin;
+            const width = Math.max(40, Math.min(room, 520 / Math.max(shape, 1e-6)));
+            const whole = width + margin;
+            const height = width * shape;
             return { g, whole, strip, width, height };
           }
           box(row, column) {
@@ -259,6 +262,7 @@ enum ReportScript {
             const { g, whole, width, height } = this.sizes();
             if (!(width > 0) || !(height > 0)) return;
             const ratio = window.devicePixelRatio || 1;
+            this.canvas.style.width = whole + 'px';
             this.canvas.style.height = height + 'px';
             this.canvas.width = Math.round(whole * ratio);
             this.canvas.height = Math.round(height * ratio);

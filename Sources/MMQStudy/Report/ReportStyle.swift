@@ -27,6 +27,7 @@ enum ReportStyle {
           }
         }
         * { box-sizing: border-box; }
+        [hidden] { display: none !important; }
         html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
         @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
         body {
@@ -66,6 +67,8 @@ enum ReportStyle {
 
         .charts { display: grid; gap: 1.5rem 2.25rem; margin: .75rem 0 .5rem;
           grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 1fr)); }
+        .pairs { grid-template-columns: repeat(auto-fit, minmax(min(100%, 20.5rem), 27rem)); }
+        @media (min-width: 62rem) { .pairs { grid-template-columns: repeat(2, minmax(0, 27rem)); } }
         .chart { margin: 0; min-width: 0; max-width: 30rem; break-inside: avoid; }
         .chart figcaption { font-weight: 600; font-size: .94rem; margin-bottom: .35rem; }
         .chart svg { display: block; width: 100%; height: auto; overflow: visible; }
@@ -135,8 +138,7 @@ enum ReportStyle {
         .photo { display: block; max-width: min(100%, 32rem); max-height: 32rem; width: auto;
           height: auto; image-orientation: none; border-radius: 4px; margin: .75rem 0; }
         .app { display: grid; gap: 1.25rem 2rem; align-items: start; margin-top: .9rem;
-          grid-template-columns: minmax(0, 1fr) minmax(0, 1.05fr); }
-        .app[hidden] { display: none; }
+          grid-template-columns: minmax(0, 1fr) minmax(0, 1.2fr); }
         .app .photo { max-width: 100%; margin: 0; }
         .left { min-width: 0; }
         .right { min-width: 0; }
@@ -149,7 +151,7 @@ enum ReportStyle {
           font-variant-numeric: tabular-nums; }
         select { font: inherit; color: var(--ink); background: var(--raised);
           border: 1px solid var(--rule); border-radius: 5px; padding: .15rem .35rem; }
-        canvas { display: block; width: 100%; touch-action: pan-y; cursor: crosshair;
+        canvas { display: block; max-width: 100%; touch-action: pan-y; cursor: crosshair;
           border-radius: 4px; }
         .scale { display: flex; align-items: center; gap: .5rem; font-size: .78rem;
           color: var(--soft); margin: .45rem 0 .2rem; font-variant-numeric: tabular-nums; }
@@ -174,7 +176,7 @@ enum ReportStyle {
         .layers th, .layers td { padding: .16rem .5rem .16rem 0; cursor: pointer; }
         .layers thead th { cursor: auto; }
         .layers .l { width: 3.1rem; text-align: right; }
-        .layers .e { width: 5.2rem; text-align: left; }
+        .layers .e { width: 4.4rem; text-align: left; }
         .layers .t { text-align: left; overflow: hidden; }
         .layers tr.now > * { background: var(--raised); }
         .layers tr.now .l { font-weight: 700; box-shadow: inset 3px 0 0 var(--accent); }
@@ -184,23 +186,32 @@ enum ReportStyle {
         .words { display: flex; gap: .35rem; }
         .guess { position: relative; background: linear-gradient(to right,
           color-mix(in srgb, var(--accent) 26%, transparent) var(--p, 0%), transparent 0);
-          border-radius: 3px; padding: 0 .3rem; flex: 1 1 0; min-width: 0; overflow: hidden;
-          text-overflow: ellipsis; white-space: nowrap; }
-        .guess b { font-weight: 400; color: var(--soft); font-size: .75rem; margin-left: .25rem; }
+          border-radius: 3px; padding: 0 .3rem; flex: 1 1 0; min-width: 0; display: flex;
+          justify-content: space-between; gap: .25rem; }
+        .guess .word { overflow: hidden; text-overflow: ellipsis; min-width: 0; }
+        .guess:nth-child(n+4) b { display: none; }
+        .guess b { font-weight: 400; color: var(--soft); font-size: .74rem; flex: none; }
         @media (max-width: 52rem) {
           body { padding: 1.5rem 1rem 3rem; }
-          .app { grid-template-columns: minmax(0, 1fr); }
+          /* One below the other, the words for a place right under the picture. */
+          .app { display: flex; flex-direction: column; align-items: stretch; gap: 0; }
+          .left, .right { display: contents; }
+          .place { order: 1; margin-top: .5rem; }
+          .spoken { order: 2; margin-bottom: .2rem; }
+          .tokens { order: 3; }
+          .layers { order: 4; margin-top: .8rem; }
           .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
           .facts dd { margin-bottom: .55rem; }
-          .guess:nth-child(n+4) { display: none; }
+          .guess:nth-child(n+3) { display: none; }
           .layers .e { width: 3.9rem; }
-          .tokens { max-height: 12rem; }
+          .tokens { max-height: 8.5rem; }
         }
         @media print {
           body { max-width: none; padding: 0; font-size: 10.5pt; }
           nav, details:not([open]), .controls { display: none; }
           section { margin-top: 1.4rem; padding-top: 1rem; }
-          h2, h3, h4, .intro, .legend { break-after: avoid; }
+          h2, h3, h4, .intro, .legend, .legend + .note, .prompt { break-after: avoid; }
+          .intro, .app, .missing { break-inside: avoid; }
           .scroll, .tokens, .prompt { max-height: none; overflow: visible; }
           .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
           .left { position: static; }

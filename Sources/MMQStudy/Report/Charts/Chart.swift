@@ -73,7 +73,8 @@ struct SVGDrawing {
         case 1: rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8, style)
         case 2: polygon([(x, y - r * 1.2), (x + r * 1.1, y + r * 0.8), (x - r * 1.1, y + r * 0.8)])
         case 3: polygon([(x, y - r * 1.3), (x + r * 1.3, y), (x, y + r * 1.3), (x - r * 1.3, y)])
-        default: polygon([(x, y + r * 1.2), (x + r * 1.1, y - r * 0.8), (x - r * 1.1, y - r * 0.8)])
+        default:
+            polygon([(x, y + r * 1.2), (x + r * 1.1, y - r * 0.8), (x - r * 1.1, y - r * 0.8)])
         }
         func polygon(_ points: [(Double, Double)]) {
             let list = points.map { "\(f($0.0)),\(f($0.1))" }.joined(separator: " ")
@@ -90,11 +91,20 @@ struct ChartScale {
     let end: Double
 
     /// A scale whose ends are ticks.
-    init(_ values: [Double], from start: Double, to end: Double, ticks wanted: Int = 4) {
+    ///
+    /// - Parameter least: the least distance of its ends; equal values are no reason to show
+    ///   their last digits.
+    init(
+        _ values: [Double], from start: Double, to end: Double, ticks wanted: Int = 4,
+        least: Double = 0
+    ) {
         let values = values.filter(\.isFinite)
-        let step = Self.step(values.min() ?? 0, values.max() ?? 1, wanted)
-        low = ((values.min() ?? 0) / step).rounded(.down) * step
-        let top = ((values.max() ?? 1) / step).rounded(.up) * step
+        let bottom = values.min() ?? 0
+        let span = max(least, abs(bottom) * 0.02)
+        let peak = max(values.max() ?? 1, bottom + (span > 0 ? span : 1e-3))
+        let step = Self.step(bottom, peak, wanted)
+        low = (bottom / step).rounded(.down) * step
+        let top = (peak / step - 1e-9).rounded(.up) * step
         high = top > low ? top : low + step
         self.start = start
         self.end = end
@@ -114,7 +124,7 @@ struct ChartScale {
 
     /// 1, 2 or 5 times a power of ten.
     private static func step(_ low: Double, _ high: Double, _ wanted: Int) -> Double {
-        let rough = max(high - low, abs(high) * 1e-3, 1e-6) / Double(wanted)
+        let rough = max(high - low, abs(high) * 1e-6, 1e-9) / Double(wanted)
         let power = pow(10, log10(rough).rounded(.down))
         return ([1, 2, 5].map { $0 * power }.first { $0 >= rough * 0.999 }) ?? 10 * power
     }

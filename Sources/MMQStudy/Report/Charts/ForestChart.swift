@@ -23,7 +23,7 @@ struct ForestChart {
     var rows: [Row]
     /// Where a line is drawn from top to bottom.
     var baseline: Double?
-    /// Numbers are shares, shown in per cent.
+    /// Its colour in the style. Numbers are shares, shown in per cent.
     var color = "c0"
     var table: PageTable
     /// Numbers that the axis shows in any case.
@@ -36,9 +36,11 @@ struct ForestChart {
         let right = 356 - Double(columns) * columnWidth - 8
         let top = 30.0
         let rowHeight = 25.0
-        let values = rows.flatMap { [$0.value, $0.interval?.low, $0.interval?.high] }
+        let values =
+            rows.flatMap { [$0.value, $0.interval?.low, $0.interval?.high] }
             .compactMap { $0 } + [baseline].compactMap { $0 } + includes
-        let x = ChartScale(values.map { $0 * 100 }, from: left, to: right, ticks: 3)
+        let x = ChartScale(
+            values.map { $0 * 100 }, from: left, to: right, ticks: 3, least: 10)
         let bottom = top + Double(rows.count) * rowHeight
         var drawing = SVGDrawing()
         let (ticks, places) = x.ticks(3)

@@ -60,9 +60,9 @@ struct LineChart {
             let style = "line s-\(line.color)" + (line.isDashed ? " dashed" : "")
             for run in runs { drawing.polyline(run, style) }
             // Marks on few layers, each line on others, so that equal lines show both.
-            let step = max(1, layers / 6)
+            let step = max(1, layers / 3)
             for (layer, value) in line.values.enumerated()
-            where layers <= 8 || layer % step == number % step {
+            where layers <= 8 || layer % step == number * step / max(1, series.count) {
                 guard let value, value.isFinite else { continue }
                 drawing.mark(
                     line.shape, x(Double(layer)), y(value * factor), "f-\(line.color) mark")

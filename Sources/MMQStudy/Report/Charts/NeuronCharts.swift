@@ -25,7 +25,8 @@ extension ModuleNeurons {
                         center - bar / 2, base - max(1, height), bar, max(1, height),
                         "f-\(domain.colorClass)")
                 }
-                drawing.rect(center - slot / 2, base - rowHeight + 6, slot, rowHeight - 6, "hit",
+                drawing.rect(
+                    center - slot / 2, base - rowHeight + 6, slot, rowHeight - 6, "hit",
                     tip: tip)
             }
             let total = counts[row].reduce(0, +)
@@ -93,7 +94,8 @@ extension ModuleNeurons {
             [domains[row].rawValue] + domains.indices.map { PageText.whole(shared[row][$0]) }
         }
         return Chart(
-            title: "\(module.name): \(PageText.whole(belonging)) neurons belong to a domain",
+            title: "\(module.name): \(PageText.whole(belonging)) "
+                + (belonging == 1 ? "neuron" : "neurons") + " in any domain",
             summary: "How many neurons of module \(module.name) two domains share.",
             height: top + Double(domains.count) * cell + 4, drawing: drawing,
             table: PageTable(
