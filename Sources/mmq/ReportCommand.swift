@@ -18,6 +18,8 @@ struct ReportCommand: ParsableCommand {
             patch of the picture and every token; --lens takes what mmq logit-lens --output wrote.
             """)
 
+    @OptionGroup var model: ModelOptions
+
     @OptionGroup var study: StudyOptions
 
     @Option(help: "The HTML file to write.")
@@ -34,8 +36,6 @@ struct ReportCommand: ParsableCommand {
 
     @Option(help: "A lens over one picture, as mmq logit-lens --output writes it; may be repeated.")
     var lens: [String] = []
-
-    @OptionGroup var model: ModelOptions
 
     @Option(help: "A picture to look into, JPEG or PNG (with --model); may be repeated.")
     var image: [String] = []

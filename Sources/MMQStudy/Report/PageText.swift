@@ -18,18 +18,27 @@ enum PageText {
             case "'": out += "&#39;"
             case "\n", "\t": out.unicodeScalars.append(scalar)
             default:
-                switch scalar.value {
-                case 0..<0x20, 0x7F..<0xA0, 0x202A...0x202E, 0x2066...0x2069, 0xFFFE, 0xFFFF:
+                if isUnruly(scalar) {
                     out += "\u{FFFD}"
-                default: out.unicodeScalars.append(scalar)
+                } else {
+                    out.unicodeScalars.append(scalar)
                 }
             }
         }
         return out
     }
 
-    /// A document as JSON that can stand inside a script element: no `<`, `>`, `&`, and none of the
-    /// line ends that only JavaScript knows. These occur in JSON inside texts alone.
+    /// Control characters, line ends that only JavaScript knows, and marks that turn the direction
+    /// of what follows.
+    private static func isUnruly(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x202E, 0x2066...0x2069, 0xFFFE, 0xFFFF: true
+        default: false
+        }
+    }
+
+    /// A document as JSON that can stand inside a script element: no `<`, `>`, `&` and nothing
+    /// unruly, written as escapes. These occur in JSON inside texts alone.
     static func scriptJSON(_ document: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -41,9 +50,12 @@ enum PageText {
             case "<": out += "\\u003c"
             case ">": out += "\\u003e"
             case "&": out += "\\u0026"
-            case "\u{2028}": out += "\\u2028"
-            case "\u{2029}": out += "\\u2029"
-            default: out.unicodeScalars.append(scalar)
+            default:
+                if isUnruly(scalar) {
+                    out += String(format: "\\u%04x", scalar.value)
+                } else {
+                    out.unicodeScalars.append(scalar)
+                }
             }
         }
         return out

@@ -33,14 +33,19 @@ public struct PictureGrid: Sendable, Codable, Equatable {
     static func grids(
         of files: ModelFiles, width: Int, height: Int, isImage: [Bool]
     ) throws -> [PictureGrid] {
-        guard case .llavaNext(let config) = files.model,
-            let first = isImage.firstIndex(of: true)
-        else { return [] }
-        let settings = try files.llavaNextImageConfig()
+        guard case .llavaNext(let config) = files.model else { return [] }
+        return grids(
+            settings: try files.llavaNextImageConfig(), side: config.vision.patchesPerSide,
+            width: width, height: height, isImage: isImage)
+    }
+
+    /// LLaVA-Next's grids, `side` patches to a side of a tile.
+    static func grids(
+        settings: LlavaNextImageConfig, side: Int, width: Int, height: Int, isImage: [Bool]
+    ) -> [PictureGrid] {
         let original = PixelSize(height: height, width: width)
-        let side = config.vision.patchesPerSide
         let tile = settings.tileSide
-        guard tile > 0, side > 0,
+        guard tile > 0, side > 0, let first = isImage.firstIndex(of: true),
             let grid = LlavaNextGeometry.bestResolution(for: original, of: settings.gridPinpoints)
         else { return [] }
         let fitted = LlavaNextGeometry.fittedSize(of: original, in: grid)

@@ -31,6 +31,9 @@ enum ReportScript {
           constructor(article) {
             const d = JSON.parse(article.querySelector('script').textContent);
             this.d = d;
+            // As in the page's other texts: a token must not turn what stands beside it.
+            d.words = d.words.map(word => word.replace(
+              /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '\ufffd'));
             this.ids = d.idBytes === 2 ? new Uint16Array(bytes(d.ids))
               : new Uint32Array(bytes(d.ids));
             this.none = d.idBytes === 2 ? 0xffff : 0xffffffff;
@@ -194,7 +197,10 @@ enum ReportScript {
               if (!this.cell(this.position)) this.keep(this.d.grids[this.grid].first);
             });
             new ResizeObserver(() => this.draw()).observe(this.scale);
-            if (!this.photo.complete) this.photo.addEventListener('load', () => this.draw());
+            if (!this.photo.complete) this.photo.addEventListener('load', () => {
+              this.heatKey = '';
+              this.draw();
+            });
           }
           setGrid(grid) {
             this.grid = grid;
@@ -226,8 +232,7 @@ enum ReportScript {
             const height = width * shape;
             return { g, whole, strip, width, height };
           }
-          box(row, column) {
-            const { g, whole, strip, width, height } = this.sizes();
+          box(row, column, { g, whole, strip, width, height }) {
             const clip = v => Math.min(1, Math.max(0, v));
             const top = clip(g.y + row * g.cellHeight) * height;
             const bottom = clip(g.y + (row + 1) * g.cellHeight) * height;
@@ -257,32 +262,47 @@ enum ReportScript {
             const column = Math.min(this.stride(g) - 1, Math.max(0, now.column + move[1]));
             this.keep(this.at(row, column));
           }
-          draw() {
-            if (!this.canvas) return;
-            const { g, whole, width, height } = this.sizes();
-            if (!(width > 0) || !(height > 0)) return;
-            const ratio = window.devicePixelRatio || 1;
-            this.canvas.style.width = whole + 'px';
-            this.canvas.style.height = height + 'px';
-            this.canvas.width = Math.round(whole * ratio);
-            this.canvas.height = Math.round(height * ratio);
-            const c = this.canvas.getContext('2d');
+          paint(c, sizes, ratio) {
+            const { g, width, height } = sizes;
             c.scale(ratio, ratio);
             c.drawImage(this.photo, 0, 0, width, height);
-            if (this.by !== 'none') {
-              for (let row = 0; row < g.rows; row++) {
-                for (let column = 0; column < this.stride(g); column++) {
-                  const b = this.box(row, column);
-                  const t = this.brightness(this.layer, this.at(row, column));
-                  const rgb = color(t === t ? t : 0).join(',');
-                  c.fillStyle = `rgba(${rgb},${column < g.columns ? 0.62 : 1})`;
-                  c.fillRect(b.x, b.y, b.w, b.h);
-                }
+            if (this.by === 'none') return;
+            for (let row = 0; row < g.rows; row++) {
+              for (let column = 0; column < this.stride(g); column++) {
+                const b = this.box(row, column, sizes);
+                const t = this.brightness(this.layer, this.at(row, column));
+                const rgb = color(t === t ? t : 0).join(',');
+                c.fillStyle = `rgba(${rgb},${column < g.columns ? 0.62 : 1})`;
+                c.fillRect(b.x, b.y, b.w, b.h);
               }
             }
+          }
+          draw() {
+            if (!this.canvas) return;
+            const sizes = this.sizes(), { whole, width, height } = sizes;
+            if (!(width > 0) || !(height > 0)) return;
+            const ratio = window.devicePixelRatio || 1;
+            // The colours change with the layer, not with the place pointed at.
+            const key = [this.layer, this.by, this.grid, whole, height, ratio].join();
+            if (key !== this.heatKey) {
+              this.heatKey = key;
+              this.heat = this.heat || make('canvas');
+              this.heat.width = Math.round(whole * ratio);
+              this.heat.height = Math.round(height * ratio);
+              this.paint(this.heat.getContext('2d'), sizes, ratio);
+              this.canvas.style.width = whole + 'px';
+              this.canvas.style.height = height + 'px';
+              this.canvas.width = this.heat.width;
+              this.canvas.height = this.heat.height;
+            }
+            const c = this.canvas.getContext('2d');
+            c.setTransform(1, 0, 0, 1, 0, 0);
+            c.clearRect(0, 0, this.canvas.width, this.canvas.height);
+            c.drawImage(this.heat, 0, 0);
+            c.scale(ratio, ratio);
             const now = this.cell(this.position);
             if (now) {
-              const b = this.box(now.row, now.column);
+              const b = this.box(now.row, now.column, sizes);
               for (const [width, style] of [[4, '#000'], [2, '#fff']]) {
                 c.lineWidth = width;
                 c.strokeStyle = style;
@@ -318,6 +338,7 @@ enum ReportScript {
                 : this.word(this.d.words[this.d.tokens[i]]));
               button.append(make('small'));
               button.tabIndex = -1;
+              button.setAttribute('aria-pressed', false);
               button.addEventListener('click', () => this.keep(i));
               button.addEventListener('pointerenter', event => {
                 if (event.pointerType !== 'touch') this.look(i);
@@ -376,15 +397,20 @@ enum ReportScript {
             return cell.column >= g.columns ? `End of row ${cell.row + 1}, position ${position}`
               : `Patch in row ${cell.row + 1}, column ${cell.column + 1}, position ${position}`;
           }
+          press(button) {
+            if (this.pressed) this.pressed.setAttribute('aria-pressed', false);
+            this.pressed = button;
+            if (button) button.setAttribute('aria-pressed', true);
+          }
+          tab(button) {
+            if (this.tabbed) this.tabbed.tabIndex = -1;
+            this.tabbed = button;
+            if (button) button.tabIndex = 0;
+          }
           render() {
-            for (const [i, button] of this.buttons) {
-              button.setAttribute('aria-pressed', i === this.position);
-              button.tabIndex = i === this.kept ? 0 : -1;
-            }
-            if (!this.buttons.has(this.kept)) {
-              const first = this.buttons.values().next().value;
-              if (first) first.tabIndex = 0;
-            }
+            this.press(this.buttons.get(this.position));
+            // One token takes part in the walk with Tab: the one that is kept, else the first.
+            this.tab(this.buttons.get(this.kept) || this.buttons.values().next().value);
             this.draw();
             this.place.textContent = this.name(this.position);
             const best = this.guesses(this.layer, this.position)[0];

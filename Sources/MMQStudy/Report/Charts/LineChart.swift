@@ -73,8 +73,9 @@ struct LineChart {
             let lines = series.map {
                 "\($0.name): " + format(layer < $0.values.count ? $0.values[layer] : nil)
             }
+            let start = max(left, x(Double(layer)) - half)
             drawing.rect(
-                x(Double(layer)) - half, top, half * 2, bottom - top, "hit",
+                start, top, min(right, x(Double(layer)) + half) - start, bottom - top, "hit",
                 tip: "layer \(layer)\n" + lines.joined(separator: "\n"))
         }
         let rows = (0..<layers).map { layer in
