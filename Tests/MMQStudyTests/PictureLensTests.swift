@@ -127,7 +127,8 @@ import let Support.kernelSettings
         func range(_ start: Double, _ cell: Double, _ place: Int, _ size: Int) -> Range<Int> {
             let middle = (start + (Double(place) + 0.5) * cell) * Double(size)
             let reach = max(1, cell * Double(size) * 0.35)
-            return max(0, Int(middle - reach))..<min(size, Int(middle + reach) + 1)
+            let start = min(size, max(0, Int(middle - reach)))
+            return start..<max(start, min(size, Int(middle + reach) + 1))
         }
         let rows = range(grid.y, grid.cellHeight, row, height)
         let columns = range(grid.x, grid.cellWidth, column, width)
