@@ -31,6 +31,12 @@ struct ReportCommand: ParsableCommand {
             valueName: "study"))
     var compare: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "What mmq compare --model A --model B --json printed: neurons that fire alike and the "
+                + "lens's divergence; may be repeated.", valueName: "json"))
+    var compareModels: [String] = []
+
     @Option(help: "The folder that mmq convert made of Lingo-Judge; ad needs it.")
     var judge: String?
 
@@ -104,6 +110,7 @@ struct ReportCommand: ParsableCommand {
     func run() throws {
         let file = try study.open(.reading)
         let others = try compare.map { try Study(path: $0, access: .reading) }
+        let models = try compareModels.map { try ModelFidelity(file: $0) }
         // Loading is only worth its time where something is to be judged.
         let needsJudge = try file.answerSets().contains { $0.domain == .ad }
         let judge = try needsJudge ? judge.map(LingoJudge.open) : nil
@@ -122,7 +129,7 @@ struct ReportCommand: ParsableCommand {
             pictures = try looked(model, limit: limit) + pictures
         }
         let document = try ReportDocument(
-            file, others: others, pictures: pictures, model: facts, judge: judge,
+            file, others: others, models: models, pictures: pictures, model: facts, judge: judge,
             options: ReportOptions(
                 title: title, split: split, answerSplit: answerSplit, forms: metric.forms,
                 baseline: baseline, resampling: Resampling(draws: draws, seed: seed)))

@@ -29,13 +29,21 @@ import Testing
     func wholeReport(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let (model, path) = try study(golden, in: folder)
-        let other = try study(golden, in: folder, type: "q4_0", name: "other").study
+        let (small, other) = try study(golden, in: folder, type: "q4_0", name: "other")
+        let sides = try expectExit(
+            0,
+            [
+                "compare", "--model", model, "--model", small, "--bench", goldenBench, "--domain",
+                "rs,com", "--samples", "2", "--json",
+            ])
+        try Data(sides.output.utf8).write(to: URL(fileURLWithPath: folder("sides.json")))
         let look = ["--image", golden.picture(), "--prompt", golden.prompt]
         try expectExit(
             0, ["logit-lens", "--model", model, "--output", folder("lens.json")] + look)
         let arguments = [
             "report", "--study", path, "--output", folder("r.html"), "--compare", other, "--lens",
-            folder("lens.json"), "--model", model, "--draws", "200", "--seed", "3",
+            folder("lens.json"), "--compare-models", folder("sides.json"), "--model", model,
+            "--draws", "200", "--seed", "3",
         ]
         let result = try expectExit(0, arguments + look)
         #expect(result.output == folder("r.html") + "\n")
@@ -60,6 +68,11 @@ import Testing
         let compared = try expectExit(
             0, ["compare", "--study", path, "--study", other, "--json"]
         ).object()
+        let models = try #require(document["models"] as? [[String: Any]])
+        #expect(
+            try NSArray(array: #require(models[0]["entries"] as? [Any]))
+                == NSArray(array: #require(sides.json() as? [Any])))
+        #expect(page.contains("Neurons that fire alike"))
         let comparisons = try #require(document["comparisons"] as? [[String: Any]])
         #expect(
             try NSDictionary(dictionary: #require(comparisons[0]["comparison"] as? [String: Any]))
@@ -108,6 +121,7 @@ import Testing
             (report + ["--model", model, "--image", path, "--prompt", "<image>"], [path]),
             (report + ["--lens", path], [path]),
             (report + ["--compare", folder("gone")], ["gone"]),
+            (report + ["--compare-models", image], [image]),
             (report + ["--compare", image], [image]),
             (report + ["--top", "0"], ["--top"]),
             (report + ["--lens-size", "-1"], ["--lens-size"]),

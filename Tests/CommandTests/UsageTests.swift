@@ -42,7 +42,8 @@ import Testing
         (
             "report",
             [
-                "--study", "--output", "--compare", "--judge", "--lens", "--model", "--image",
+                "--study", "--output", "--compare", "--compare-models", "--judge", "--lens",
+                "--model", "--image",
                 "--prompt", "--top", "--lens-size", "--title", "--split", "--answer-split",
                 "--metric", "--baseline", "--draws", "--seed", "--threads", "--json",
             ]

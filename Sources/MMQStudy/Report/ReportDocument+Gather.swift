@@ -37,13 +37,15 @@ extension ReportDocument {
     /// - Parameters:
     ///   - study: the study.
     ///   - others: studies over the same samples, compared with it.
+    ///   - models: models run side by side.
     ///   - pictures: lenses over single pictures.
     ///   - model: the study's model, for its types.
     ///   - judge: scores driving answers; without one their score is missing.
     ///   - made: the date of the report.
     /// - Throws: `StudyError`, `.mismatch` if another study does not compare.
     public init(
-        _ study: Study, others: [Study] = [], pictures: [PictureLens] = [],
+        _ study: Study, others: [Study] = [], models: [ModelFidelity] = [],
+        pictures: [PictureLens] = [],
         model: ReportFacts.Model? = nil, judge: (any AnswerJudge)? = nil,
         options: ReportOptions = .init(), made: Date = Date()
     ) throws {
@@ -65,6 +67,7 @@ extension ReportDocument {
                 file: Self.name(other.path), fingerprint: try other.model(),
                 comparison: try StudyComparison(study, other, split: options.split, judge: judge))
         }
+        self.models = models
         self.pictures = pictures
     }
 

@@ -3,11 +3,12 @@ import Foundation
 extension ReportPage {
     func writeComparisons() {
         section(
-            "fidelity", "Fidelity: other studies next to this one",
+            "fidelity", "Fidelity: other weights next to these",
             "The same samples through another model, int8 or int4 next to fp16 for example. Changes "
                 + "are the other study less this one; only what both hold is compared."
         ) {
-            guard !document.comparisons.isEmpty else {
+            for entry in document.models { writeModels(entry) }
+            guard !document.comparisons.isEmpty || !document.models.isEmpty else {
                 return missing(
                     "No other study was given:",
                     "mmq report \(studyArgument) --output FILE.html --compare OTHER_STUDY")
