@@ -12,7 +12,7 @@ struct MMQ: AsyncParsableCommand {
             ExportCommand.self, ImportCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
             LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,
-            DemoCommand.self,
+            ReportCommand.self, DemoCommand.self,
         ])
 
     static func main() async { await Diagnostics.main(MMQ.self) }

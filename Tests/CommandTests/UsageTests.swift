@@ -39,6 +39,15 @@ import Testing
                 "--activation-bar", "--threads", "--json",
             ]
         ),
+        (
+            "report",
+            [
+                "--study", "--output", "--compare", "--compare-models", "--judge", "--lens",
+                "--model", "--image",
+                "--prompt", "--top", "--lens-size", "--title", "--split", "--answer-split",
+                "--metric", "--baseline", "--draws", "--seed", "--threads", "--json",
+            ]
+        ),
         ("export", ["--study", "--output", "--threads", "--json"]),
         ("import", ["--study", "<paths>", "--threads", "--json"]),
         ("bench", ["--model", "-p", "-n", "--image", "--threads", "--json"]),

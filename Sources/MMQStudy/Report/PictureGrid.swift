@@ -1,0 +1,76 @@
+import MMQImage
+import MMQModels
+
+/// Image positions that lie side by side in the picture.
+///
+/// LLaVA-Next has two grids: the whole picture squashed into one tile, then the larger grid of tiles
+/// with its padding cut off and a position without a place at the end of each row. InstructBLIP's
+/// queries have no place in the picture.
+public struct PictureGrid: Sendable, Codable, Equatable {
+    /// What the grid is called.
+    public let name: String
+    /// Rows of patches.
+    public let rows: Int
+    /// Patches in a row.
+    public let columns: Int
+    /// The position of the first patch.
+    public let first: Int
+    /// Whether each row ends with one more position, which has no place (`image_newline`).
+    public let hasRowEnds: Bool
+    /// The left edge of the first patch, as a part of the picture's width; below 0 if the patch
+    /// begins in the padding.
+    public let x: Double
+    /// Its upper edge, as a part of the picture's height.
+    public let y: Double
+    /// The width of a patch, as a part of the picture's.
+    public let cellWidth: Double
+    /// The height of a patch, as a part of the picture's.
+    public let cellHeight: Double
+
+    /// The grids of a picture of that size in a model; empty where image positions have no place.
+    ///
+    /// - Parameter isImage: which positions hold image tokens.
+    static func grids(
+        of files: ModelFiles, width: Int, height: Int, isImage: [Bool]
+    ) throws -> [PictureGrid] {
+        guard case .llavaNext(let config) = files.model else { return [] }
+        return grids(
+            settings: try files.llavaNextImageConfig(), side: config.vision.patchesPerSide,
+            width: width, height: height, isImage: isImage)
+    }
+
+    /// LLaVA-Next's grids, `side` patches to a side of a tile.
+    static func grids(
+        settings: LlavaNextImageConfig, side: Int, width: Int, height: Int, isImage: [Bool]
+    ) -> [PictureGrid] {
+        let original = PixelSize(height: height, width: width)
+        let tile = settings.tileSide
+        guard tile > 0, side > 0, let first = isImage.firstIndex(of: true),
+            let grid = LlavaNextGeometry.bestResolution(for: original, of: settings.gridPinpoints)
+        else { return [] }
+        let fitted = LlavaNextGeometry.fittedSize(of: original, in: grid)
+        let rows = (grid.height + tile - 1) / tile * side
+        let columns = (grid.width + tile - 1) / tile * side
+        let kept = LlavaNextGeometry.unpaddedFeatureRange(
+            original: original, rows: rows, columns: columns)
+        // Image positions are one run; anything else is not what this describes.
+        let count = side * side + kept.tokenCount
+        guard isImage.count(where: { $0 }) == count, first + count <= isImage.count,
+            isImage[first..<first + count].allSatisfy({ $0 })
+        else { return [] }
+        // Where the patches lie: the picture is in the middle of the grid's pixels.
+        let patch = Double(tile) / Double(side)
+        let left = Double((grid.width - fitted.width) / 2)
+        let top = Double((grid.height - fitted.height) / 2)
+        let details = PictureGrid(
+            name: "tiles", rows: kept.rows.count, columns: kept.columns.count,
+            first: first + side * side, hasRowEnds: true,
+            x: (Double(kept.columns.lowerBound) * patch - left) / Double(fitted.width),
+            y: (Double(kept.rows.lowerBound) * patch - top) / Double(fitted.height),
+            cellWidth: patch / Double(fitted.width), cellHeight: patch / Double(fitted.height))
+        let overview = PictureGrid(
+            name: "overview", rows: side, columns: side, first: first, hasRowEnds: false, x: 0,
+            y: 0, cellWidth: 1 / Double(side), cellHeight: 1 / Double(side))
+        return details.rows > 0 && details.columns > 0 ? [details, overview] : [overview]
+    }
+}

@@ -1,0 +1,135 @@
+import Foundation
+import MMQModels
+
+/// What a report looks at.
+public struct ReportOptions: Sendable {
+    /// The headline; nil for the study file's name.
+    public var title: String?
+    /// The split of counts and lens.
+    public var split: String
+    /// The split of the answers.
+    public var answerSplit: String
+    /// Which forms of the scores.
+    public var forms: [MetricForm]
+    /// The setting that others are compared with.
+    public var baseline: String
+    /// Bootstrap and test.
+    public var resampling: Resampling
+
+    /// Both forms of the scores, against no mask.
+    public init(
+        title: String? = nil, split: String = "train", answerSplit: String = "val",
+        forms: [MetricForm] = MetricForm.allCases, baseline: String = "none",
+        resampling: Resampling = .init()
+    ) {
+        self.title = title
+        self.split = split
+        self.answerSplit = answerSplit
+        self.forms = forms
+        self.baseline = baseline
+        self.resampling = resampling
+    }
+}
+
+extension ReportDocument {
+    /// Gathers what a study holds. Nothing is measured anew; what is missing stays empty.
+    ///
+    /// - Parameters:
+    ///   - study: the study.
+    ///   - others: studies over the same samples, compared with it.
+    ///   - models: models run side by side.
+    ///   - pictures: lenses over single pictures.
+    ///   - model: the study's model, for its types.
+    ///   - judge: scores driving answers; without one their score is missing.
+    ///   - made: the date of the report.
+    /// - Throws: `StudyError`, `.mismatch` if another study does not compare.
+    public init(
+        _ study: Study, others: [Study] = [], models: [ModelFidelity] = [],
+        pictures: [PictureLens] = [],
+        model: ReportFacts.Model? = nil, judge: (any AnswerJudge)? = nil,
+        options: ReportOptions = .init(), made: Date = Date()
+    ) throws {
+        version = 1
+        let facts = try ReportFacts(study, model: model)
+        self.facts = facts
+        title = options.title ?? facts.file
+        self.made = Self.date(made)
+        modules = try facts.modules.map { try ModuleNeurons($0, in: study) }
+        scores = try ReportScores(study, judge: judge, options: options)
+        lens = try MaskSetting.sorted(
+            study.lensPasses(.lens).filter { $0.split == options.split }, by: \.setting
+        ).map { try study.lensSummary($0) }
+        deviations = try MaskSetting.sorted(
+            study.lensPasses(.deviation).filter { $0.split == options.split }, by: \.setting
+        ).map { ReportDeviation(pass: $0, masks: try study.deviationSummaries($0)) }
+        comparisons = try others.map { other in
+            ReportComparison(
+                file: Self.name(other.path), fingerprint: try other.model(),
+                comparison: try StudyComparison(study, other, split: options.split, judge: judge))
+        }
+        self.models = models
+        self.pictures = pictures
+    }
+
+    static func name(_ path: String) -> String { (path as NSString).lastPathComponent }
+
+    static func date(_ date: Date) -> String {
+        let formatter = ISO8601DateFormatter()
+        formatter.formatOptions = [.withInternetDateTime]
+        return formatter.string(from: date)
+    }
+}
+
+extension ReportFacts {
+    init(_ study: Study, model: Model?) throws {
+        file = ReportDocument.name(study.path)
+        let attributes = try? FileManager.default.attributesOfItem(atPath: study.path)
+        bytes = attributes?[.size] as? Int ?? 0
+        changed = (attributes?[.modificationDate] as? Date).map(ReportDocument.date)
+        fingerprint = try study.model()
+        self.model = model
+        modules = try study.modules()
+        passes = try study.passes()
+        answers = try study.answerSets().map { set in
+            let held = try study.answers(
+                domain: set.domain, split: set.split, setting: set.setting)
+            let answered = held.count { $0.text != nil }
+            return Answers(
+                domain: set.domain, split: set.split, setting: set.setting, model: set.model,
+                bench: set.bench, options: set.options, answered: answered,
+                unanswered: held.count - answered,
+                neuronsOff: set.mask.values.joined().reduce(0) { $0 + $1.count })
+        }
+        lensPasses = try study.lensPasses(.lens) + study.lensPasses(.deviation)
+    }
+}
+
+extension ReportScores {
+    init(_ study: Study, judge: (any AnswerJudge)?, options: ReportOptions) throws {
+        split = options.answerSplit
+        baseline = options.baseline
+        draws = options.resampling.draws
+        seed = options.resampling.seed
+        isJudged = judge != nil
+        let held = try study.scoredAnswers(split: options.answerSplit)
+        unanswered = held.unanswered
+        let evaluator = Evaluator(
+            judge: judge, resampling: options.resampling, baseline: options.baseline)
+        var scores: [Score] = []
+        var problems: [String] = []
+        // Domains do not depend on each other: answers that cannot be scored (imported ones may
+        // have another form) leave the others' scores as they are.
+        for domain in Domain.allCases {
+            let answers = held.answers.filter { $0.domain == domain }
+            guard !answers.isEmpty else { continue }
+            do {
+                scores += try evaluator.scores(of: answers, forms: options.forms)
+            } catch let error as StudyError where error.kind == .badInput {
+                problems.append(
+                    "\(domain.rawValue): not scored: \(error.key ?? ""): \(error.problem)")
+            }
+        }
+        self.scores = scores
+        self.problems = problems
+    }
+}

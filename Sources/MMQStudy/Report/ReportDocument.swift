@@ -1,0 +1,230 @@
+import Foundation
+import MMQFormats
+import MMQModels
+
+/// Everything that a report shows, before it is a page: numbers of a study, of its comparison with
+/// others, and lenses over single pictures.
+public struct ReportDocument: Sendable, Codable {
+    /// The layout of this document.
+    public let version: Int
+    /// The headline.
+    public let title: String
+    /// When the report was made, ISO 8601 in UTC.
+    public let made: String
+    /// What the study was made of.
+    public let facts: ReportFacts
+    /// Each module in the model's order.
+    public let modules: [ModuleNeurons]
+    /// Scores of the stored answers.
+    public let scores: ReportScores
+    /// The lens over benches, by domain and mask setting.
+    public let lens: [LensSummary]
+    /// How far masks move hidden states.
+    public let deviations: [ReportDeviation]
+    /// Other studies next to this one.
+    public let comparisons: [ReportComparison]
+    /// Pairs of models over the same tokens.
+    public let models: [ModelFidelity]
+    /// The lens over single pictures.
+    public let pictures: [PictureLens]
+}
+
+/// What a study was made of, and how far it has come.
+public struct ReportFacts: Sendable, Codable {
+    /// A set of answers.
+    public struct Answers: Sendable, Codable, Equatable {
+        /// The domain.
+        public let domain: Domain
+        /// The split.
+        public let split: String
+        /// The mask setting.
+        public let setting: String
+        /// Fingerprint of the model that answered.
+        public let model: String
+        /// Identifies the annotations.
+        public let bench: String
+        /// `AnswerOptions` as JSON.
+        public let options: String
+        /// Samples that were answered.
+        public let answered: Int
+        /// Samples that have no answer.
+        public let unanswered: Int
+        /// Neurons that were off.
+        public let neuronsOff: Int
+    }
+
+    /// A model given with the report.
+    public struct Model: Sendable, Codable, Equatable {
+        /// One element type of one file.
+        public struct Weights: Sendable, Codable, Equatable {
+            /// `language` or `vision`.
+            public let file: String
+            /// `Q4_0`, `F16`, ...
+            public let type: String
+            /// Tensors.
+            public let tensors: Int
+            /// Their bytes.
+            public let bytes: Int
+        }
+
+        /// `llava_next`, ...
+        public let architecture: String
+        /// Identifies the weights.
+        public let fingerprint: String
+        /// Its element types.
+        public let weights: [Weights]
+
+        /// The facts of an opened model.
+        public init(_ model: any VisionLanguageModel) {
+            architecture = model.files.model.architecture
+            fingerprint = model.fingerprint
+            weights = [("language", model.files.language), ("vision", model.files.vision)]
+                .flatMap { name, file in
+                    Dictionary(grouping: file.tensors) { $0.type.name }.map { type, tensors in
+                        Weights(
+                            file: name, type: type, tensors: tensors.count,
+                            bytes: tensors.reduce(0) { $0 + $1.byteCount })
+                    }.sorted { ($0.bytes, $0.type) > ($1.bytes, $1.type) }
+                }
+        }
+    }
+
+    /// The study file's name, without its folder.
+    public let file: String
+    /// The size of the study file in bytes.
+    public let bytes: Int
+    /// When the study file changed last, ISO 8601 in UTC; nil where unknown.
+    public let changed: String?
+    /// Fingerprint of the model; nil in an empty study.
+    public let fingerprint: String?
+    /// The model given with the report, if one was.
+    public let model: Model?
+    /// The modules.
+    public let modules: [ModuleShape]
+    /// The counting passes.
+    public let passes: [PassState]
+    /// The sets of answers.
+    public let answers: [Answers]
+    /// Passes of the lens and of the deviation.
+    public let lensPasses: [LensPass]
+}
+
+/// The neurons found in one module.
+public struct ModuleNeurons: Sendable, Codable {
+    /// How entropies are distributed.
+    public struct Entropies: Sendable, Codable, Equatable {
+        /// The greatest entropy there is: ln(domains).
+        public let limit: Double
+        /// Neurons by entropy, in equal steps from 0 to `limit`; those dropped are not in it.
+        public let bins: [Int]
+        /// Those of `bins` that were selected.
+        public let selected: [Int]
+        /// Neurons that fire too rarely in every domain to be ranked.
+        public let dropped: Int
+        /// The greatest entropy of a selected neuron; nil if none was selected.
+        public let threshold: Double?
+    }
+
+    /// The module.
+    public let module: ModuleShape
+    /// The rest is empty if false: nothing was identified in this module.
+    public let isIdentified: Bool
+    /// The domains that were compared.
+    public let domains: [Domain]
+    /// The split that was counted.
+    public let split: String
+    /// The rates.
+    public let settings: Identification.Settings
+    /// The p that corresponds to the filter rate.
+    public let filterThreshold: Double
+    /// The p that corresponds to the activation bar.
+    public let activationThreshold: Double
+    /// Neurons selected, those that belong to no domain included.
+    public let selected: Int
+    /// Neurons that belong to one domain at least.
+    public let belonging: Int
+    /// Neurons of each domain in each layer, [domains][layers].
+    public let counts: [[Int]]
+    /// Neurons that two domains share, [domains][domains]; on the diagonal the domain's own number.
+    public let shared: [[Int]]
+    /// How entropies are distributed; nil if the counts that they come from are not in the study.
+    public let entropies: Entropies?
+}
+
+/// Scores of the stored answers.
+public struct ReportScores: Sendable, Codable {
+    /// The split of the answers.
+    public let split: String
+    /// The setting that others are compared with.
+    public let baseline: String
+    /// Bootstrap samples and random sign flips.
+    public let draws: Int
+    /// The seed of both.
+    public let seed: UInt64
+    /// Whether Lingo-Judge was there to score driving answers.
+    public let isJudged: Bool
+    /// Samples without an answer, left out.
+    public let unanswered: Int
+    /// As `Evaluator` gives them.
+    public let scores: [Score]
+    /// Domains that could not be scored, and why.
+    public let problems: [String]
+}
+
+/// A pass of the deviation.
+public struct ReportDeviation: Sendable, Codable {
+    /// The pass.
+    public let pass: LensPass
+    /// One entry for each domain whose neurons were off.
+    public let masks: [DeviationSummary]
+}
+
+/// Two models run side by side: what `mmq compare --model A --model B --json` prints. Studies do not
+/// keep single tokens, so this cannot come from two of them.
+public struct ModelFidelity: Sendable, Codable {
+    /// One domain.
+    public struct Entry: Sendable, Codable {
+        /// The domain.
+        public let domain: Domain
+        /// What differs.
+        public let comparison: ModelComparison
+    }
+
+    /// The name of the file it was read from.
+    public let file: String
+    /// The domains that samples were compared of.
+    public let entries: [Entry]
+
+    /// Reads a file.
+    ///
+    /// - Throws: `FormatError`, or `StudyError`, `.badInput` if it holds something else.
+    public init(file: String) throws {
+        let bytes = try readSmallFile(file)
+        do {
+            entries = try JSONDecoder().decode([Entry].self, from: Data(bytes))
+                .filter { $0.comparison.samples > 0 }
+        } catch {
+            throw StudyError(
+                .badInput, file: file, "not what 'mmq compare --model A --model B --json' prints")
+        }
+        guard !entries.isEmpty else {
+            throw StudyError(.badInput, file: file, "no sample was compared")
+        }
+        // Layers become places of a chart.
+        for layer in entries.flatMap({ $0.comparison.firing }).map(\.layer)
+        where !(0..<10_000).contains(layer) {
+            throw StudyError(.badInput, file: file, key: "layer", "\(layer) is no layer")
+        }
+        self.file = ReportDocument.name(file)
+    }
+}
+
+/// Another study next to this one.
+public struct ReportComparison: Sendable, Codable {
+    /// The other study's file name.
+    public let file: String
+    /// Its model's fingerprint.
+    public let fingerprint: String?
+    /// What differs: this study first, the other second.
+    public let comparison: StudyComparison
+}

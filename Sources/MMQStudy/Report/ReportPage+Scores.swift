@@ -1,0 +1,148 @@
+import Foundation
+
+extension ReportPage {
+    func writeScores() {
+        let held = document.scores
+        section(
+            "scores", "Scores with neurons switched off",
+            "Each dot is the score in per cent under one mask setting, its line the 95 % interval. "
+                + "Δ is the difference to <b>\(PageText.escaped(held.baseline))</b> over the samples "
+                + "that both answered, p its paired sign-flip test; full dots differ with "
+                + "p &lt; 0.05 (no correction for the number of tests)."
+        ) {
+            guard !held.scores.isEmpty || !held.problems.isEmpty else {
+                return missing(
+                    "No answers of the \(PageText.escaped(held.split)) split yet:",
+                    "mmq generate --model DIR --bench DIR \(studyArgument)")
+            }
+            for domain in Domain.allCases { writeScores(domain, held) }
+            for problem in held.problems { add("<p class=\"missing\">\(foreign(problem))</p>") }
+            var note =
+                "Intervals: percentile bootstrap over samples, \(PageText.whole(held.draws)) "
+                + "draws, seed \(held.seed). Tests: exact where possible, else as many random "
+                + "flips."
+            if held.unanswered > 0 {
+                note +=
+                    " \(PageText.whole(held.unanswered)) samples have no answer and are left out."
+            }
+            add("<p class=\"note\">\(note)</p>")
+        }
+    }
+
+    private func writeScores(_ domain: Domain, _ held: ReportScores) {
+        let scores = held.scores.filter { $0.domain == domain }
+        guard !scores.isEmpty else { return }
+        add(
+            "<h3><span class=\"swatch b-\(domain.colorClass)\"></span>\(domain.rawValue) "
+                + "<small>\(domain.dataSet), \(domain.subject)</small></h3>")
+        var charts: [Chart] = []
+        var lacking: [(why: String, rules: [String])] = []
+        var rules: [(MetricForm, String)] = []
+        for score in scores where !rules.contains(where: { $0 == (score.form, score.metric) }) {
+            rules.append((score.form, score.metric))
+        }
+        for (form, metric) in rules {
+            let rows = scores.filter { $0.form == form && $0.metric == metric }
+            if rows.contains(where: { $0.score != nil }) {
+                charts.append(Self.forest(rows, domain, form, metric))
+            } else {
+                let why = rows.compactMap(\.missing).first ?? "no answers"
+                let rule = "\(form.rawValue): \(metric)"
+                if let known = lacking.firstIndex(where: { $0.why == why }) {
+                    lacking[known].rules.append(rule)
+                } else {
+                    lacking.append((why, [rule]))
+                }
+            }
+        }
+        row(charts, inPairs: true)
+        for (why, rules) in lacking {
+            add(
+                "<p class=\"missing\">No score (\(PageText.escaped(rules.joined(separator: ", ")))): "
+                    + "\(PageText.escaped(why))</p>")
+        }
+        writeTypes(domain, scores)
+    }
+
+    private static func forest(
+        _ scores: [Score], _ domain: Domain, _ form: MetricForm, _ metric: String
+    ) -> Chart {
+        let rows = scores.map { score in
+            ForestChart.Row(
+                name: score.setting, value: score.score?.value, interval: score.score?.interval,
+                cells: [
+                    PageText.percent(score.score?.value),
+                    score.change.map { PageText.percent($0.difference, sign: true) } ?? "",
+                    score.change.map { Self.shortP($0.p) } ?? "",
+                ], isFull: (score.change?.p ?? 1) < 0.05, note: score.missing)
+        }
+        let base = scores.first { $0.change == nil && $0.score != nil }?.score?.value
+        let table = PageTable(
+            caption: "\(domain.rawValue), \(form.rawValue): \(metric), in per cent",
+            head: [
+                "mask", "score", "95 % interval", "samples", "difference", "95 % interval",
+                "pairs", "p", "test",
+            ],
+            rows: scores.map { score in
+                [
+                    score.setting, PageText.percent(score.score?.value, 2),
+                    range(score.score?.interval),
+                    score.score.map { PageText.whole($0.samples) } ?? score.missing ?? "–",
+                    PageText.percent(score.change?.difference, 2, sign: true),
+                    range(score.change?.interval),
+                    score.change.map { PageText.whole($0.pairs) } ?? "–",
+                    score.change.map { plainP($0.p) } ?? "–",
+                    score.change?.test.rawValue ?? "–",
+                ]
+            })
+        let spoken = scores.map {
+            "\($0.setting) \(PageText.percent($0.score?.value)) %"
+        }
+        return ForestChart(
+            title: "\(form.rawValue): \(metric)",
+            summary: "Scores of \(domain.rawValue) by mask setting: "
+                + spoken.joined(separator: ", ") + ".",
+            heads: ["score", "Δ", "p"], rows: rows, baseline: base,
+            color: domain.colorClass, table: table
+        ).chart
+    }
+
+    private func writeTypes(_ domain: Domain, _ scores: [Score]) {
+        var rows: [[String]] = []
+        for score in scores {
+            if let average = score.average {
+                rows.append([
+                    score.form.rawValue, score.setting, "mean of types", "",
+                    PageText.percent(average.value, 2), Self.range(average.interval),
+                    PageText.whole(average.samples),
+                ])
+            }
+            for group in score.groups {
+                rows.append([
+                    score.form.rawValue, score.setting, group.kind, group.name,
+                    PageText.percent(group.score.value, 2), Self.range(group.score.interval),
+                    PageText.whole(group.score.samples),
+                ])
+            }
+        }
+        guard !rows.isEmpty else { return }
+        fold(
+            "By type of question",
+            PageTable(
+                caption: "Scores of \(domain.rawValue) by type of question, in per cent",
+                head: ["rule", "mask", "kind", "type", "score", "95 % interval", "samples"],
+                labels: 4, rows: rows))
+    }
+
+    static func range(_ interval: Interval?, places: Int = 2) -> String {
+        guard let interval else { return "–" }
+        return PageText.percent(interval.low, places) + " … "
+            + PageText.percent(interval.high, places)
+    }
+
+    static func plainP(_ p: Double) -> String {
+        p < 0.0001 ? "< 0.0001" : PageText.number(p, 4)
+    }
+
+    static func shortP(_ p: Double) -> String { p < 0.001 ? "<.001" : PageText.number(p, 3) }
+}

@@ -1,0 +1,143 @@
+import Foundation
+import MMQFormats
+import Support
+import Testing
+
+/// `mmq report` through the binary.
+@Suite struct ReportCommandTests {
+    /// A study of a converted golden model.
+    private func study(
+        _ golden: GoldenModel, in folder: TemporaryFolder, type: String = "f16",
+        name: String = "study"
+    ) throws -> (model: String, study: String) {
+        let model = try golden.convert(in: folder, type: type, name: name + "-model")
+        let path = folder(name)
+        let common = ["--model", model, "--bench", goldenBench, "--study", path]
+        let domains = ["--domain", "rs,com"]
+        try expectExit(0, ["activation"] + common + domains + ["--samples", "4"])
+        try expectExit(0, ["identify", "--study", path, "--top-rate", "0.1"])
+        try expectExit(
+            0,
+            ["generate"] + common + domains
+                + ["--masks", "none,lang", "--samples", "2", "--greedy", "--max-tokens", "4"])
+        try expectExit(0, ["logit-lens"] + common + domains + ["--samples", "2"])
+        try expectExit(0, ["deviation"] + common + domains + ["--samples", "1"])
+        return (model, path)
+    }
+
+    @Test(arguments: [GoldenModel.llava, .blip])
+    func wholeReport(_ golden: GoldenModel) throws {
+        let folder = try TemporaryFolder()
+        let (model, path) = try study(golden, in: folder)
+        let (small, other) = try study(golden, in: folder, type: "q4_0", name: "other")
+        let sides = try expectExit(
+            0,
+            [
+                "compare", "--model", model, "--model", small, "--bench", goldenBench, "--domain",
+                "rs,com", "--samples", "2", "--json",
+            ])
+        try Data(sides.output.utf8).write(to: URL(fileURLWithPath: folder("sides.json")))
+        let look = ["--image", golden.picture(), "--prompt", golden.prompt]
+        try expectExit(
+            0, ["logit-lens", "--model", model, "--output", folder("lens.json")] + look)
+        let arguments = [
+            "report", "--study", path, "--output", folder("r.html"), "--compare", other, "--lens",
+            folder("lens.json"), "--compare-models", folder("sides.json"), "--model", model,
+            "--draws", "200", "--seed", "3",
+        ]
+        let result = try expectExit(0, arguments + look)
+        #expect(result.output == folder("r.html") + "\n")
+        #expect(result.errors == "")
+        let page = try String(contentsOfFile: folder("r.html"), encoding: .utf8)
+        #expect(page.hasPrefix("<!DOCTYPE html>"))
+        #expect(page.hasSuffix("</html>\n"))
+        #expect(page.components(separatedBy: "<article class=\"lens\"").count == 3)
+        #expect(page.contains("src=\"data:image/png;base64,"))
+        #expect(!page.contains("class=\"missing\""), "a section found nothing to show")
+        #expect(!(try folder.entries().contains { $0.hasSuffix(".partial") }))
+
+        // What it shows is what the other commands print.
+        let document = try expectExit(0, arguments + look + ["--json"]).object()
+        let evaluated = try expectExit(
+            0, ["evaluate", "--study", path, "--draws", "200", "--seed", "3", "--json"]
+        ).object()
+        let scores = try #require(document["scores"] as? [String: Any])
+        #expect(
+            try NSArray(array: #require(scores["scores"] as? [Any]))
+                == NSArray(array: #require(evaluated["scores"] as? [Any])))
+        let compared = try expectExit(
+            0, ["compare", "--study", path, "--study", other, "--json"]
+        ).object()
+        let models = try #require(document["models"] as? [[String: Any]])
+        #expect(
+            try NSArray(array: #require(models[0]["entries"] as? [Any]))
+                == NSArray(array: #require(sides.json() as? [Any])))
+        #expect(page.contains("Neurons that fire alike"))
+        let comparisons = try #require(document["comparisons"] as? [[String: Any]])
+        #expect(
+            try NSDictionary(dictionary: #require(comparisons[0]["comparison"] as? [String: Any]))
+                == NSDictionary(dictionary: compared))
+        let identified = try #require(
+            expectExit(0, ["identify", "--study", path, "--top-rate", "0.1", "--json"])
+                .json() as? [[String: Any]])
+        let modules = try #require(document["modules"] as? [[String: Any]])
+        #expect(modules.count == identified.count)
+        for (shown, found) in zip(modules, identified) {
+            let neurons = try #require(found["neurons"] as? [String: [[Int]]])
+            let domains = try #require(shown["domains"] as? [String])
+            let counts = try #require(shown["counts"] as? [[Int]])
+            for (domain, layers) in zip(domains, counts) {
+                #expect(neurons[domain]?.map(\.count) == layers)
+            }
+        }
+    }
+
+    @Test func theBinaryAloneIsEnough() throws {
+        let folder = try TemporaryFolder()
+        let (_, path) = try study(.llava, in: folder)
+        // A copy in another place: nothing beside it is needed.
+        let result = try Command.shell(
+            "cp \"$1\" \"\(folder("elsewhere"))\" && cd / && \"\(folder("elsewhere"))\" "
+                + "report --study \"\(path)\" --output \"\(folder("r.html"))\"", [])
+        #expect(result.code == 0, "\(result.errors)")
+        let page = try String(contentsOfFile: folder("r.html"), encoding: .utf8)
+        #expect(page.contains("<style>") && page.contains("class Lens"))
+    }
+
+    @Test func whatIsNotRightIsRefused() throws {
+        let folder = try TemporaryFolder()
+        let (model, path) = try study(.llava, in: folder)
+        let report = ["report", "--study", path, "--output", folder("r.html")]
+        let image = GoldenModel.llava.picture()
+        for (arguments, words) in [
+            (["report", "--study", folder("none"), "--output", folder("r.html")], ["none"]),
+            (report + ["--image", image, "--prompt", "<image>"], ["--model"]),
+            (report + ["--model", model, "--prompt", "<image>"], ["--image"]),
+            (report + ["--model", model, "--image", image], ["--prompt"]),
+            (
+                report + ["--model", model, "--image", image, "--prompt", "no place for it"],
+                ["<image>"]
+            ),
+            (report + ["--model", model, "--image", path, "--prompt", "<image>"], [path]),
+            (report + ["--lens", path], [path]),
+            (report + ["--compare", folder("gone")], ["gone"]),
+            (report + ["--compare-models", image], [image]),
+            (report + ["--compare", image], [image]),
+            (report + ["--top", "0"], ["--top"]),
+            (report + ["--lens-size", "-1"], ["--lens-size"]),
+            (report + ["--metric", "best"], ["best"]),
+        ] as [([String], [String])] {
+            try expectRefusal(arguments, naming: words)
+        }
+        #expect(!FileManager.default.fileExists(atPath: folder("r.html")))
+        // An earlier report stays when a new one cannot be made.
+        try expectExit(0, report)
+        let before = try Data(contentsOf: URL(fileURLWithPath: folder("r.html")))
+        try expectRefusal(report + ["--lens", path], naming: [path])
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder("r.html"))) == before)
+        // A folder that is not there: the work fails.
+        let failed = try expectExit(
+            1, ["report", "--study", path, "--output", folder("no/where.html")])
+        #expect(failed.errors.contains("no/where.html"))
+    }
+}

@@ -1,0 +1,285 @@
+import Foundation
+import MMQFormats
+import MMQModels
+import Testing
+
+import let Support.kernelSettings
+
+@testable import MMQStudy
+
+/// A study of a golden model with something in every section.
+enum ReportFixture {
+    static func study(
+        _ path: String, _ model: any VisionLanguageModel, answers: Bool = true
+    ) throws -> Study {
+        do {
+            let study = try Study(path: path, access: .writing)
+            for domain in [Domain.rs, .com] {
+                _ = try ActivationRun(
+                    study: study, model: model, bench: LensFixture.bench, goal: .samples(4)
+                ).run(domain)
+                _ = try LensRun(
+                    study: study, model: model, bench: LensFixture.bench, samples: 2
+                ).run(domain)
+            }
+            let settings = Identification.Settings(
+                topRate: 0.2, filterRate: 0.5, activationBar: 0.4)
+            for module in model.modules {
+                try study.save(study.identify(module: module.name, settings: settings))
+            }
+            _ = try DeviationRun(
+                study: study, model: model, bench: LensFixture.bench, samples: 2
+            ).run(.rs, setting: "lang")
+            if answers { try add(to: study) }
+        }
+        return try Study(path: path, access: .reading)
+    }
+
+    /// Answers whose scores are known: `none` has 15 of 20 right, `lang` 5 of 20.
+    private static func add(to study: Study) throws {
+        for (setting, right) in [("none", 15), ("lang", 5), ("od<d&\"'", 9)] {
+            for (domain, truth) in [
+                (Domain.rs, JSONValue.string("yes")), (.doc, .array([.string("yes")])),
+                (.ad, .string("yes")),
+            ] {
+                try study.replace(
+                    AnswerSet(
+                        domain: domain, split: "val", setting: setting, model: "m", bench: "b",
+                        options: "{}", mask: ["lang": [[1, 2], [], [3]]]),
+                    answers: (0..<20).map {
+                        StoredAnswer(
+                            position: $0, index: $0, question: "q", groundTruth: truth,
+                            attributes: ["type": $0 % 2 == 0 ? "presence" : "comp"],
+                            text: $0 < right ? "yes" : "no")
+                    })
+            }
+        }
+    }
+}
+
+/// Says that everything is right.
+private struct Yes: AnswerJudge {
+    func score(question: String, reference: String, answer: String) -> Float { 1 }
+}
+
+@Suite struct ReportTests {
+    private func json(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    @Test func numbersAreThoseOfTheOtherCommands() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let study = try ReportFixture.study(folder.path + "/a.sqlite", model)
+        let other = try ReportFixture.study(
+            folder.path + "/b.sqlite", LensFixture.model("llava-next/hub-f16", .q4_0, in: folder))
+        let resampling = Resampling(draws: 300, seed: 7)
+        let document = try ReportDocument(
+            study, others: [other], model: .init(model), judge: Yes(),
+            options: ReportOptions(resampling: resampling))
+
+        let expected = try Evaluator(judge: Yes(), resampling: resampling)
+            .scores(of: study.scoredAnswers().answers)
+        #expect(document.scores.scores == expected)
+        #expect(document.scores.scores.contains { $0.domain == .ad && $0.score?.value == 1 })
+        let none = try #require(expected.first { $0.domain == .rs && $0.setting == "none" })
+        #expect(none.score?.value == 0.75)
+        let lang = try #require(expected.first { $0.domain == .rs && $0.setting == "lang" })
+        #expect(lang.change?.difference == -0.5)
+
+        #expect(document.lens.map(\.pass) == (try study.lensPasses(.lens)))
+        for summary in document.lens {
+            #expect(summary == (try study.lensSummary(summary.pass)))
+        }
+        let pass = try #require(try study.lensPasses(.deviation).first)
+        #expect(document.deviations.map(\.pass) == [pass])
+        #expect(document.deviations.first?.masks == (try study.deviationSummaries(pass)))
+
+        let comparison = try StudyComparison(study, other, judge: Yes())
+        #expect(try json(document.comparisons.map(\.comparison)) == json([comparison]))
+        #expect(document.comparisons.first?.file == "b.sqlite")
+
+        #expect(document.facts.passes == (try study.passes()))
+        #expect(document.facts.fingerprint == model.fingerprint)
+        #expect(document.facts.model?.weights.contains { $0.type == "F16" } == true)
+        #expect(document.facts.answers.count == 9)
+        #expect(document.facts.answers.allSatisfy { $0.answered == 20 && $0.neuronsOff == 3 })
+        // The document survives its JSON.
+        let again = try JSONDecoder().decode(
+            ReportDocument.self, from: Data(json(document).utf8))
+        #expect(try json(again) == json(document))
+    }
+
+    @Test func neuronsAreThoseOfIdentify() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let study = try ReportFixture.study(folder.path + "/a.sqlite", model, answers: false)
+        let document = try ReportDocument(study)
+        #expect(document.modules.map(\.module) == model.modules)
+        for shown in document.modules {
+            let found = try #require(try study.identification(module: shown.module.name))
+            #expect(shown.isIdentified)
+            #expect(shown.domains == found.domains)
+            #expect(shown.counts == found.neurons.map { $0.map(\.count) })
+            let sets = found.neurons.map { layers in
+                Set(layers.enumerated().flatMap { layer, list in list.map { [layer, $0] } })
+            }
+            #expect(sets.contains { !$0.isEmpty })
+            for (row, one) in sets.enumerated() {
+                for (column, two) in sets.enumerated() {
+                    #expect(shown.shared[row][column] == one.filter(two.contains).count)
+                }
+            }
+            #expect(shown.belonging == sets[0].union(sets[1]).count)
+
+            // Entropies another way: ln S - (Σ p ln p) / S.
+            let counts = try found.domains.map { domain in
+                try #require(
+                    try study.counts(domain: domain, split: "train")
+                        .first { $0.shape == shown.module })
+            }
+            var entropies: [Double] = []
+            var dropped = 0
+            for neuron in 0..<shown.module.layers * shown.module.neurons {
+                let p = counts.map { Double($0.counts[neuron]) / Double($0.tokens) }
+                let sum = p.reduce(0, +)
+                if (p.max() ?? 0) > found.filterThreshold {
+                    entropies.append(
+                        log(sum) - p.reduce(0) { $0 + ($1 > 0 ? $1 * log($1) : 0) } / sum)
+                } else {
+                    dropped += 1
+                }
+            }
+            entropies.sort()
+            let histogram = try #require(shown.entropies)
+            #expect(histogram.dropped == dropped)
+            #expect(histogram.bins.reduce(0, +) == entropies.count)
+            let selected = min(found.selected, entropies.count)
+            #expect(histogram.selected.reduce(0, +) == selected)
+            #expect(abs((histogram.threshold ?? -1) - entropies[selected - 1]) < 1e-12)
+            #expect(abs(histogram.limit - log(2)) < 1e-15)
+            // Every neuron of a set is among those up to the threshold.
+            for neuron in sets[0].union(sets[1]) {
+                let flat = neuron[0] * shown.module.neurons + neuron[1]
+                let p = counts.map { Double($0.counts[flat]) / Double($0.tokens) }
+                let sum = p.reduce(0, +)
+                let entropy = log(sum) - p.reduce(0) { $0 + ($1 > 0 ? $1 * log($1) : 0) } / sum
+                #expect(entropy <= entropies[selected - 1] + 1e-12)
+            }
+            let step = histogram.limit / Double(histogram.bins.count)
+            for (bin, count) in histogram.bins.enumerated() {
+                let range = entropies.filter {
+                    $0 > Double(bin) * step + 1e-9 && $0 < Double(bin + 1) * step - 1e-9
+                }
+                #expect(range.count <= count)
+            }
+        }
+    }
+
+    @Test func withoutAJudgeDrivingScoresAreSaidToBeMissing() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let study = try ReportFixture.study(
+            folder.path + "/a.sqlite", LensFixture.model(in: folder))
+        let document = try ReportDocument(study)
+        #expect(!document.scores.isJudged)
+        let driving = document.scores.scores.filter { $0.domain == .ad }
+        #expect(driving.count == 6)
+        #expect(driving.allSatisfy { $0.score == nil && $0.missing != nil })
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(page.contains("needs Lingo-Judge: give its folder with --judge"))
+        #expect(page.contains("75.0"))
+    }
+
+    @Test func answersThatCannotBeScoredLeaveTheRest() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        let study = try Study(path: path, access: .writing)
+        for (domain, truth) in [
+            (Domain.rs, JSONValue.string("yes")), (.com, .string("not the annotators' records")),
+        ] {
+            try study.replace(
+                AnswerSet(
+                    domain: domain, split: "val", setting: "none", model: "m", bench: "b",
+                    options: "", mask: [:]),
+                answers: [
+                    StoredAnswer(position: 0, index: 0, groundTruth: truth, text: "yes"),
+                    StoredAnswer(
+                        position: 1, index: 1, groundTruth: truth, text: nil, problem: "broken"),
+                ])
+        }
+        let document = try ReportDocument(study)
+        #expect(document.scores.scores.allSatisfy { $0.domain == .rs })
+        #expect(document.scores.scores.first?.score?.value == 1)
+        #expect(document.scores.unanswered == 2)
+        #expect(document.scores.problems.count == 1)
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(page.contains("com: not scored"))
+    }
+
+    @Test func emptySectionsSayWhatFillsThem() throws {
+        let folder = try TemporaryFolder()
+        let study = try Study(path: folder.path + "/empty.sqlite", access: .writing)
+        let page = String(
+            decoding: try ReportPage(try ReportDocument(study)).html(), as: UTF8.self)
+        for command in [
+            "mmq activation", "mmq identify", "mmq generate", "mmq logit-lens", "mmq deviation",
+            "--compare OTHER_STUDY", "--image FILE",
+        ] {
+            #expect(page.contains(command), "\(command)")
+        }
+        #expect(!page.contains("nan"))
+        #expect(!page.contains("<svg viewBox=\"0 0 360"))
+    }
+
+    @Test func anotherArchitectureIsRefused() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let one = try Study(path: folder.path + "/a.sqlite", access: .writing)
+        let two = try Study(path: folder.path + "/b.sqlite", access: .writing)
+        let blip = try LensFixture.model("instructblip/new-f16", in: folder)
+        try LensFixture.identify(one, LensFixture.model(in: folder))
+        try LensFixture.identify(two, blip)
+        #expect(throws: StudyError.self) { try ReportDocument(one, others: [two]) }
+        // Neuron sets without counts: no entropies, but a page.
+        let document = try ReportDocument(one)
+        #expect(document.modules.allSatisfy { $0.isIdentified && $0.entropies == nil })
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(page.contains("counts behind the neuron sets are not in this study"))
+    }
+
+    @Test func howToRedoIt() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let study = try ReportFixture.study(
+            folder.path + "/it's.sqlite", LensFixture.model(in: folder), answers: false)
+        let study2 = try Study(path: folder.path + "/it's.sqlite", access: .updating)
+        try study2.replace(
+            AnswerSet(
+                domain: .rs, split: "val", setting: "lang", model: "m", bench: "b",
+                options: AnswerOptions(temperature: 0, seed: 3, maxTokens: 8).json, mask: [:]),
+            answers: [
+                StoredAnswer(position: 0, index: 0, groundTruth: .string("yes"), text: "yes")
+            ])
+        let name = "--study 'it'\\''s.sqlite'"
+        let common = "--model DIR --bench DIR \(name)"
+        #expect(
+            RedoCommands(try ReportDocument(study)).lines == [
+                "mmq activation \(common) --domain rs,com --samples 4",
+                "mmq identify \(name) --top-rate 0.2 --filter-rate 0.5 --activation-bar 0.4",
+                "mmq generate \(common) --domain rs --masks lang --samples 1 --max-tokens 8 "
+                    + "--seed 3 --greedy",
+                "mmq logit-lens \(common) --domain rs,com --masks none --samples 2",
+                "mmq deviation \(common) --domain rs --masks lang --samples 2",
+            ])
+    }
+}
