@@ -63,8 +63,12 @@ r $work/probe.js
 }" "$1" > "$work/page.html"
 grep -q postMessage "$work/page.html" || { echo "not a report: $1" >&2; exit 2; }
 
+# Chromium sometimes hangs as it starts; it is tried a second time.
 browse() {
-    "$chromium" --headless=new --no-sandbox --disable-gpu --hide-scrollbars \
+    browse_once "$@" || browse_once "$@"
+}
+browse_once() {
+    timeout -k 5 60 "$chromium" --headless=new --no-sandbox --disable-gpu --hide-scrollbars \
         --user-data-dir="$work/profile" --enable-logging=stderr --v=0 "$@"
 }
 
