@@ -93,9 +93,9 @@ private struct DemoStudy {
     private static let types = [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q8_0")]
 
     private func model(_ type: String) -> String { "\(output)/model-\(type)" }
-    /// int4 is what the study is made with; the others are there to see what it changes.
+    /// The study is made with f16; the others are there to see what int8 and int4 change.
     private func study(_ type: String) -> String {
-        type == "q4_0" ? "\(output)/study.sqlite" : "\(output)/study-\(type).sqlite"
+        type == "f16" ? "\(output)/study.sqlite" : "\(output)/study-\(type).sqlite"
     }
 
     func run() async throws {
@@ -113,24 +113,24 @@ private struct DemoStudy {
         say(
             "\(name): count which neurons fire in five visual domains, and find those of one domain"
         )
-        try await find("q4_0", quietly: false)
+        try await find("f16", quietly: false)
 
         say("\(name): answer with these neurons on, off, and with as many others off")
         try await mmq(
-            ["generate"] + model(of: "q4_0") + [
+            ["generate"] + model(of: "f16") + [
                 "--masks", "none,lang,all,random", "--samples", "\(samples)", "--greedy",
                 "--max-tokens", "12", "--batch", "8",
             ])
         try await mmq(
-            "evaluate", "--study", study("q4_0"), "--metric", "official", "--judge", "exact")
+            "evaluate", "--study", study("f16"), "--metric", "official", "--judge", "exact")
 
         say("\(name): look inside: what each layer would say, and how far the masks move it")
-        try await lens("q4_0")
+        try await lens("f16")
         try await mmq(
-            ["deviation"] + model(of: "q4_0") + ["--samples", "6", "--masks", "lang"])
+            ["deviation"] + model(of: "f16") + ["--samples", "6", "--masks", "lang"])
 
         say("\(name): what int8 and int4 change next to f16")
-        for type in ["f16", "q8_0"] {
+        for type in ["q8_0", "q4_0"] {
             try await find(type, quietly: true)
             try await mmq(
                 ["generate"] + model(of: type) + [
@@ -147,9 +147,10 @@ private struct DemoStudy {
         say("\(name): all of it on one page")
         let sample = try first(.com)
         try await mmq(
-            "report", "--study", study("q4_0"), "--model", model("q4_0"), "--compare",
-            study("f16"), "--judge", "exact", "--image", sample.picture, "--prompt",
-            sample.prompt, "--title", "\(name), the demo's model at int4", "--output",
+            "report", "--study", study("f16"), "--model", model("f16"), "--compare",
+            study("q8_0"), "--compare", study("q4_0"), "--judge", "exact", "--image",
+            sample.picture, "--prompt",
+            sample.prompt, "--title", "\(name), the demo's model", "--output",
             "\(output)/report.html")
     }
 
@@ -189,11 +190,7 @@ private struct DemoStudy {
                 continue
             }
             let template: StudyTemplate = name == "instructblip" ? .instruct : .vicuna
-            let answer = sample.answer
-            let text =
-                answer["answer"]?.asText ?? answer.asText
-                ?? answer.asList?.first?["answer"]?.asText ?? answer.asList?.first?.asText ?? "?"
-            return (picture, template.apply(to: sample.prompt), text)
+            return (picture, template.apply(to: sample.prompt), sample.answerText)
         }
         throw StudyError(.badInput, file: bench, "no sample of \(domain.rawValue)")
     }

@@ -58,6 +58,13 @@ public struct BenchSample: Sendable, Equatable {
     /// Frames that are not there (`ad` only, where the others still make a picture).
     public let missing: [String]
 
+    /// The ground truth in a few words, to be read: the first of several.
+    public var answerText: String {
+        let one = answer.asList?.first ?? answer
+        let value = one["answer"] ?? one
+        return value.asText ?? value.asInteger.map(String.init) ?? value.jsonLine
+    }
+
     /// Decodes the picture; several are joined side by side, as `numpy.concatenate(axis=1)` does.
     ///
     /// - Throws: what decoding throws; `StudyError` if the heights differ.
