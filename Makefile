@@ -3,7 +3,7 @@
 SWIFT ?= swift
 MMQ = .build/release/mmq
 
-.PHONY: all deps build demo test bench format lint goldens clean
+.PHONY: all deps build demo test test-arm bench format lint goldens clean
 
 all: build
 
@@ -20,6 +20,10 @@ demo: build
 test: deps
 	@echo "Building and running all tests ..."
 	$(SWIFT) test
+
+# The NEON kernels, against the scalar ones, on an emulated Arm CPU (natively on a real one).
+test-arm:
+	@tools/test_arm.sh
 
 # MODEL=DIR times a converted model; without it the tiny demo model.
 bench: build

@@ -5,11 +5,21 @@
 
 #include "internal.h"
 
+#if defined(__aarch64__)
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#endif
+
 static const csimd_kernels* const tables[] = {
     &csimd_scalar_kernels,
 #if defined(__x86_64__)
     &csimd_avx2_kernels,
     &csimd_avx512_kernels,
+#elif defined(__aarch64__)
+    &csimd_neon_kernels,
 #endif
 };
 enum { TABLES = sizeof tables / sizeof tables[0] };
@@ -19,6 +29,22 @@ static _Atomic(const csimd_kernels*) active = NULL;
 const char* csimd_isa_name(int i) {
     return i >= 0 && i < TABLES ? tables[i]->name : NULL;
 }
+
+#if defined(__aarch64__)
+/// Whether the CPU has sdot and the operating system says so.
+static bool has_dot_product(void) {
+#if defined(__APPLE__)
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, NULL, 0) == 0 && value;
+#elif defined(__linux__)
+    const unsigned long asimddp = 1UL << 20; // HWCAP_ASIMDDP
+    return getauxval(AT_HWCAP) & asimddp;
+#else
+    return false;
+#endif
+}
+#endif
 
 static bool supported(const csimd_kernels* table) {
 #if defined(__x86_64__)
@@ -34,6 +60,10 @@ static bool supported(const csimd_kernels* table) {
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512vnni");
+    }
+#elif defined(__aarch64__)
+    if (table == &csimd_neon_kernels) {
+        return has_dot_product();
     }
 #endif
     return table == &csimd_scalar_kernels;

@@ -76,8 +76,8 @@ typedef struct csimd_kernels {
                          const uint8_t* mask, int64_t* counts, double* sums);
 } csimd_kernels;
 
-// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c); its table
-// and its f32 leaves stand in scalar.c, avx2.c, avx512.c.
+// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c, neon_int8.c);
+// its table and its f32 leaves stand in scalar.c, avx2.c, avx512.c, neon.c.
 #define CSIMD_INT8_LEAVES(isa)                                                                     \
     void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
                                    int32_t* sums);                                                 \
@@ -94,12 +94,16 @@ CSIMD_INT8_LEAVES(scalar)
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)
 CSIMD_INT8_LEAVES(avx512)
+#elif defined(__aarch64__)
+CSIMD_INT8_LEAVES(neon)
 #endif
 
 extern const csimd_kernels csimd_scalar_kernels;
 #if defined(__x86_64__)
 extern const csimd_kernels csimd_avx2_kernels;
 extern const csimd_kernels csimd_avx512_kernels;
+#elif defined(__aarch64__)
+extern const csimd_kernels csimd_neon_kernels;
 #endif
 
 /// The table in use.

@@ -41,6 +41,17 @@ __attribute__((target("avx512f,avx512vnni"))) static void vnni_loop(void) {
                                "xmm10", "xmm11");
     }
 }
+#elif defined(__aarch64__)
+/// sdot, 32 operations an instruction.
+__attribute__((target("dotprod"))) static void dot_loop(void) {
+    for (int i = 0; i < STEPS; i++) {
+        __asm__ volatile("sdot v2.4s, v0.16b, v1.16b\n sdot v3.4s, v0.16b, v1.16b\n"
+                         "sdot v4.4s, v0.16b, v1.16b\n sdot v5.4s, v0.16b, v1.16b\n"
+                         "sdot v6.4s, v0.16b, v1.16b\n sdot v7.4s, v0.16b, v1.16b\n"
+                         "sdot v16.4s, v0.16b, v1.16b\n sdot v17.4s, v0.16b, v1.16b\n" ::
+                             : "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17");
+    }
+}
 #endif
 
 typedef struct peak_loop {
@@ -56,6 +67,10 @@ static peak_loop loop_of_isa(void) {
     }
     if (strcmp(isa, "avx2") == 0) {
         return (peak_loop){avx2_loop, 4.0 * 64 * STEPS};
+    }
+#elif defined(__aarch64__)
+    if (strcmp(csimd_isa(), "neon") == 0) {
+        return (peak_loop){dot_loop, 8.0 * 32 * STEPS};
     }
 #endif
     return (peak_loop){NULL, 0};

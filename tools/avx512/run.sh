@@ -26,7 +26,7 @@ done
 leaves=(CSIMD/scalar*.c CSIMD/avx2*.c CSIMD/avx512*.c CSIMD/dispatch.c CSIMD/half.c CSIMD/quantize.c
     CSIMD/matmul.c CSIMD/parallel.c)
 ${CC:-clang} -O3 -ffp-contract=off -Wall -Wextra -ICSIMD -ICSIMD/include -static \
-    tools/avx512/check_leaves.c "${leaves[@]}" -lm -o "$work/check_leaves"
+    tools/check_leaves.c "${leaves[@]}" -lm -o "$work/check_leaves"
 if $native; then
     exec "$work/check_leaves"
 fi

@@ -1,0 +1,31 @@
+// Arm NEON with the dot product extension: 24 sums, 4 columns and 1 value of a fit 32 registers.
+#if defined(__aarch64__)
+#include "internal.h"
+
+#define VW 4
+#define GEMM_ROWS 6
+#define GEMM_VECTORS 4
+
+#include "floats.inc"
+
+const csimd_kernels csimd_neon_kernels = {
+    .name = "neon",
+    .quantize_i8 = csimd_neon_quantize_i8,
+    .panel_bytes = csimd_neon_panel_bytes,
+    .pack_panel = csimd_neon_pack_panel,
+    .panel_product = csimd_neon_panel_product,
+    .row_product = csimd_neon_row_product,
+    .gemm_f32 = gemm_f32,
+    .dot = dot,
+    .axpy = axpy,
+    .to_f32 = to_f32,
+    .rms_norm_row = rms_norm_row,
+    .layer_norm_row = layer_norm_row,
+    .add = add,
+    .scale = scale,
+    .max = max,
+    .exp_sum = exp_sum,
+    .rope_row = rope_row,
+    .activate_row = activate_row,
+};
+#endif
