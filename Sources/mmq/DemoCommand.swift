@@ -125,9 +125,11 @@ private struct DemoStudy {
             "evaluate", "--study", study("f16"), "--metric", "official", "--judge", "exact")
 
         say("\(name): look inside: what each layer would say, and how far the masks move it")
-        try await lens("f16")
+        try await lens("f16", shows: .doc)
         try await mmq(
-            ["deviation"] + model(of: "f16") + ["--samples", "6", "--masks", "lang"])
+            ["deviation"] + model(of: "f16") + [
+                "--domain", "doc", "--samples", "10", "--masks", "lang",
+            ])
 
         say("\(name): what int8 and int4 change next to f16")
         for type in ["q8_0", "q4_0"] {
@@ -137,11 +139,16 @@ private struct DemoStudy {
                     "--masks", "none", "--samples", "\(samples)", "--greedy", "--max-tokens", "12",
                     "--batch", "8",
                 ])
-            try await lens(type)
-        }
-        for type in ["q8_0", "q4_0"] {
+            try await lens(type, shows: nil)
+            let table = "\(output)/compare-\(type).txt"
             try await mmq(
-                "compare", "--study", study("f16"), "--study", study(type), "--judge", "exact")
+                ["compare", "--study", study("f16"), "--study", study(type), "--judge", "exact"],
+                into: table)
+            // Neurons and lens stand in the file and in the report; here the answers.
+            let text = try String(contentsOfFile: table, encoding: .utf8)
+            if let answers = text.range(of: "\nanswers\n") {
+                print(text[answers.upperBound...], terminator: "")
+            }
         }
 
         say("\(name): all of it on one page")
@@ -167,14 +174,19 @@ private struct DemoStudy {
     }
 
     private func find(_ type: String, quietly: Bool) async throws {
-        try await mmq(["activation"] + model(of: type) + ["--samples", "60"])
         try await mmq(
-            ["identify", "--study", study(type), "--top-rate", "0.05"]
-                + (quietly ? ["--module", "lang"] : []))
+            ["activation"] + model(of: type) + ["--samples", "60"],
+            into: quietly ? "/dev/null" : nil)
+        try await mmq(
+            ["identify", "--study", study(type), "--top-rate", "0.05"],
+            into: quietly ? "/dev/null" : nil)
     }
 
-    private func lens(_ type: String) async throws {
-        try await mmq(["logit-lens"] + model(of: type) + ["--samples", "10"])
+    /// Measures the lens over all domains and shows the table of one.
+    private func lens(_ type: String, shows shown: Domain?) async throws {
+        let lens = ["logit-lens"] + model(of: type) + ["--samples", "10"]
+        try await mmq(lens, into: "/dev/null")
+        if let shown { try await mmq(lens + ["--domain", shown.rawValue]) }
     }
 
     private func model(of type: String) -> [String] {
@@ -201,19 +213,21 @@ private struct DemoStudy {
 
     private func mmq(_ arguments: String...) async throws { try await mmq(arguments) }
 
-    /// Runs a command of this program as the command line would.
-    private func mmq(_ arguments: [String]) async throws {
+    /// Runs a command of this program as the command line would, its results to a file if one is
+    /// named.
+    private func mmq(_ arguments: [String], into file: String? = nil) async throws {
         let shown = arguments.map { word in
             let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "-_./,".contains($0) }
             return plain ? word : "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"
         }
-        print("$ mmq \(shown.joined(separator: " "))")
-        fflush(nil)
+        print("$ mmq \(shown.joined(separator: " "))" + (file.map { " > \($0)" } ?? ""))
         var arguments = arguments
         if let threads, !["identify", "evaluate"].contains(arguments[0]) {
             arguments.insert(contentsOf: ["--threads", "\(threads)"], at: 1)
         }
         var command = try MMQ.parseAsRoot(arguments)
+        let before = try file.map { try Diagnostics.redirect(to: $0) }
+        defer { before.map(Diagnostics.restore) }
         if var command = command as? any AsyncParsableCommand {
             try await command.run()
         } else {

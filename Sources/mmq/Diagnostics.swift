@@ -29,6 +29,26 @@ enum Diagnostics {
         try write(String(decoding: encoder.encode(document), as: UTF8.self) + "\n")
     }
 
+    /// Sends results to a file from now on; gives back what `restore` needs.
+    static func redirect(to file: String) throws -> Int32 {
+        let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else {
+            throw OutputFailure(problem: "\(file): \(String(cString: strerror(errno)))")
+        }
+        fflush(nil)
+        let before = dup(STDOUT_FILENO)
+        dup2(descriptor, STDOUT_FILENO)
+        close(descriptor)
+        return before
+    }
+
+    /// Sends results where they went before.
+    static func restore(_ before: Int32) {
+        fflush(nil)
+        dup2(before, STDOUT_FILENO)
+        close(before)
+    }
+
     /// False if not everything could be written. (`FileHandle.write` would end the process.)
     private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         bytes.withUnsafeBytes { bytes in

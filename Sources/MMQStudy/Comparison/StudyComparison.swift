@@ -253,13 +253,19 @@ public struct StudyComparison: Sendable, Codable {
     ) throws -> ([Answers], [ScoreChange]) {
         var agreements: [Answers] = []
         var scores: [ScoreChange] = []
+        var missing: [(what: String, domains: [String])] = []
         for set in try first.answerSets() {
             let what = "\(set.domain.rawValue) answers, \(set.split), \(set.setting)"
             guard
                 let other = try second.answerSet(
                     domain: set.domain, split: set.split, setting: set.setting)
             else {
-                notes.append("\(what): in one study only")
+                let what = "answers, \(set.split), \(set.setting)"
+                if let place = missing.firstIndex(where: { $0.what == what }) {
+                    missing[place].domains.append(set.domain.rawValue)
+                } else {
+                    missing.append((what, [set.domain.rawValue]))
+                }
                 continue
             }
             // Imported answers say nothing of annotations; the ground truths must do.
@@ -298,6 +304,9 @@ public struct StudyComparison: Sendable, Codable {
                 notes.append("\(what): not scored: \(error)")
             }
         }
+        notes += missing.map {
+            "\($0.what): in one study only (\($0.domains.joined(separator: ", ")))"
+        }
         return (agreements, scores)
     }
 
@@ -310,7 +319,7 @@ public struct StudyComparison: Sendable, Codable {
             ScoredAnswer(
                 domain: set.domain, index: answer.index, setting: name, question: answer.question,
                 groundTruth: answer.groundTruth, answer: answer.text ?? "",
-                attributes: answer.attributes, source: path)
+                attributes: answer.attributes, choices: answer.choices, source: path)
         }
         let scores = try Evaluator(judge: judge, baseline: "first").scores(
             of: pairs.map { scored($0.0, "first", firstPath) }

@@ -20,16 +20,23 @@ extension Study {
                     unanswered += 1
                     continue
                 }
-                let choices = ["A", "B", "C", "D"].compactMap { stored.attributes["Choice \($0)"] }
                 answers.append(
                     ScoredAnswer(
                         domain: set.domain, index: stored.index, setting: set.setting,
                         question: stored.question.isEmpty ? nil : stored.question,
                         groundTruth: stored.groundTruth, answer: text,
-                        attributes: stored.attributes, choices: choices.count == 4 ? choices : nil,
+                        attributes: stored.attributes, choices: stored.choices,
                         source: path))
             }
         }
         return (answers, unanswered)
+    }
+}
+
+extension StoredAnswer {
+    /// The four options of a `med` question, as the bench's table gave them.
+    var choices: [String]? {
+        let choices = ["A", "B", "C", "D"].compactMap { attributes["Choice \($0)"] }
+        return choices.count == 4 ? choices : nil
     }
 }
