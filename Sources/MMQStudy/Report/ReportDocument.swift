@@ -161,7 +161,7 @@ public struct ReportScores: Sendable, Codable {
     public let draws: Int
     /// The seed of both.
     public let seed: UInt64
-    /// Whether Lingo-Judge was there to score driving answers.
+    /// Whether a judge was there to score driving answers.
     public let isJudged: Bool
     /// Samples without an answer, left out.
     public let unanswered: Int
