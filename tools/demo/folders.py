@@ -21,7 +21,7 @@ DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 ARCHITECTURES = ("llava-next", "instructblip")
 
 TILE = 48  # pixels of one tile of LLaVA-Next
-GRIDS = [[TILE * down, TILE * across] for down, across in ((1, 2), (2, 1), (1, 3), (3, 1))]
+GRIDS = [[TILE * down, TILE * across] for down, across in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1))]
 SQUARE = 96  # pixels to which InstructBLIP's pictures are squashed
 PATCH = 8
 QUERIES = 16

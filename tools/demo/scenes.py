@@ -185,7 +185,8 @@ AREAS = ["0m2", "50m2", "500m2", "5000m2"]
 
 def aerial(r: random.Random) -> Scene:
     """Fields from above: buildings, trees, a road or none, a lake of three sizes or none."""
-    buildings, trees, road, lake = r.randrange(5), r.randrange(4), r.randrange(2), r.randrange(4)
+    buildings, trees, road = r.randrange(5), r.randrange(4), r.randrange(2)
+    lake = r.choice([0, 0, 1, 2, 3])  # presence and area share it
     frame = Image.new("RGB", (80, 80))
     draw = ImageDraw.Draw(frame)
     base = near((150, 165, 95), 10, r)
