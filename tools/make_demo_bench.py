@@ -55,9 +55,12 @@ def save(picture, path: Path) -> None:
         picture.save(path, optimize=True)
 
 
-def sentence(answer: str) -> str:
+def sentence(asked: Asked) -> str:
     """The second annotator of a driving question says the same in other words."""
-    return {"yes": "Yes.", "no": "No."}.get(answer, f"It is {answer}.")
+    if asked.kind in ("action", "side", "cones"):
+        return {"action": "It should {}.", "side": "It is {}.", "cones": "There are {}."}[asked.kind].format(
+            {"left": "on the left", "right": "on the right"}.get(asked.answer, asked.answer))
+    return {"yes": "Yes.", "no": "No."}.get(asked.answer, f"It is {asked.answer}.")
 
 
 def write_ad(bench: Path, split: str, drawn, draw_from) -> None:
@@ -69,7 +72,7 @@ def write_ad(bench: Path, split: str, drawn, draw_from) -> None:
         for frame, path in zip(scene.frames, images):
             save(frame, folder / path)
         for asked in chosen:
-            answers = [asked.answer] if split == "train" else [asked.answer, sentence(asked.answer)]
+            answers = [asked.answer] if split == "train" else [asked.answer, sentence(asked)]
             question = f"{draw_from.getrandbits(64):016x}"
             rows += [{"question_id": question, "segment_id": segment, "images": images,
                       "question": asked.question, "answer": answer} for answer in answers]
