@@ -2,7 +2,7 @@
 """Trains the demo's models from scratch on drawn scenes and saves ordinary Hugging Face folders, f16.
 
     venv/bin/python tools/train_demo.py --arch llava-next --output models/demo/llava-next
-        [--seed 1] [--steps 2400] [--threads 2] [--work FOLDER]
+        [--seed 1] [--steps 2400] [--minutes M] [--threads 2] [--work FOLDER]
 
 Scenes, questions and answers are drawn as training goes on, from the seed; the committed bench comes from other
 seeds. Loss on the answer and the end token only. The first part of the steps trains the vision part alone, on
@@ -70,7 +70,7 @@ class Run:
             [{"params": decayed, "weight_decay": options.decay}, {"params": plain, "weight_decay": 0.0}],
             lr=options.rate, betas=(0.9, 0.98))
         self.step = 0
-        self.started, self.earlier = time.time(), 0.0
+        self.started, self.earlier, self.used = time.time(), 0.0, 0.0
         if options.work:
             options.work.mkdir(parents=True, exist_ok=True)
             self.state = options.work / f"{options.arch}.pt"
@@ -83,6 +83,7 @@ class Run:
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.earlier = state["step"], state["seconds"]
+        self.used = state.get("used", 0.0)
         print(f"going on from step {self.step}", flush=True)
 
     def keep(self):
@@ -90,19 +91,31 @@ class Run:
             return
         part = self.state.with_suffix(".part")
         torch.save({"model": self.learner.model.state_dict(), "heads": self.heads.state_dict(),
-                    "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds()}, part)
+                    "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds(),
+                    "used": self.processor_seconds()}, part)
         os.replace(part, self.state)
 
     def seconds(self) -> float:
         return self.earlier + time.time() - self.started
 
+    def processor_seconds(self) -> float:
+        return self.used + time.process_time()
+
+    def progress(self) -> float:
+        """From 0 to 1: by steps, or by processor time where --minutes is given and runs out first. Time that the
+        machine gives to others does not count."""
+        part = self.step / self.options.steps
+        if self.options.minutes:
+            part = max(part, self.processor_seconds() / (60 * self.options.minutes))
+        return min(1.0, part)
+
     def rate(self) -> float:
         warm = min(1.0, (self.step + 1) / min(100, max(1, self.options.steps // 10)))
-        return self.options.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / self.options.steps)))
+        return self.options.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress())))
 
     def alone(self) -> bool:
         """Whether the vision part is still trained alone."""
-        return self.step < self.options.vision_share * self.options.steps
+        return self.progress() < self.options.vision_share
 
     def train_step(self):
         options = self.options
@@ -117,7 +130,7 @@ class Run:
         features = self.learner.features(batches)
         total, facts, answers = 0.0, 0.0, 0.0
         for batch, some in zip(batches, features):
-            loss, _ = self.heads(batch.domain, some, batch.facts.to(self.device))
+            loss, _, _ = self.heads(batch.domain, some, batch.facts.to(self.device))
             facts += loss.item() / len(batches)
             total = total + loss * (1.0 if alone else options.facts_weight)
             if not alone:
@@ -145,9 +158,10 @@ class Run:
             for _ in range(pictures // 20):
                 batch = draw_batch(self.options.arch, domain, 20, 9, draw_from, full_share=1.0)
                 some, = self.learner.features([batch])
-                _, right = self.heads(domain, some, batch.facts.to(self.device))
+                _, *right = self.heads(domain, some, batch.facts.to(self.device))
                 for i, name in enumerate(scenes.FACTS[domain]):
-                    facts[name] += [int(x) for x in right[:, i] if x >= 0]
+                    for label, one in zip(("", "'"), right):
+                        facts[name + label] += [int(x) for x in one[:, i] if x >= 0]
                 if self.alone():
                     continue
                 _, right = self.learner.loss(batch, some)
@@ -170,19 +184,22 @@ class Run:
         options, means = self.options, [0.0, 0.0, 0]
         parameters = sum(p.numel() for p in self.learner.model.parameters())
         print(f"{options.arch}: {parameters} parameters, {options.steps} steps on {self.device}", flush=True)
-        while self.step < options.steps:
+        while self.progress() < 1:
             facts, answers = self.train_step()
             means = [means[0] + facts, means[1] + answers, means[2] + 1]
             self.step += 1
-            if self.step % options.log == 0 or self.step == options.steps:
-                print(f"step {self.step}  {self.seconds() / 60:.1f} min  facts {means[0] / means[2]:.3f}  "
+            done = self.progress() >= 1
+            if self.step % options.log == 0 or done:
+                print(f"step {self.step}  {self.seconds() / 60:.1f} min ({self.processor_seconds() / 60:.1f})  facts {means[0] / means[2]:.3f}  "
                       f"answers {means[1] / means[2]:.3f}", flush=True)
                 means = [0.0, 0.0, 0]
-            if self.step % options.report == 0 or self.step == options.steps:
+            if self.step % options.report == 0 or done:
                 self.report()
                 self.keep()
         folders.save(self.learner.model, options.output)
-        print(json.dumps({"steps": self.step, "minutes": round(self.seconds() / 60, 1), "parameters": parameters}))
+        print(json.dumps({"steps": self.step, "minutes": round(self.seconds() / 60, 1),
+                          "processor_minutes": round(self.processor_seconds() / 60, 1),
+                          "parameters": parameters}))
 
 
 def main() -> None:
@@ -191,11 +208,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--minutes", type=float, default=0, help="of processor time: end after so long, if the steps take longer")
     parser.add_argument("--vision-share", type=float, default=0.42, help="of the steps, on the vision part alone")
     parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
     parser.add_argument("--pictures", type=int, default=3, help="per domain and step, after it")
     parser.add_argument("--questions", type=int, default=4, help="per picture")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--facts-weight", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=0)

@@ -23,23 +23,42 @@ class Batch:
 
 
 class Heads(nn.Module):
-    """Reads the facts of a scene off the mean image feature; helps the vision part to learn, then is
-    thrown away."""
+    """Reads the facts of a scene off the image features; helps the vision part to learn, then is thrown away.
+    Each fact is read twice: from a few places that the head finds by itself, which is soon learnt, and from the
+    mean over all places, which makes the features say it everywhere."""
+
+    LOOKS, PLACES, INNER = 4, 256, 128
 
     def __init__(self, width: int):
         super().__init__()
-        self.hidden = nn.ModuleDict({d: nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 256), nn.GELU(), nn.Linear(256, sum(facts.values())))
-            for d, facts in FACTS.items()})
+        count = {domain: len(facts) for domain, facts in FACTS.items()}
+        self.norm = nn.LayerNorm(width)
+        self.keys = nn.Linear(width, 32)
+        self.looks = nn.ParameterDict({
+            d: nn.Parameter(torch.randn(n * self.LOOKS, 32) * 0.2) for d, n in count.items()})
+        self.places = nn.ParameterDict({
+            d: nn.Parameter(torch.randn(n * self.LOOKS, self.PLACES)) for d, n in count.items()})
+        self.local = nn.ModuleDict({d: nn.ModuleList(
+            self.reader(width * self.LOOKS, classes) for classes in facts.values()) for d, facts in FACTS.items()})
+        self.overall = nn.ModuleDict({d: nn.ModuleList(
+            self.reader(width, classes) for classes in facts.values()) for d, facts in FACTS.items()})
+
+    def reader(self, width: int, classes: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(width, self.INNER), nn.GELU(), nn.Linear(self.INNER, classes))
 
     def forward(self, domain: str, features: torch.Tensor, facts: torch.Tensor):
-        """The loss, and which facts were right: [pictures, facts], -1 where there is none."""
-        scores = self.hidden[domain](features.mean(1))
-        loss, right = 0.0, []
-        for i, part in enumerate(scores.split(list(FACTS[domain].values()), 1)):
-            loss = loss + nn.functional.cross_entropy(part, facts[:, i], ignore_index=-1)
-            right.append(torch.where(facts[:, i] < 0, -1, (part.argmax(1) == facts[:, i]).long()))
-        return loss / len(right), torch.stack(right, 1)
+        """The loss, and which facts the mean gave right: [pictures, facts], -1 where there is none."""
+        features = self.norm(features)
+        scores = self.keys(features) @ self.looks[domain].T + self.places[domain][:, :features.shape[1]].T
+        seen = (scores.softmax(1).transpose(1, 2) @ features).unflatten(1, (-1, self.LOOKS)).flatten(2)
+        mean = features.mean(1)
+        loss, right, near = 0.0, [], []
+        for i, (local, overall) in enumerate(zip(self.local[domain], self.overall[domain])):
+            for kept, found in ((near, local(seen[:, i])), (right, overall(mean))):
+                if (facts[:, i] >= 0).any():
+                    loss = loss + nn.functional.cross_entropy(found, facts[:, i], ignore_index=-1)
+                kept.append(torch.where(facts[:, i] < 0, -1, (found.argmax(1) == facts[:, i]).long()))
+        return loss / (2 * len(right)), torch.stack(right, 1), torch.stack(near, 1)
 
 
 class Learner:

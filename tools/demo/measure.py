@@ -110,28 +110,34 @@ def score(mmq: Path, study: Path, given: dict, samples: dict) -> dict[str, float
     return found
 
 
+def generated(model, processor, pictures: list[Path], prompt: str) -> list[int]:
+    """What transformers generates greedily, without the end token."""
+    frames = [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
+    inputs = processor(images=Image.fromarray(np.concatenate(frames, 1)), text=prompt, return_tensors="pt")
+    given = inputs["input_ids"][0].tolist()
+    out = model.generate(**inputs, do_sample=False, max_new_tokens=MOST_TOKENS)[0].tolist()
+    new = out[len(given):] if out[: len(given)] == given else out
+    return [token for token in new if token != 2]
+
+
 @torch.no_grad()
 def same_tokens(folder: Path, given: dict, samples: dict) -> dict[str, tuple[int, int, list]]:
     """Per domain: answers that transformers gives alike, answers, the differing ones."""
     config = json.loads((folder / "config.json").read_text())
     is_llava = config["model_type"] == "llava_next"
     model, processor = (llava_next if is_llava else instructblip).load(folder)
-    found = {}
+    found, known = {}, {}
     for domain in DOMAINS:
         same, differing = 0, []
         for position, question, text, tokens in given[domain]:
             pictures, asked, _ = samples[domain][position]
             if asked.question != question:
                 raise SystemExit(f"{domain} {position}: mmq asks {question!r}, the bench {asked.question!r}")
-            frames = [Image.open(path).convert("RGB") for path in pictures]
-            picture = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], 1))
             prompt = prompts.full(domain, asked)
             prompt = prompts.vicuna(prompt) if is_llava else prompts.instruct(prompt)
-            inputs = processor(images=picture, text=prompt, return_tensors="pt")
-            length = inputs["input_ids"].shape[1]
-            out = model.generate(**inputs, do_sample=False, max_new_tokens=MOST_TOKENS)[0].tolist()
-            new = out[length:] if out[:length] == inputs["input_ids"][0].tolist() else out
-            new = [token for token in new if token != 2]
+            if (pictures[0], prompt) not in known:  # `ad` asks everything twice
+                known[pictures[0], prompt] = generated(model, processor, pictures, prompt)
+            new = known[pictures[0], prompt]
             if new == [token for token in tokens if token != 2]:
                 same += 1
             else:
