@@ -49,7 +49,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        bert_size = folders.write_texts(options.output, options.arch, options.seed)
+        bert_size = folders.write_texts(options.output, options.arch, options.seed, options.texts)
         model = folders.new_model(options.arch, bert_size, options.seed)
         tokenizer = AutoTokenizer.from_pretrained(options.output)
         if options.arch == "llava-next":
@@ -124,7 +124,7 @@ class Run:
         draw_from = random.Random(f"{options.seed} train {self.step}")
         batches = [
             # Reading takes longest to learn.
-            draw_batch(options.arch, domain, count * 2 if alone and domain == "doc" else count, options.questions,
+            draw_batch(options.arch, domain, count * 2 if domain == "doc" else count, options.questions,
                        draw_from)
             for domain in scenes.DOMAINS]
         features = self.learner.features(batches)
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--vision-share", type=float, default=0.42, help="of the steps, on the vision part alone")
     parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
     parser.add_argument("--pictures", type=int, default=3, help="per domain and step, after it")
-    parser.add_argument("--questions", type=int, default=4, help="per picture")
+    parser.add_argument("--questions", type=int, default=6, help="per picture")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--facts-weight", type=float, default=0.3)
@@ -220,6 +220,7 @@ def main() -> None:
     parser.add_argument("--log", type=int, default=50)
     parser.add_argument("--report", type=int, default=500)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--texts", type=Path, help="take tokenizers from this folder in place of new ones")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

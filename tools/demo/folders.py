@@ -60,11 +60,12 @@ def configuration(architecture: str, bert_size: int):
         use_decoder_only_language_model=True, **common)
 
 
-def write_texts(folder: Path, architecture: str, seed: int) -> int:
-    """Tokenizers and processors; returns the size of the BERT vocabulary (0 for LLaVA-Next)."""
+def write_texts(folder: Path, architecture: str, seed: int, old: Path | None = None) -> int:
+    """Tokenizers and processors; returns the size of the BERT vocabulary (0 for LLaVA-Next). The vocabularies of
+    the folder `old` are taken if there is one, new ones made if not."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = vocabulary.sentencepiece_model(seed)
+    model = (old / "tokenizer.model").read_bytes() if old else vocabulary.sentencepiece_model(seed)
     files = ("tokenizer.json", "tokenizer.model")
     image = {
         "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
@@ -86,7 +87,8 @@ def write_texts(folder: Path, architecture: str, seed: int) -> int:
     else:
         write_llama_tokenizer(folder, pieces, ["[PAD]", "<image>"], legacy=False, files=files, model=model,
                               bos="</s>", pad="[PAD]")
-        bert = vocabulary.word_pieces(seed)
+        words = old and (old / "qformer_tokenizer" / "vocab.txt").read_text().splitlines()
+        bert = words or vocabulary.word_pieces(seed)
         write_bert_tokenizer(folder / "qformer_tokenizer", len(bert), ("tokenizer.json", "vocab.txt"), bert)
         image |= {
             "image_processor_type": "BlipImageProcessor", "processor_class": "InstructBlipProcessor",

@@ -115,11 +115,10 @@ LESIONS = ["round", "square", "triangle", "cross"]
 QUARTERS = ["upper left", "upper right", "lower left", "lower right"]
 
 
-def choose(kind: str, question: str, options: list[str], right: int, r: random.Random) -> Asked:
-    """A question with four lettered choices, listed forwards or backwards."""
-    order = list(range(4)) if r.random() < 0.5 else [3, 2, 1, 0]
-    choices = [f"{letter}: {options[i]}" for letter, i in zip("ABCD", order)]
-    return Asked(kind, question, "ABCD"[order.index(right)], choices=choices)
+def choose(kind: str, question: str, options: list[str], right: int) -> Asked:
+    """A question with four lettered choices, always listed in the same order."""
+    choices = [f"{letter}: {option}" for letter, option in zip("ABCD", options)]
+    return Asked(kind, question, "ABCD"[right], choices=choices)
 
 
 def medical(r: random.Random) -> Scene:
@@ -166,15 +165,15 @@ def medical(r: random.Random) -> Scene:
     draw.polygon([(ax + 6 * sx, ay + 6 * sy), (ax - 7 * sx, ay + 5 * sy), (ax + 5 * sx, ay - 7 * sy)],
                  fill=(250, 220, 30))
     asked = [
-        choose("scan", r.choice(["What kind of scan is shown?", "Which modality is this picture?"]), SCANS, scan, r),
+        choose("scan", r.choice(["What kind of scan is shown?", "Which modality is this picture?"]), SCANS, scan),
         choose("count", r.choice(["How many lesions are seen?", "What is the number of bright lesions?"]),
-               ["none", "one", "two", "three"], count, r),
+               ["none", "one", "two", "three"], count),
         choose("arrow", r.choice(["Where is the yellow arrow?", "In which quarter is the arrow?"]),
-               QUARTERS, quarter, r),
+               QUARTERS, quarter),
     ]
     if count:
         asked.append(choose("shape", r.choice(["What is the shape of the lesions?", "Which shape has the lesion?"]),
-                            LESIONS, look, r))
+                            LESIONS, look))
     return Scene([frame], {"scan": scan, "count": count, "look": look if count else -1, "quarter": quarter}, asked)
 
 
