@@ -2,7 +2,7 @@
 """Trains the demo's models from scratch on drawn scenes and saves ordinary Hugging Face folders, f16.
 
     venv/bin/python tools/train_demo.py --arch llava-next --output models/demo/llava-next
-        [--seed 1] [--steps 2400] [--minutes M] [--threads 2] [--work FOLDER]
+        [--seed 1] [--steps 1600] [--minutes M] [--threads 2] [--work FOLDER]
 
 Scenes, questions and answers are drawn as training goes on, from the seed; the committed bench comes from other
 seeds. Loss on the answer and the end token only. The first part of the steps trains the vision part alone, on
@@ -123,8 +123,8 @@ class Run:
         count = options.vision_pictures if alone else options.pictures
         draw_from = random.Random(f"{options.seed} train {self.step}")
         batches = [
-            # Reading takes longest to learn.
-            draw_batch(options.arch, domain, count * 2 if domain == "doc" else count, options.questions,
+            # Reading and counting take longest to learn.
+            draw_batch(options.arch, domain, count * 2 if domain in ("doc", "com") else count, options.questions,
                        draw_from)
             for domain in scenes.DOMAINS]
         features = self.learner.features(batches)
@@ -207,9 +207,9 @@ def main() -> None:
     parser.add_argument("--arch", choices=folders.ARCHITECTURES, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--minutes", type=float, default=0, help="of processor time: end after so long, if the steps take longer")
-    parser.add_argument("--vision-share", type=float, default=0.42, help="of the steps, on the vision part alone")
+    parser.add_argument("--vision-share", type=float, default=0.35, help="of the steps, on the vision part alone")
     parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
     parser.add_argument("--pictures", type=int, default=3, help="per domain and step, after it")
     parser.add_argument("--questions", type=int, default=6, help="per picture")
