@@ -58,6 +58,8 @@ class Run:
             words = BertTokenizer.from_pretrained(options.output / "qformer_tokenizer")
             self.learner = InstructBlip(model, tokenizer, words, self.device)
         self.heads = Heads(self.learner.width).to(self.device)
+        if options.arch == "instructblip":
+            self.heads.queries = Heads(model.config.qformer_config.hidden_size).to(self.device)
         processor = AutoProcessor.from_pretrained(options.output)
         for domain, draw in scenes.DOMAINS.items():
             pixels.check(options.arch, processor, domain, draw(random.Random(options.seed)))
@@ -80,8 +82,9 @@ class Run:
     def load(self):
         state = torch.load(self.state, map_location=self.device)
         self.learner.model.load_state_dict(state["model"])
-        self.heads.load_state_dict(state["heads"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        missing = self.heads.load_state_dict(state["heads"], strict=False).missing_keys
+        if not missing:  # else the state is of an earlier form of this script
+            self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.earlier = state["step"], state["seconds"]
         self.used = state.get("used", 0.0)
         print(f"going on from step {self.step}", flush=True)
@@ -137,6 +140,8 @@ class Run:
                 loss, _ = self.learner.loss(batch, some)
                 answers += loss.item() / len(batches)
                 total = total + loss
+                if options.arch == "instructblip":
+                    total = total + options.queries_weight * self.learner.facts_loss(self.heads.queries, batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -216,6 +221,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--facts-weight", type=float, default=0.3)
+    parser.add_argument("--queries-weight", type=float, default=1.0, help="of the facts read off the queries")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--log", type=int, default=50)
     parser.add_argument("--report", type=int, default=500)

@@ -186,9 +186,11 @@ class InstructBlip(Learner):
         count = queries.shape[1]
         mask = self.padded([[1] * (count + len(row)) for row in words], 0)
         image = features[torch.tensor(owners, device=self.device)]
+        self.owners = torch.tensor(owners, device=self.device)
         found = self.core.qformer(
             input_ids=self.padded(words, 0), attention_mask=mask, query_embeds=queries,
             encoder_hidden_states=image).last_hidden_state[:, :count]
+        self.queries = found
         projected = self.core.language_projection(found)
         rows = [self.ids(text) + answer for text, answer in zip(texts, answers)]
         labels = self.padded([
@@ -200,6 +202,10 @@ class InstructBlip(Learner):
         states = decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
         numbers = torch.arange(len(rows), device=self.device)[:, None].expand(labels.shape)
         return self.head(states, labels, numbers, len(rows))
+
+    def facts_loss(self, heads: Heads, batch: Batch) -> torch.Tensor:
+        """How well the queries of the last loss carry what is in their picture, whatever was asked."""
+        return heads(batch.domain, self.queries, batch.facts.to(self.device)[self.owners])[0]
 
     def settle(self) -> None:
         """Keys have no bias in this tower, but the one vector of the three holds a place for it."""
