@@ -1,0 +1,1 @@
+"""The drawn benches and the small models of the demo."""

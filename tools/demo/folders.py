@@ -1,0 +1,129 @@
+"""The Hugging Face folders of the demo models: configurations, tokenizers, processors, weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import (
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+)
+
+from goldens.vocabulary import write_bert_tokenizer, write_json, write_llama_tokenizer
+
+from . import vocabulary
+
+MEAN = [0.48145466, 0.4578275, 0.40821073]
+DEVIATION = [0.26862954, 0.26130258, 0.27577711]
+ARCHITECTURES = ("llava-next", "instructblip")
+
+TILE = 48  # pixels of one tile of LLaVA-Next
+GRIDS = [[TILE * down, TILE * across] for down, across in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1))]
+SQUARE = 96  # pixels to which InstructBLIP's pictures are squashed
+PATCH = 8
+QUERIES = 16
+IMAGE = {"llava-next": vocabulary.SENTENCE_PIECES, "instructblip": vocabulary.SENTENCE_PIECES + 1}
+
+TEXT = dict(
+    model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=256, intermediate_size=512,
+    num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4,
+    max_position_embeddings=2048, vocab_size=vocabulary.SENTENCE_PIECES + 64, rms_norm_eps=1e-5,
+)
+VISION = dict(hidden_size=128, intermediate_size=512, num_attention_heads=4, patch_size=PATCH)
+
+
+def configuration(architecture: str, bert_size: int):
+    common = {"tie_word_embeddings": False, "dtype": "float16"}
+    if architecture == "llava-next":
+        return LlavaNextConfig(
+            architectures=["LlavaNextForConditionalGeneration"], image_grid_pinpoints=GRIDS,
+            image_token_index=IMAGE[architecture], projector_hidden_act="gelu",
+            text_config=TEXT | {"pad_token_id": IMAGE[architecture] + 1},
+            vision_config=VISION | {
+                "model_type": "clip_vision_model", "num_hidden_layers": 5, "image_size": TILE,
+                "projection_dim": 64},
+            vision_feature_layer=-2, vision_feature_select_strategy="default", **common)
+    return InstructBlipConfig(
+        architectures=["InstructBlipForConditionalGeneration"], image_token_index=IMAGE[architecture],
+        num_query_tokens=QUERIES,
+        text_config=TEXT | {"rms_norm_eps": 1e-6, "pad_token_id": vocabulary.SENTENCE_PIECES},
+        qformer_config={
+            "model_type": "instructblip_qformer", "hidden_size": 128, "intermediate_size": 256,
+            "num_hidden_layers": 4, "num_attention_heads": 4, "cross_attention_frequency": 2,
+            "encoder_hidden_size": VISION["hidden_size"], "vocab_size": bert_size + 1,
+            "max_position_embeddings": 256},
+        vision_config=VISION | {
+            "model_type": "instructblip_vision_model", "num_hidden_layers": 4, "image_size": SQUARE},
+        use_decoder_only_language_model=True, **common)
+
+
+def write_texts(folder: Path, architecture: str, seed: int, old: Path | None = None) -> int:
+    """Tokenizers and processors; returns the size of the BERT vocabulary (0 for LLaVA-Next). The vocabularies of
+    the folder `old` are taken if there is one, new ones made if not."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model = (old / "tokenizer.model").read_bytes() if old else vocabulary.sentencepiece_model(seed)
+    files = ("tokenizer.json", "tokenizer.model")
+    image = {
+        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
+        "image_mean": MEAN, "image_std": DEVIATION, "resample": 3, "rescale_factor": 1 / 255,
+    }
+    pieces, bert = vocabulary.SENTENCE_PIECES, []
+    if architecture == "llava-next":
+        write_llama_tokenizer(folder, pieces, ["<image>", "<pad>"], legacy=False, files=files, model=model)
+        image |= {
+            "aspect_ratio_setting": "anyres", "crop_size": {"height": TILE, "width": TILE},
+            "do_center_crop": True, "do_pad": True, "image_grid_pinpoints": GRIDS,
+            "image_processor_type": "LlavaNextImageProcessor", "processor_class": "LlavaNextProcessor",
+            "size": {"shortest_edge": TILE},
+        }
+        text = {
+            "image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": PATCH,
+            "processor_class": "LlavaNextProcessor", "vision_feature_select_strategy": "default",
+        }
+    else:
+        write_llama_tokenizer(folder, pieces, ["[PAD]", "<image>"], legacy=False, files=files, model=model,
+                              bos="</s>", pad="[PAD]")
+        words = old and (old / "qformer_tokenizer" / "vocab.txt").read_text().splitlines()
+        bert = words or vocabulary.word_pieces(seed)
+        write_bert_tokenizer(folder / "qformer_tokenizer", len(bert), ("tokenizer.json", "vocab.txt"), bert)
+        image |= {
+            "image_processor_type": "BlipImageProcessor", "processor_class": "InstructBlipProcessor",
+            "size": {"height": SQUARE, "width": SQUARE},
+        }
+        text = {"num_query_tokens": QUERIES, "processor_class": "InstructBlipProcessor"}
+    write_json(folder / "preprocessor_config.json", image)
+    write_json(folder / "processor_config.json", text)
+    return len(bert)
+
+
+def new_model(architecture: str, bert_size: int, seed: int):
+    """A model with fresh weights, in float32."""
+    torch.manual_seed(seed)
+    config = configuration(architecture, bert_size)
+    config._attn_implementation = "sdpa"
+    if architecture == "llava-next":
+        model = LlavaNextForConditionalGeneration(config)
+    else:
+        model = InstructBlipForConditionalGeneration(config)
+        with torch.no_grad():  # transformers leaves them at zero, all alike
+            torch.nn.init.normal_(model.get_parameter(
+                next(n for n, _ in model.named_parameters() if n.endswith("query_tokens"))), std=0.5)
+    return model.float().eval()  # no dropout anywhere
+
+
+def save(model, folder: Path) -> None:
+    """The weights in f16 with config.json and generation_config.json, beside what `write_texts` wrote."""
+    half = {name: value.detach().to("cpu", torch.float16).contiguous()
+            for name, value in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=half)
+    write_json(folder / "generation_config.json", {
+        "_from_model_config": True, "bos_token_id": 1 if "Llava" in type(model).__name__ else 2,
+        "eos_token_id": 2, "pad_token_id": model.config.text_config.pad_token_id,
+        "transformers_version": json.loads((folder / "config.json").read_text())["transformers_version"]})
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
