@@ -15,7 +15,7 @@ build: deps
 	$(SWIFT) build -c release --product mmq
 
 demo: build
-	@MMQ=$(MMQ) tools/demo.sh
+	@$(MMQ) demo --output .build/demo
 
 test: deps
 	@echo "Building and running all tests ..."

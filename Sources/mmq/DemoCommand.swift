@@ -20,26 +20,35 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: "Where models, studies and reports go.")
     var output: String = "mmq-demo"
 
-    @Option(help: "The models, separated by commas.")
-    var models: String = "llava-next,instructblip"
+    @Option(
+        help: "The models, separated by commas: llava-next, instructblip (default: all there are).")
+    var models: String?
 
-    @Option(help: "Questions of each domain that are answered under each mask setting.")
-    var samples: Int = 40
+    @Option(
+        help: """
+            Questions of each domain that are answered under each mask setting (driving has two \
+            references to a question, each a sample).
+            """)
+    var samples: Int = 260
 
     @OptionGroup var threading: ThreadOptions
 
     func validate() throws {
         guard samples > 0 else { throw ValidationError("--samples must be 1 or more.") }
-        for name in chosen where !["llava-next", "instructblip"].contains(name) {
+        for name in named ?? [] where !Self.all.contains(name) {
             throw ValidationError("--models: llava-next or instructblip, not \(name).")
         }
     }
 
-    private var chosen: [String] { models.split(separator: ",").map(String.init) }
+    private static let all = ["llava-next", "instructblip"]
+    private var named: [String]? { models?.split(separator: ",").map(String.init) }
 
     func run() async throws {
         let start = ContinuousClock.now
         let assets = try folder()
+        let chosen =
+            named
+            ?? Self.all.filter { FileManager.default.fileExists(atPath: "\(assets)/\($0)") }
         try FileManager.default.createDirectory(
             atPath: output, withIntermediateDirectories: true)
         for name in chosen {
