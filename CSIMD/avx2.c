@@ -1,4 +1,5 @@
-// AVX2 with FMA and F16C: 12 sums, 2 columns and 1 value of a fill the 16 registers.
+// AVX2 with FMA and F16C, with and without AVX-VNNI: 12 sums, 2 columns and 1 value of a fill the
+// 16 registers.
 #if defined(__x86_64__)
 #include "internal.h"
 
@@ -10,24 +11,29 @@
 #include "floats.inc"
 #pragma clang attribute pop
 
-const csimd_kernels csimd_avx2_kernels = {
-    .name = "avx2",
-    .quantize_i8 = csimd_avx2_quantize_i8,
-    .panel_bytes = csimd_avx2_panel_bytes,
-    .pack_panel = csimd_avx2_pack_panel,
-    .panel_product = csimd_avx2_panel_product,
-    .row_product = csimd_avx2_row_product,
-    .gemm_f32 = gemm_f32,
-    .dot = dot,
-    .axpy = axpy,
-    .to_f32 = to_f32,
-    .rms_norm_row = rms_norm_row,
-    .layer_norm_row = layer_norm_row,
-    .add = add,
-    .scale = scale,
-    .max = max,
-    .exp_sum = exp_sum,
-    .rope_row = rope_row,
-    .activate_row = activate_row,
-};
+// Both tables with the f32 leaves of this file.
+#define TABLE(isa)                                                                                 \
+    const csimd_kernels csimd_##isa##_kernels = {                                                  \
+        .name = #isa,                                                                              \
+        .quantize_i8 = csimd_##isa##_quantize_i8,                                                  \
+        .panel_bytes = csimd_##isa##_panel_bytes,                                                  \
+        .pack_panel = csimd_##isa##_pack_panel,                                                    \
+        .panel_product = csimd_##isa##_panel_product,                                              \
+        .row_product = csimd_##isa##_row_product,                                                  \
+        .gemm_f32 = gemm_f32,                                                                      \
+        .dot = dot,                                                                                \
+        .axpy = axpy,                                                                              \
+        .to_f32 = to_f32,                                                                          \
+        .rms_norm_row = rms_norm_row,                                                              \
+        .layer_norm_row = layer_norm_row,                                                          \
+        .add = add,                                                                                \
+        .scale = scale,                                                                            \
+        .max = max,                                                                                \
+        .exp_sum = exp_sum,                                                                        \
+        .rope_row = rope_row,                                                                      \
+        .activate_row = activate_row,                                                              \
+    }
+
+TABLE(avx2);
+TABLE(avxvnni);
 #endif

@@ -62,137 +62,23 @@ void csimd_avx2_quantize_i8(const float* x, size_t cols, int8_t* q, float* scale
     }
 }
 
-// A packed panel, block after block: eight steps of four k (Q4_0: 64 bytes, row by row four
-// nibbles, each in a byte; Q8_0: 64 bytes of low nibbles, then 64 of high ones), then 16 f32
-// scales.
-static size_t block_bytes(csimd_type type) {
-    return (type == CSIMD_Q4_0 ? 512 : 1024) + CSIMD_PANEL * sizeof(float);
+static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
+    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x));
 }
+
+static inline __m256i tile_sum(__m256i sums) {
+    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+}
+
+#include "panels_ymm.inc"
 
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
-    return cols / CSIMD_BLOCK * block_bytes(type);
-}
-
-/// Rows of eight 32-bit groups to groups of eight rows: out[step] holds group `step` of each row.
-static inline void transpose_groups(const __m256i rows[8], __m256i out[8]) {
-    __m256i pairs[8], quads[8];
-    for (int i = 0; i < 4; i++) {
-        pairs[2 * i] = _mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
-        pairs[2 * i + 1] = _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        quads[4 * i] = _mm256_unpacklo_epi64(pairs[4 * i], pairs[4 * i + 2]);
-        quads[4 * i + 1] = _mm256_unpackhi_epi64(pairs[4 * i], pairs[4 * i + 2]);
-        quads[4 * i + 2] = _mm256_unpacklo_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
-        quads[4 * i + 3] = _mm256_unpackhi_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        out[i] = _mm256_permute2x128_si256(quads[i], quads[i + 4], 0x20);
-        out[i + 4] = _mm256_permute2x128_si256(quads[i], quads[i + 4], 0x31);
-    }
+    return cols / CSIMD_BLOCK * ymm_block_bytes(type == CSIMD_Q8_0);
 }
 
 void csimd_avx2_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,
                            size_t cols, void* panel) {
-    const size_t stride = type == CSIMD_Q4_0 ? sizeof(csimd_block_q4_0) : sizeof(csimd_block_q8_0);
-    const __m256i low = _mm256_set1_epi8(15);
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
-        uint8_t* out = (uint8_t*)panel + b * block_bytes(type);
-        size_t step_bytes = type == CSIMD_Q4_0 ? 64 : 128;
-        float* scales = (float*)(out + 8 * step_bytes);
-        for (size_t half = 0; half < 2; half++) {
-            __m256i bytes[8], groups[8];
-            for (size_t i = 0; i < 8; i++) {
-                size_t r = half * 8 + i;
-                const char* block = (const char*)w + r * row_bytes + b * stride;
-                if (r >= rows) {
-                    bytes[i] = _mm256_setzero_si256();
-                    scales[r] = 0;
-                    continue;
-                }
-                uint16_t d;
-                memcpy(&d, block, 2);
-                scales[r] = _cvtsh_ss(d);
-                if (type == CSIMD_Q4_0) {
-                    __m128i q = _mm_loadu_si128((const __m128i*)(block + 2));
-                    bytes[i] = _mm256_and_si256(
-                        _mm256_inserti128_si256(_mm256_castsi128_si256(q), _mm_srli_epi16(q, 4), 1),
-                        low);
-                } else {
-                    bytes[i] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i*)(block + 2)),
-                                                _mm256_set1_epi8((char)0x80));
-                }
-            }
-            transpose_groups(bytes, groups);
-            for (size_t step = 0; step < 8; step++) {
-                uint8_t* to = out + step * step_bytes + half * 32;
-                if (type == CSIMD_Q4_0) {
-                    _mm256_store_si256((__m256i*)to, groups[step]);
-                } else {
-                    _mm256_store_si256((__m256i*)to, _mm256_and_si256(groups[step], low));
-                    _mm256_store_si256((__m256i*)(to + 64),
-                                       _mm256_and_si256(_mm256_srli_epi16(groups[step], 4), low));
-                }
-            }
-        }
-    }
-}
-
-static inline __m256i broadcast_word(const void* p) {
-    int32_t word;
-    memcpy(&word, p, 4);
-    return _mm256_set1_epi32(word);
-}
-
-enum {
-    TILE = 6
-}; // tokens at once: 12 sums, the weights, one token and one product fit 16 registers
-
-/// 16 rows x `tokens` <= TILE tokens over `blocks` blocks, Q4_0.
-static inline __attribute__((always_inline)) void
-tile_q4(const uint8_t* panel, const int8_t* q, size_t q_stride, const float* scales,
-        const int32_t* sums, size_t all_blocks, const int tokens, size_t blocks, bool overwrite,
-        float* out, size_t out_stride) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256 total[TILE][2];
-    for (int t = 0; t < tokens; t++) {
-        for (int h = 0; h < 2; h++) {
-            total[t][h] = overwrite ? _mm256_setzero_ps()
-                                    : _mm256_loadu_ps(out + (size_t)t * out_stride + h * 8);
-        }
-    }
-    for (size_t b = 0; b < blocks; b++) {
-        __m256i acc[TILE][2];
-        for (int t = 0; t < tokens; t++) {
-            acc[t][0] = acc[t][1] = broadcast_word(sums + (size_t)t * all_blocks + b);
-        }
-#pragma clang loop unroll(disable)
-        for (int step = 0; step < 8; step++) {
-            __m256i w0 = _mm256_load_si256((const __m256i*)(panel + step * 64));
-            __m256i w1 = _mm256_load_si256((const __m256i*)(panel + step * 64 + 32));
-            for (int t = 0; t < tokens; t++) {
-                __m256i x = broadcast_word(q + (size_t)t * q_stride + step * 4);
-                acc[t][0] = _mm256_add_epi16(acc[t][0], _mm256_maddubs_epi16(w0, x));
-                acc[t][1] = _mm256_add_epi16(acc[t][1], _mm256_maddubs_epi16(w1, x));
-            }
-        }
-        __m256 s0 = _mm256_load_ps((const float*)(panel + 512));
-        __m256 s1 = _mm256_load_ps((const float*)(panel + 512) + 8);
-        for (int t = 0; t < tokens; t++) {
-            __m256 x = _mm256_broadcast_ss(scales + (size_t)t * all_blocks + b);
-            total[t][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(acc[t][0], ones)),
-                                          _mm256_mul_ps(s0, x), total[t][0]);
-            total[t][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(acc[t][1], ones)),
-                                          _mm256_mul_ps(s1, x), total[t][1]);
-        }
-        panel += 576;
-        q += CSIMD_BLOCK;
-    }
-    for (int t = 0; t < tokens; t++) {
-        for (int h = 0; h < 2; h++) {
-            _mm256_storeu_ps(out + (size_t)t * out_stride + h * 8, total[t][h]);
-        }
-    }
+    pack_ymm(type, type == CSIMD_Q8_0, w, row_bytes, rows, cols, panel);
 }
 
 /// 8 rows (half 0 or 1 of the panel) x `tokens` <= TILE tokens over `blocks` blocks, Q8_0.
@@ -242,7 +128,7 @@ void csimd_avx2_panel_product(csimd_type type, const void* panel, const csimd_q8
                               size_t first, size_t tokens, size_t block0, size_t blocks, float* out,
                               size_t out_stride) {
     const size_t all = x->cols / CSIMD_BLOCK;
-    const uint8_t* from = (const uint8_t*)panel + block0 * block_bytes(type);
+    const uint8_t* from = (const uint8_t*)panel + block0 * ymm_block_bytes(type == CSIMD_Q8_0);
     const bool overwrite = block0 == 0;
     for (size_t t = 0; t < tokens;) {
         size_t left = tokens - t;
@@ -251,7 +137,8 @@ void csimd_avx2_panel_product(csimd_type type, const void* panel, const csimd_q8
         const int32_t* sums = x->sums + (first + t) * all + block0;
         float* to = out + t * out_stride;
         const int count = left >= TILE ? TILE : left >= 2 ? 2 : 1;
-#define Q4(n) tile_q4(from, q, x->stride, scales, sums, all, n, blocks, overwrite, to, out_stride)
+#define Q4(n)                                                                                      \
+    tile_16(from, q, x->stride, scales, sums, all, n, 0, blocks, overwrite, to, out_stride)
 #define Q8(n)                                                                                      \
     for (size_t half = 0; half < 2; half++) {                                                      \
         tile_q8(from, half, q, x->stride, scales, sums, all, n, blocks, overwrite, to,             \
@@ -299,14 +186,6 @@ static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x
     (void)corrections;
     (void)x;
     (void)tokens;
-}
-
-static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
-    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x));
-}
-
-static inline __m256i tile_sum(__m256i sums) {
-    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
 }
 
 #include "rows_int8.inc"

@@ -166,33 +166,8 @@ void csimd_avx512_panel_product(csimd_type type, const void* panel, const csimd_
     }
 }
 
-static inline __m256i pair_dot(__m256i w0, __m256i x0, __m256i w1, __m256i x1) {
-    return _mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w0, x0), w1, x1);
-}
-
-/// Weights + 128 are unsigned; the correction takes the 128 out again.
-static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction) {
-    return _mm256_dpbusd_epi32(_mm256_loadu_si256(correction),
-                               _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80)), x);
-}
-
-static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x, size_t tokens) {
-    const __m256i zero = _mm256_setzero_si256(), offset = _mm256_set1_epi8((char)0x80);
-    for (size_t t = 0; t < tokens; t++) {
-        for (size_t i = 0; i < x->cols; i += CSIMD_BLOCK) {
-            __m256i v = _mm256_loadu_si256((const __m256i*)(x->q + t * x->stride + i));
-            *corrections++ = _mm256_sub_epi32(zero, _mm256_dpbusd_epi32(zero, offset, v));
-        }
-    }
-}
-
-static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
-    return _mm256_dpbusd_epi32(sums, w, x);
-}
-
-static inline __m256i tile_sum(__m256i sums) {
-    return sums;
-}
+#define DOT_BYTES _mm256_dpbusd_epi32
+#include "vnni_ymm.inc"
 
 #include "rows_int8.inc"
 

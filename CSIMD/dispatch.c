@@ -5,7 +5,9 @@
 
 #include "internal.h"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__linux__)
@@ -17,9 +19,11 @@ static const csimd_kernels* const tables[] = {
     &csimd_scalar_kernels,
 #if defined(__x86_64__)
     &csimd_avx2_kernels,
+    &csimd_avxvnni_kernels,
     &csimd_avx512_kernels,
 #elif defined(__aarch64__)
     &csimd_neon_kernels,
+    &csimd_i8mm_kernels,
 #endif
 };
 enum { TABLES = sizeof tables / sizeof tables[0] };
@@ -31,17 +35,35 @@ const char* csimd_isa_name(int i) {
 }
 
 #if defined(__aarch64__)
-/// Whether the CPU has sdot and the operating system says so.
-static bool has_dot_product(void) {
+/// Whether the CPU has an extension and the operating system says so: by its name on Apple's, by a
+/// bit of AT_HWCAP or AT_HWCAP2 on Linux.
+static bool has_extension(const char* name, unsigned long kind, int bit) {
 #if defined(__APPLE__)
+    (void)kind, (void)bit;
     int value = 0;
     size_t size = sizeof value;
-    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, NULL, 0) == 0 && value;
+    return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value;
 #elif defined(__linux__)
-    const unsigned long asimddp = 1UL << 20; // HWCAP_ASIMDDP
-    return getauxval(AT_HWCAP) & asimddp;
+    (void)name;
+    return getauxval(kind) >> bit & 1;
 #else
+    (void)name, (void)kind, (void)bit;
     return false;
+#endif
+}
+
+enum { HWCAP = 16, HWCAP2 = 26 }; // AT_HWCAP and AT_HWCAP2, which Apple's headers do not have
+#endif
+
+#if defined(__x86_64__)
+/// Leaf 7, subleaf 1, EAX bit 4. Its registers are AVX2's, so whoever may use that may use this.
+static bool has_avx_vnni(void) {
+#ifdef CSIMD_AVXVNNI_AS_AVX512
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl");
+#else
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 #endif
 }
 #endif
@@ -56,14 +78,21 @@ static bool supported(const csimd_kernels* table) {
     if (table == &csimd_avx2_kernels) {
         return avx2;
     }
+    if (table == &csimd_avxvnni_kernels) {
+        return avx2 && has_avx_vnni();
+    }
     if (table == &csimd_avx512_kernels) {
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512vnni");
     }
 #elif defined(__aarch64__)
+    bool dot_product = has_extension("hw.optional.arm.FEAT_DotProd", HWCAP, 20);
     if (table == &csimd_neon_kernels) {
-        return has_dot_product();
+        return dot_product;
+    }
+    if (table == &csimd_i8mm_kernels) {
+        return dot_product && has_extension("hw.optional.arm.FEAT_I8MM", HWCAP2, 13);
     }
 #endif
     return table == &csimd_scalar_kernels;

@@ -76,8 +76,9 @@ typedef struct csimd_kernels {
                          const uint8_t* mask, int64_t* counts, double* sums);
 } csimd_kernels;
 
-// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avx512_int8.c, neon_int8.c);
-// its table and its f32 leaves stand in scalar.c, avx2.c, avx512.c, neon.c.
+// The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avxvnni_int8.c,
+// avx512_int8.c, neon_int8.c); its table and its f32 leaves stand in scalar.c, avx2.c, avx512.c,
+// neon.c.
 #define CSIMD_INT8_LEAVES(isa)                                                                     \
     void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
                                    int32_t* sums);                                                 \
@@ -93,17 +94,25 @@ typedef struct csimd_kernels {
 CSIMD_INT8_LEAVES(scalar)
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)
+CSIMD_INT8_LEAVES(avxvnni)
 CSIMD_INT8_LEAVES(avx512)
 #elif defined(__aarch64__)
 CSIMD_INT8_LEAVES(neon)
+void csimd_i8mm_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,
+                           size_t cols, void* panel);
+void csimd_i8mm_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,
+                              size_t first, size_t tokens, size_t block0, size_t blocks, float* out,
+                              size_t out_stride);
 #endif
 
 extern const csimd_kernels csimd_scalar_kernels;
 #if defined(__x86_64__)
 extern const csimd_kernels csimd_avx2_kernels;
+extern const csimd_kernels csimd_avxvnni_kernels;
 extern const csimd_kernels csimd_avx512_kernels;
 #elif defined(__aarch64__)
 extern const csimd_kernels csimd_neon_kernels;
+extern const csimd_kernels csimd_i8mm_kernels;
 #endif
 
 /// The table in use.

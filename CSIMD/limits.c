@@ -29,6 +29,20 @@ __attribute__((target("avx2"))) static void avx2_loop(void) {
     }
 }
 
+/// vpdpbusd on 256 bits in AVX-VNNI's encoding, 64 operations an instruction.
+__attribute__((target("avxvnni"))) static void avxvnni_loop(void) {
+    for (int i = 0; i < STEPS; i++) {
+        __asm__ volatile(
+            "%{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm2\n %{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm3\n"
+            "%{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm4\n %{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm5\n"
+            "%{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm6\n %{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm7\n"
+            "%{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm8\n %{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm9\n"
+            "%{vex%} vpdpbusd %%ymm0, %%ymm1, %%ymm10\n %{vex%} vpdpbusd %%ymm0, %%ymm1, "
+            "%%ymm11\n" ::
+                : "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
+    }
+}
+
 /// vpdpbusd, 128 operations an instruction.
 __attribute__((target("avx512f,avx512vnni"))) static void vnni_loop(void) {
     for (int i = 0; i < STEPS; i++) {
@@ -52,6 +66,17 @@ __attribute__((target("dotprod"))) static void dot_loop(void) {
                              : "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17");
     }
 }
+
+/// smmla, 64 operations an instruction.
+__attribute__((target("i8mm"))) static void matrix_loop(void) {
+    for (int i = 0; i < STEPS; i++) {
+        __asm__ volatile("smmla v2.4s, v0.16b, v1.16b\n smmla v3.4s, v0.16b, v1.16b\n"
+                         "smmla v4.4s, v0.16b, v1.16b\n smmla v5.4s, v0.16b, v1.16b\n"
+                         "smmla v6.4s, v0.16b, v1.16b\n smmla v7.4s, v0.16b, v1.16b\n"
+                         "smmla v16.4s, v0.16b, v1.16b\n smmla v17.4s, v0.16b, v1.16b\n" ::
+                             : "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17");
+    }
+}
 #endif
 
 typedef struct peak_loop {
@@ -65,10 +90,16 @@ static peak_loop loop_of_isa(void) {
     if (strcmp(isa, "avx512vnni") == 0) {
         return (peak_loop){vnni_loop, 10.0 * 128 * STEPS};
     }
+    if (strcmp(isa, "avxvnni") == 0) {
+        return (peak_loop){avxvnni_loop, 10.0 * 64 * STEPS};
+    }
     if (strcmp(isa, "avx2") == 0) {
         return (peak_loop){avx2_loop, 4.0 * 64 * STEPS};
     }
 #elif defined(__aarch64__)
+    if (strcmp(csimd_isa(), "i8mm") == 0) {
+        return (peak_loop){matrix_loop, 8.0 * 64 * STEPS};
+    }
     if (strcmp(csimd_isa(), "neon") == 0) {
         return (peak_loop){dot_loop, 8.0 * 32 * STEPS};
     }

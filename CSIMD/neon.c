@@ -1,4 +1,5 @@
-// Arm NEON with the dot product extension: 24 sums, 4 columns and 1 value of a fit 32 registers.
+// Arm NEON with the dot product extension, with and without the int8 matrix extension: 24 sums, 4
+// columns and 1 value of a fit 32 registers.
 #if defined(__aarch64__)
 #include "internal.h"
 
@@ -8,24 +9,29 @@
 
 #include "floats.inc"
 
-const csimd_kernels csimd_neon_kernels = {
-    .name = "neon",
-    .quantize_i8 = csimd_neon_quantize_i8,
-    .panel_bytes = csimd_neon_panel_bytes,
-    .pack_panel = csimd_neon_pack_panel,
-    .panel_product = csimd_neon_panel_product,
-    .row_product = csimd_neon_row_product,
-    .gemm_f32 = gemm_f32,
-    .dot = dot,
-    .axpy = axpy,
-    .to_f32 = to_f32,
-    .rms_norm_row = rms_norm_row,
-    .layer_norm_row = layer_norm_row,
-    .add = add,
-    .scale = scale,
-    .max = max,
-    .exp_sum = exp_sum,
-    .rope_row = rope_row,
-    .activate_row = activate_row,
-};
+// Both tables with the leaves of NEON but for the products of panels.
+#define TABLE(isa)                                                                                 \
+    const csimd_kernels csimd_##isa##_kernels = {                                                  \
+        .name = #isa,                                                                              \
+        .quantize_i8 = csimd_neon_quantize_i8,                                                     \
+        .panel_bytes = csimd_neon_panel_bytes,                                                     \
+        .pack_panel = csimd_##isa##_pack_panel,                                                    \
+        .panel_product = csimd_##isa##_panel_product,                                              \
+        .row_product = csimd_neon_row_product,                                                     \
+        .gemm_f32 = gemm_f32,                                                                      \
+        .dot = dot,                                                                                \
+        .axpy = axpy,                                                                              \
+        .to_f32 = to_f32,                                                                          \
+        .rms_norm_row = rms_norm_row,                                                              \
+        .layer_norm_row = layer_norm_row,                                                          \
+        .add = add,                                                                                \
+        .scale = scale,                                                                            \
+        .max = max,                                                                                \
+        .exp_sum = exp_sum,                                                                        \
+        .rope_row = rope_row,                                                                      \
+        .activate_row = activate_row,                                                              \
+    }
+
+TABLE(neon);
+TABLE(i8mm);
 #endif
