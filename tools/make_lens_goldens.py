@@ -9,13 +9,14 @@ One file per case, `<architecture>-<case>.safetensors`:
     <rows>.top_ids            i32 [layers, positions, 10]   most probable first, equal ones by id
     <rows>.top_probabilities  f32 [layers, positions, 10]
     <rows>.entropies          f32 [layers, positions]       natural logarithm
-    <rows>.divergences        f32 [layers, positions]       KL(last layer || layer)
+    <rows>.divergences        f32 [layers, positions]       KL(last block || layer)
     <rows>.gaps               f32 [layers, positions, 10]   log-probability of each less that of the
                                                             next one: ids are only compared where clear
     masked.cosine, masked.distance  f64 [layers, positions] mask.json against no mask
 
 `all`: softmax over all rows of the head; `words`: over the tokenizer's own words (the `words` of
-cases.json), as if all other logits were -infinity.
+cases.json), as if all other logits were -infinity; `attention` and `mlp`: what that part of each layer
+adds, alone, through the norm and the whole head.
 """
 
 import json
@@ -36,18 +37,18 @@ GOLDEN = Path(__file__).resolve().parent.parent / "Tests" / "Golden"
 TOP = 10
 
 
-def lens(logits: torch.Tensor) -> dict[str, np.ndarray]:
-    """Of logits [layers, positions, rows]."""
+def lens(logits: torch.Tensor, final: torch.Tensor | None = None) -> dict[str, np.ndarray]:
+    """Of logits [layers, positions, rows]; `final` [positions, rows]: the model's own, if not the last layer's."""
     log = torch.log_softmax(logits.double(), dim=-1)
-    p = log.exp()
+    own = log[-1] if final is None else torch.log_softmax(final.double(), dim=-1)
     order = torch.argsort(-log, dim=-1, stable=True)[..., : TOP + 1]
     best = torch.gather(log, -1, order)
     return {
         "top_ids": order[..., :TOP].int().numpy(),
         "top_probabilities": best[..., :TOP].exp().float().numpy(),
         "gaps": (best[..., :TOP] - best[..., 1:]).float().numpy(),
-        "entropies": -(p * log).sum(-1).float().numpy(),
-        "divergences": (p[-1] * (log[-1] - log)).sum(-1).float().numpy(),
+        "entropies": -(log.exp() * log).sum(-1).float().numpy(),
+        "divergences": (own.exp() * (own - log)).sum(-1).float().numpy(),
     }
 
 
@@ -56,11 +57,25 @@ def hidden(found: dict[str, np.ndarray]) -> torch.Tensor:
     return torch.stack([torch.from_numpy(found[f"hidden.{i}"]) for i in range(layers)])
 
 
+def partial(model, layers, inputs: dict) -> dict[str, torch.Tensor]:
+    """What attention and MLP of every decoder layer add, [layers, positions, hidden]."""
+    taken = {"attention": [], "mlp": []}
+    handles = []
+    for layer in layers:
+        for part, module in (("attention", layer.self_attn), ("mlp", layer.mlp)):
+            handles.append(module.register_forward_hook(
+                lambda _, __, out, part=part: taken[part].append((out[0] if isinstance(out, tuple) else out)[0])))
+    model(**inputs)
+    for handle in handles:
+        handle.remove()
+    return {part: torch.stack(outputs) for part, outputs in taken.items()}
+
+
 @torch.no_grad()
 def make(family, variant: str, parts) -> list[dict]:
     folder = GOLDEN / family.ARCHITECTURE.replace("_", "-") / variant
     model, processor = family.load(folder / "checkpoint")
-    norm, head = parts(model)
+    norm, head, layers = parts(model)
     sites = family.sites_of(model)
     mask = json.loads((folder / "mask.json").read_text())
     words = len(json.loads((folder / "checkpoint" / "tokenizer.json").read_text())["model"]["vocab"])
@@ -71,6 +86,8 @@ def make(family, variant: str, parts) -> list[dict]:
         logits = head(norm(free))
         found = {f"all.{key}": value for key, value in lens(logits).items()}
         found |= {f"words.{key}": value for key, value in lens(logits[..., :words]).items()}
+        for part, outputs in partial(model, layers, inputs).items():
+            found |= {f"{part}.{key}": value for key, value in lens(head(norm(outputs)), logits[-1]).items()}
         held = hidden(family.stages(model, inputs, sites, mask)).double()
         free = free.double()
         found["masked.cosine"] = torch.cosine_similarity(free, held, dim=-1, eps=0).numpy()
@@ -91,10 +108,12 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     (GOLDEN / "lens").mkdir(exist_ok=True)
-    cases = make(llava_next, "hub-f16", lambda m: (m.model.language_model.norm, m.lm_head))
+    cases = make(llava_next, "hub-f16", lambda m: (
+        m.model.language_model.norm, m.lm_head, m.model.language_model.layers))
     cases += make(
         instructblip, "new-f16",
-        lambda m: (m.language_model.model.norm, m.language_model.lm_head))
+        lambda m: (
+            m.language_model.model.norm, m.language_model.lm_head, m.language_model.model.layers))
     (GOLDEN / "lens" / "cases.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 

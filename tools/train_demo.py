@@ -2,7 +2,7 @@
 """Trains the demo's models from scratch on drawn scenes and saves ordinary Hugging Face folders, f16.
 
     venv/bin/python tools/train_demo.py --arch llava-next --output models/demo/llava-next
-        [--seed 1] [--steps 1600] [--minutes M] [--threads 2] [--work FOLDER]
+        [--seed 1] [--steps N] [--minutes M] [--threads 2] [--work FOLDER]
 
 Scenes, questions and answers are drawn as training goes on, from the seed; the committed bench comes from other
 seeds. Loss on the answer and the end token only. The first part of the steps trains the vision part alone, on
@@ -32,6 +32,12 @@ from demo import folders, pixels, scenes  # noqa: E402
 from demo.learners import Batch, Heads, InstructBlip, LlavaNext  # noqa: E402
 
 HELD_OUT = 4242  # never the seed of training scenes
+# LLaVA-Next's questions share their picture's tokens, so more of them cost little; a Q-Former reads the picture
+# anew for each, so other pictures teach it more than other questions.
+DEFAULTS = {
+    "llava-next": {"steps": 1600, "vision_share": 0.35, "pictures": 3, "questions": 6},
+    "instructblip": {"steps": 2600, "vision_share": 0.15, "pictures": 4, "questions": 2},
+}
 
 
 def draw_batch(architecture, domain, count, questions, draw_from, full_share=0.75) -> Batch:
@@ -212,12 +218,12 @@ def main() -> None:
     parser.add_argument("--arch", choices=folders.ARCHITECTURES, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float, default=0, help="of processor time: end after so long, if the steps take longer")
-    parser.add_argument("--vision-share", type=float, default=0.35, help="of the steps, on the vision part alone")
+    parser.add_argument("--vision-share", type=float, help="of the steps, on the vision part alone")
     parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
-    parser.add_argument("--pictures", type=int, default=3, help="per domain and step, after it")
-    parser.add_argument("--questions", type=int, default=6, help="per picture")
+    parser.add_argument("--pictures", type=int, help="per domain and step, after it")
+    parser.add_argument("--questions", type=int, help="per picture")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--facts-weight", type=float, default=0.3)
@@ -228,6 +234,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--texts", type=Path, help="take tokenizers from this folder in place of new ones")
     options = parser.parse_args()
+    for name, value in DEFAULTS[options.arch].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     if options.threads:
         torch.set_num_threads(options.threads)
     Run(options).run()

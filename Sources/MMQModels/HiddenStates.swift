@@ -1,6 +1,19 @@
 import CSIMD
 
-/// Outputs of every decoder layer over one sequence, before the final norm.
+/// What of a decoder layer is looked at.
+public enum LayerPart: String, Sendable, CaseIterable {
+    /// The layer's output: its input, and what its two parts add.
+    case block
+    /// What attention adds, behind its output projection.
+    case attention
+    /// What the MLP adds, behind its down projection.
+    case mlp
+
+    /// Gets a layer's index, a part and what it adds, [tokens, hidden].
+    public typealias Observer = (Int, LayerPart, UnsafeBufferPointer<Float>) throws -> Void
+}
+
+/// Outputs of every decoder layer, or of a part of it, over one sequence, before the final norm.
 ///
 /// f32, layers × positions × hidden: 1.5 GB for LLaVA-Next's largest picture in a 7B model, and
 /// nothing near it for most. Without them a comparison with the last layer, which comes last, would
@@ -12,18 +25,33 @@ public final class HiddenStates {
     public let positions: Int
     /// How many layers there are.
     public var layers: Int { outputs.count }
+    /// What was kept of each layer.
+    public let part: LayerPart
     private var outputs: [FloatBuffer] = []
+    /// The last layer's output, where only parts are kept.
+    private var lastOutput: FloatBuffer?
 
-    init(positions: Int, hiddenSize: Int) {
+    init(positions: Int, hiddenSize: Int, part: LayerPart = .block) {
         self.positions = positions
         self.hiddenSize = hiddenSize
+        self.part = part
     }
 
-    func append(_ output: UnsafeBufferPointer<Float>) {
+    func append(_ output: UnsafeBufferPointer<Float>) { outputs.append(copy(output)) }
+
+    func end(with output: UnsafeBufferPointer<Float>) { lastOutput = copy(output) }
+
+    private func copy(_ output: UnsafeBufferPointer<Float>) -> FloatBuffer {
         precondition(output.count == positions * hiddenSize)
         let copy = FloatBuffer(count: output.count)
         if let base = output.baseAddress { copy.pointer.update(from: base, count: output.count) }
-        outputs.append(copy)
+        return copy
+    }
+
+    /// What the last layer puts out, whatever was kept of the layers, [positions, hidden].
+    public var last: UnsafeBufferPointer<Float> {
+        guard let lastOutput else { return self[layers - 1] }
+        return UnsafeBufferPointer(start: lastOutput.pointer, count: positions * hiddenSize)
     }
 
     /// The output of a layer, [positions, hidden]. Valid as long as this object.
@@ -42,20 +70,25 @@ public struct RowDeviation: Sendable, Equatable {
 }
 
 extension VisionLanguageModel {
-    /// Runs the decoder over a prompt and keeps what every layer puts out.
+    /// Runs the decoder over a prompt and keeps what every layer, or a part of it, puts out.
     public func hiddenStates(
-        _ input: PreparedInput, features: [Float], observation: Observation? = nil
+        _ input: PreparedInput, features: [Float], observation: Observation? = nil,
+        part: LayerPart = .block
     ) throws -> HiddenStates {
-        var states: HiddenStates?
-        _ = try run(input, features: features, observation: observation, keepsCache: nil) { _, x in
-            let positions = input.inputIDs.count
-            let kept =
-                states
-                ?? HiddenStates(positions: positions, hiddenSize: x.count / max(positions, 1))
-            kept.append(x)
-            states = kept
-        }
-        guard let states else { throw ModelError.prompt("the decoder has no layers") }
+        let layers = backend.decoder.layers.count
+        guard layers > 0 else { throw ModelError.prompt("the decoder has no layers") }
+        let states = HiddenStates(
+            positions: input.inputIDs.count, hiddenSize: backend.decoder.hiddenSize, part: part)
+        _ = try run(
+            input, features: features, observation: observation, keepsCache: nil,
+            partial: { if $1 == part { states.append($2) } },
+            after: { layer, x in
+                if part == .block {
+                    states.append(x)
+                } else if layer == layers - 1 {
+                    states.end(with: x)
+                }
+            })
         return states
     }
 

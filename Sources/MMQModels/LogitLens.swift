@@ -10,18 +10,24 @@ public struct LensOptions: Sendable, Equatable {
     /// -∞: rows that no token leads to, and tokens that were added for the input (`<image>`, a
     /// padding token). False: the softmax goes over all rows of the head.
     public var hidesFiller: Bool
+    /// What of each layer goes through the final norm and the head.
+    public var part: LayerPart
 
     /// The ten most probable words.
-    public init(top: Int = 10, hidesFiller: Bool = true) {
+    public init(top: Int = 10, hidesFiller: Bool = true, part: LayerPart = .block) {
         self.top = top
         self.hidesFiller = hidesFiller
+        self.part = part
     }
 }
 
-/// What each layer would say at each position: softmax(head(norm(block output))).
+/// What each layer would say at each position: softmax(head(norm(block output))), or of the attention's
+/// or the MLP's output alone.
 ///
-/// The last layer's is the model's own distribution of the next token.
+/// The last block's is the model's own distribution of the next token.
 public struct LensReading: Sendable {
+    /// What of each layer was read.
+    public let part: LayerPart
     /// Token ids of the sequence, image placeholders included, [positions].
     public let inputIDs: [Int32]
     /// Which positions hold image tokens, [positions].
@@ -37,7 +43,7 @@ public struct LensReading: Sendable {
     public internal(set) var topProbabilities: [Float]
     /// Entropy of the distribution, natural logarithm, [layers, positions].
     public internal(set) var entropies: [Float]
-    /// KL(last layer ‖ layer), natural logarithm, [layers, positions]; 0 at the last layer.
+    /// KL(last block ‖ layer), natural logarithm, [layers, positions]; 0 at the last block.
     public internal(set) var divergences: [Float]
 
     /// How many positions.
@@ -96,12 +102,13 @@ extension VisionLanguageModel {
         let input = try prepare(image: image, prompt: prompt)
         let features = try imageFeatures(input, observation: observation)
         return try lens(
-            of: hiddenStates(input, features: features, observation: observation), input,
-            options: options)
+            of: hiddenStates(
+                input, features: features, observation: observation, part: options.part),
+            input, options: options)
     }
 
-    /// The lens over outputs that were kept. Logits of some rows at a time are held, never those of
-    /// a whole layer.
+    /// The lens over outputs that were kept; their part counts, not the options'. Logits of some rows
+    /// at a time are held, never those of a whole layer.
     ///
     /// - Parameter progress: called with the part that is done, 0...1.
     public func lens(
@@ -114,7 +121,8 @@ extension VisionLanguageModel {
         // More would be asked of every row than there are entries.
         let top = max(1, min(options.top, vocabulary))
         var reading = LensReading(
-            inputIDs: input.inputIDs, isImage: imagePositions(input), layers: layers, top: top,
+            part: states.part, inputIDs: input.inputIDs, isImage: imagePositions(input),
+            layers: layers, top: top,
             topIDs: Array(repeating: -1, count: layers * positions * top),
             topProbabilities: Array(repeating: 0, count: layers * positions * top),
             entropies: Array(repeating: 0, count: layers * positions),
@@ -124,9 +132,10 @@ extension VisionLanguageModel {
         let other = LensRows(model: self, chunk: chunk, vocabulary: vocabulary, top: top)
         for first in stride(from: 0, to: positions, by: chunk) {
             let rows = first..<min(first + chunk, positions)
-            last.look(at: states[layers - 1], rows: rows, hidden: states.hiddenSize)
-            last.store(in: &reading, layer: layers - 1, first: first)
-            for layer in 0..<layers - 1 {
+            last.look(at: states.last, rows: rows, hidden: states.hiddenSize)
+            let isBlock = states.part == .block
+            if isBlock { last.store(in: &reading, layer: layers - 1, first: first) }
+            for layer in 0..<(isBlock ? layers - 1 : layers) {
                 other.look(
                     at: states[layer], rows: rows, hidden: states.hiddenSize, reference: last)
                 other.store(in: &reading, layer: layer, first: first)

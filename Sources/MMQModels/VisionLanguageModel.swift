@@ -56,14 +56,16 @@ extension VisionLanguageModel {
     ///
     /// - Parameters:
     ///   - keepsCache: positions to keep keys and values for, to go on from; nil keeps none.
+    ///   - partial: gets every layer's index and what its attention, then its MLP adds.
     ///   - after: gets every layer's index and output [tokens, hidden] as soon as it is there.
     public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
+        partial: LayerPart.Observer? = nil,
         after: (_ layer: Int, _ hidden: UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
         try backend.run(
             input, features: features, observation: observation, keepsCache: keepsCache,
-            after: after)
+            partial: partial, after: after)
     }
 
     /// Logits [rows, vocabulary] of hidden states [rows, hidden] that a layer put out:
@@ -135,7 +137,7 @@ public final class LanguageBackend {
 
     func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
+        partial: LayerPart.Observer?, after: (Int, UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
         let hidden = decoder.hiddenSize
         let tokens = input.inputIDs.count
@@ -155,7 +157,8 @@ public final class LanguageBackend {
         let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
         try decoder.prefill(
             x, tokens: tokens, cache: cache,
-            sites: ModuleSites(observation: observation, module: module), workspace: workspace
+            sites: ModuleSites(observation: observation, module: module), workspace: workspace,
+            partial: partial
         ) { layer in
             try after(layer, UnsafeBufferPointer(start: x, count: tokens * hidden))
         }

@@ -40,6 +40,13 @@ struct LogitLensCommand: ParsableCommand {
     @Option(help: "Write every layer and position to a JSON file (one picture).")
     var output: String?
 
+    @Option(
+        help: """
+            What of each layer to read: block (its output), attention or mlp (what that part alone \
+            adds; one picture).
+            """)
+    var part: LayerPart = .block
+
     @Flag(help: "Let every row of the vocabulary take part, filler too.")
     var allRows = false
 
@@ -79,16 +86,18 @@ struct LogitLensCommand: ParsableCommand {
             guard bench != nil, study != nil else {
                 throw ValidationError("Give --image and --prompt, or --bench and --study.")
             }
-            guard prompt == nil, output == nil, mask == nil, position == nil else {
+            guard prompt == nil, output == nil, mask == nil, position == nil, part == .block else {
                 throw ValidationError(
-                    "--prompt, --output, --mask and --position go with --image.")
+                    "--prompt, --output, --mask, --position and --part go with --image.")
             }
         }
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
         if !(1...1000).contains(top) { throw ValidationError("--top must be from 1 to 1000.") }
     }
 
-    private var options: LensOptions { LensOptions(top: top, hidesFiller: !allRows) }
+    private var options: LensOptions {
+        LensOptions(top: top, hidesFiller: !allRows, part: part)
+    }
 
     func run() throws {
         if let image, let prompt {
@@ -137,8 +146,9 @@ struct LogitLensCommand: ParsableCommand {
                 TextTable.number(Double(reading.divergences[at])), best.joined(separator: "  "),
             ])
         }
+        let part = reading.part == .block ? "" : ", \(reading.part.rawValue) output alone"
         return """
-            position \(row) of \(reading.positions), \(kind), \(token)
+            position \(row) of \(reading.positions), \(kind), \(token)\(part)
             \(table.text)
             """
     }
@@ -208,6 +218,8 @@ struct LogitLensCommand: ParsableCommand {
             """
     }
 }
+
+extension LayerPart: ExpressibleByArgument {}
 
 /// Shows how a pass over a domain comes on.
 struct LensProgress {

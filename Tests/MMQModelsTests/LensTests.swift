@@ -49,8 +49,10 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         let expected = try Golden.tensors(item.expected)
         for (rows, options) in [
             ("all", LensOptions(hidesFiller: false)), ("words", LensOptions()),
+            ("attention", LensOptions(hidesFiller: false, part: .attention)),
+            ("mlp", LensOptions(hidesFiller: false, part: .mlp)),
         ] {
-            #expect(model.lensVocabulary(options) == (rows == "all" ? item.rows : item.words))
+            #expect(model.lensVocabulary(options) == (options.hidesFiller ? item.words : item.rows))
             let reading = try model.lens(
                 image: input.image, prompt: input.prompt, options: options)
             let what = "\(item.testDescription) \(rows)"

@@ -76,6 +76,11 @@ import let Support.kernelSettings
         #expect(lens.reading(place: 0, position: 0).words.map(\.word) == ["c"])
         #expect(lens.reading(place: 0, position: 1).words.isEmpty)
         #expect(lens.reading(place: 0, position: 1).entropy == nil)
+        #expect(lens.name == "good")
+        try folder.write(
+            good.replacingOccurrences(of: "{\"prompt\"", with: "{\"part\": \"mlp\", \"prompt\""),
+            to: "part")
+        #expect(try PictureLens(file: folder.path + "/part").name == "part (mlp output alone)")
         for (from, to, key) in [
             ("\"layers\": 1", "\"layers\": 2", "top_ids"), ("[1, 2]", "[1]", "input_ids"),
             ("\"layers\": 1", "\"layers\": 0", "layers"),

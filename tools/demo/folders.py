@@ -1,6 +1,7 @@
 """The Hugging Face folders of the demo models: configurations, tokenizers, processors, weights."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def configuration(architecture: str, bert_size: int):
         text_config=TEXT | {"rms_norm_eps": 1e-6, "pad_token_id": vocabulary.SENTENCE_PIECES},
         qformer_config={
             "model_type": "instructblip_qformer", "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 4, "num_attention_heads": 4, "cross_attention_frequency": 2,
+            "num_hidden_layers": 4, "num_attention_heads": 4, "cross_attention_frequency": 1,
             "encoder_hidden_size": VISION["hidden_size"], "vocab_size": bert_size + 1,
             "max_position_embeddings": 256},
         vision_config=VISION | {
@@ -105,14 +106,37 @@ def new_model(architecture: str, bert_size: int, seed: int):
     torch.manual_seed(seed)
     config = configuration(architecture, bert_size)
     config._attn_implementation = "sdpa"
-    if architecture == "llava-next":
-        model = LlavaNextForConditionalGeneration(config)
-    else:
-        model = InstructBlipForConditionalGeneration(config)
-        with torch.no_grad():  # transformers leaves them at zero, all alike
-            torch.nn.init.normal_(model.get_parameter(
-                next(n for n, _ in model.named_parameters() if n.endswith("query_tokens"))), std=0.5)
+    kind = LlavaNextForConditionalGeneration if architecture == "llava-next" else InstructBlipForConditionalGeneration
+    model = kind(config)
+    begin(model)
     return model.float().eval()  # no dropout anywhere
+
+
+@torch.no_grad()
+def begin(model) -> None:
+    """First weights for narrow layers. transformers' standard deviation of 0.02 is meant for thousands of columns:
+    at 128, all scores of an attention are nearly equal, and a Q-Former that starts by seeing only the mean of the
+    picture takes hours to look at places. So each product keeps the size of what goes in, and the places of the
+    picture are told apart from the first step."""
+    for name, weight in model.named_parameters():
+        end = name.rsplit(".", 2)[-2:]
+        if name.endswith("query_tokens"):  # transformers leaves them at zero, all alike
+            torch.nn.init.normal_(weight, std=0.5)
+        elif "vision" in name and "position_embedding" in name:
+            rows = weight.view(-1, weight.shape[-1])
+            rows[1:] = waves(round(math.sqrt(len(rows) - 1)), rows.shape[1])  # the class token's comes first
+        elif "embed" in end[0] and weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.3 if "qformer" in name else 0.1)
+        elif weight.dim() > 1 and name.endswith(".weight"):
+            torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+
+
+def waves(side: int, width: int) -> torch.Tensor:
+    """[side * side, width]: sines and cosines of each place's row and column, as in "Attention Is All You Need"."""
+    angles = torch.arange(side)[:, None] * 2 * math.pi / side * 2 ** torch.linspace(-1, math.log2(side / 2), width // 4)
+    one = torch.cat([angles.sin(), angles.cos()], 1)
+    down, across = one[:, None].expand(-1, side, -1), one[None].expand(side, -1, -1)
+    return torch.cat([down, across], 2).reshape(side * side, width)
 
 
 def save(model, folder: Path) -> None:

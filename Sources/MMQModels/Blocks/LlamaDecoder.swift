@@ -81,10 +81,14 @@ final class LlamaDecoder {
     /// the last layer, before the final norm. Attention sees keys and values in f32; a cache, if
     /// given, gets them in f16 for decoding.
     ///
-    /// - Parameter after: called with the index of each layer when x holds its output.
+    /// - Parameters:
+    ///   - partial: called with the index of each layer and what its attention, then its MLP adds to
+    ///     x, [tokens, hidden].
+    ///   - after: called with the index of each layer when x holds its output.
     func prefill(
         _ x: UnsafeMutablePointer<Float>, tokens: Int, cache: KVCache?, sites: ModuleSites,
-        workspace: Workspace, after: (Int) throws -> Void = { _ in }
+        workspace: Workspace, partial: LayerPart.Observer? = nil,
+        after: (Int) throws -> Void = { _ in }
     ) throws {
         precondition(cache?.count ?? 0 == 0, "a prefill starts with an empty cache")
         let angles = workspace.floats(.cosSin, tokens * headDim)
@@ -93,7 +97,7 @@ final class LlamaDecoder {
         for index in layers.indices {
             try run(
                 layer: index, x, tokens: tokens, angles: angles, rows: rows, few: false,
-                workspace: workspace
+                workspace: workspace, partial: partial
             ) { query, key, value, attended in
                 cache?.store(layer: index, first: 0, tokens: tokens, key: key, value: value)
                 func view(_ data: UnsafeMutablePointer<Float>) -> csimd_kv {
@@ -126,7 +130,7 @@ final class LlamaDecoder {
         for index in layers.indices {
             try run(
                 layer: index, x, tokens: sequences, angles: angles, rows: rows, few: true,
-                workspace: workspace
+                workspace: workspace, partial: nil
             ) { query, key, value, attended in
                 let width = kvHeads * headDim
                 for (row, cache) in caches.enumerated() {
@@ -157,7 +161,7 @@ final class LlamaDecoder {
     private func run(
         layer index: Int, _ x: UnsafeMutablePointer<Float>, tokens: Int,
         angles: UnsafePointer<Float>, rows: [RowSites], few: Bool, workspace: Workspace,
-        attend: Attend
+        partial: LayerPart.Observer?, attend: Attend
     ) throws {
         let layer = layers[index]
         let queryWidth = heads * headDim
@@ -181,12 +185,15 @@ final class LlamaDecoder {
         }
         layer.output.apply(
             workspace.operand(attended, tokens: tokens, cols: queryWidth), to: delta, few: few)
+        let added = UnsafeBufferPointer(start: delta, count: tokens * hiddenSize)
+        try partial?(index, .attention, added)
         csimd_add(x, delta, tokens * hiddenSize)
 
         csimd_rms_norm(x, layer.mlpNorm, epsilon, normed, tokens, hiddenSize)
         layer.mlp.apply(
             normed, tokens: tokens, to: delta, few: few, layer: index, rows: rows,
             workspace: workspace)
+        try partial?(index, .mlp, added)
         csimd_add(x, delta, tokens * hiddenSize)
     }
 

@@ -5,7 +5,7 @@ import MMQText
 
 /// A lens over one picture as JSON.
 ///
-///     {"prompt", "layers", "positions", "top",
+///     {"prompt", "part": "block", "attention" or "mlp", "layers", "positions", "top",
 ///      "input_ids": [positions], "is_image": [positions],
 ///      "top_ids": [layers][positions][top], "top_probabilities": the same shape,
 ///      "entropies": [layers][positions], "divergences": [layers][positions],
@@ -34,6 +34,7 @@ public struct LensDocument {
     public var json: [UInt8] {
         var text = "{\n"
         text += "\"prompt\": \(jsonString(prompt)),\n"
+        text += "\"part\": \(jsonString(reading.part.rawValue)),\n"
         text += "\"layers\": \(reading.layers),\n"
         text += "\"positions\": \(reading.positions),\n"
         text += "\"top\": \(reading.top),\n"

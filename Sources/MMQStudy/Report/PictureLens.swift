@@ -201,8 +201,10 @@ extension PictureLens {
         let reader = LensFileReader(json: json, file: file)
         let values = try reader.values()
         let words = try reader.words()
+        let part = try json["part"] == nil ? LayerPart.block.rawValue : reader.text("part")
+        let what = part == LayerPart.block.rawValue ? "" : " (\(part) output alone)"
         self.init(
-            name: ReportDocument.name(file), prompt: try reader.text("prompt"), model: nil,
+            name: ReportDocument.name(file) + what, prompt: try reader.text("prompt"), model: nil,
             values: values, top: top, limit: limit, word: { words[$0] ?? "#\($0)" })
     }
 }
