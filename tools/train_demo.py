@@ -2,7 +2,7 @@
 """Trains the demo's models from scratch on drawn scenes and saves ordinary Hugging Face folders, f16.
 
     venv/bin/python tools/train_demo.py --arch llava-next --output models/demo/llava-next
-        [--seed 1] [--steps N] [--minutes M] [--threads 2] [--work FOLDER]
+        [--seed 1] [--steps N] [--until STEP] [--minutes M] [--threads 2] [--work FOLDER]
 
 Scenes, questions and answers are drawn as training goes on, from the seed; the committed bench comes from other
 seeds. Loss on the answer and the end token only. The first part of the steps trains the vision part alone, on
@@ -36,7 +36,7 @@ HELD_OUT = 4242  # never the seed of training scenes
 # anew for each, so other pictures teach it more than other questions.
 DEFAULTS = {
     "llava-next": {"steps": 1600, "vision_share": 0.35, "pictures": 3, "questions": 6},
-    "instructblip": {"steps": 2600, "vision_share": 0.15, "pictures": 4, "questions": 2},
+    "instructblip": {"steps": 3600, "vision_share": 0.15, "pictures": 4, "questions": 2},
 }
 
 
@@ -195,7 +195,7 @@ class Run:
         options, means = self.options, [0.0, 0.0, 0]
         parameters = sum(p.numel() for p in self.learner.model.parameters())
         print(f"{options.arch}: {parameters} parameters, {options.steps} steps on {self.device}", flush=True)
-        while self.progress() < 1:
+        while self.progress() < 1 and self.step != options.until:
             facts, answers = self.train_step()
             means = [means[0] + facts, means[1] + answers, means[2] + 1]
             self.step += 1
@@ -204,7 +204,7 @@ class Run:
                 print(f"step {self.step}  {self.seconds() / 60:.1f} min ({self.processor_seconds() / 60:.1f})  facts {means[0] / means[2]:.3f}  "
                       f"answers {means[1] / means[2]:.3f}", flush=True)
                 means = [0.0, 0.0, 0]
-            if self.step % options.report == 0 or done:
+            if self.step % options.report == 0 or done or self.step == options.until:
                 self.report()
                 self.keep()
         folders.save(self.learner.model, options.output)
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--until", type=int, help="end at this step, as if stopped there; --work keeps the state")
     parser.add_argument("--minutes", type=float, default=0, help="of processor time: end after so long, if the steps take longer")
     parser.add_argument("--vision-share", type=float, help="of the steps, on the vision part alone")
     parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
