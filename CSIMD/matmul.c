@@ -161,7 +161,7 @@ static bool is_quantized(csimd_type type) {
     return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
 }
 
-static bool takes_int8(const csimd_matrix* w) {
+bool csimd_takes_int8(const csimd_matrix* w) {
     return is_quantized(w->type) && w->cols >= INT8_COLUMNS;
 }
 
@@ -180,7 +180,7 @@ static void row_to_f32(const product* p, size_t row, size_t k0, float* y, size_t
 /// Rows straight from the file, without scratch memory: decoding, and what is left to a prefill
 /// that cannot have any.
 static void direct_rows(const product* p, size_t row0, size_t rows) {
-    if (takes_int8(p->w)) {
+    if (csimd_takes_int8(p->w)) {
         csimd_q8_rows x = quantized_rows(p->input);
         p->kernels->row_product(p->w->type, p->w->data, p->row_bytes, row0, row0 + rows, &x,
                                 p->input->tokens, p->y, p->y_stride);
@@ -311,7 +311,7 @@ static product make_product(const csimd_matrix* w, const float* bias, const csim
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    if (!takes_int8(w)) {
+    if (!csimd_takes_int8(w)) {
         csimd_parallel(float_task, &p, (int64_t)(round_up(w->rows, FLOAT_ROWS) / FLOAT_ROWS));
         return;
     }

@@ -59,6 +59,9 @@ size_t csimd_quantized_bytes(size_t tokens, size_t cols);
 /// Fills input->quantized from input->x: q in [-127, 127], one f32 scale per token and 32 values.
 void csimd_quantize_activations(const csimd_input* input);
 
+/// Whether products with w take the activations in int8; else they take them in f32.
+bool csimd_takes_int8(const csimd_matrix* w);
+
 /// y[t, r] = sum_k w[r, k] x[t, k] + bias[r], many tokens at a time. bias may be NULL.
 /// y rows are `y_stride` floats apart. x and y must not overlap.
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,

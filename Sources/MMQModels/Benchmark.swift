@@ -11,22 +11,29 @@ public struct Benchmark {
         public let bestSeconds: Double
         /// The slowest.
         public let worstSeconds: Double
+        /// Where the time of the median run went, if that was asked for.
+        public let stages: [StageTimes.Entry]?
 
         enum CodingKeys: String, CodingKey {
             case medianSeconds = "median_seconds"
             case bestSeconds = "best_seconds"
             case worstSeconds = "worst_seconds"
+            case stages
         }
     }
 
     private let model: any VisionLanguageModel
     private let repetitions: Int
+    private let looksInside: Bool
     private let clock = ContinuousClock()
 
-    /// - Parameter repetitions: timed runs of each thing, after one that is not timed.
-    public init(model: any VisionLanguageModel, repetitions: Int) {
+    /// - Parameters:
+    ///   - repetitions: timed runs of each thing, after one that is not timed.
+    ///   - looksInside: also take the times of the stages.
+    public init(model: any VisionLanguageModel, repetitions: Int, looksInside: Bool = false) {
         self.model = model
         self.repetitions = repetitions
+        self.looksInside = looksInside
     }
 
     /// A prompt of `tokens` tokens without a picture. Which tokens does not change the time; the
@@ -40,16 +47,20 @@ public struct Benchmark {
 
     private func time(_ body: () throws -> Void) rethrows -> Timing {
         try body()
-        var seconds: [Double] = []
+        let workspace = model.backend.workspace
+        defer { workspace.stages = nil }
+        var runs: [(seconds: Double, stages: [StageTimes.Entry]?)] = []
         for _ in 0..<repetitions {
             let start = clock.now
+            workspace.stages = looksInside ? StageTimes() : nil
             try body()
-            seconds.append(clock.seconds(since: start))
+            runs.append((clock.seconds(since: start), workspace.stages?.entries))
         }
-        seconds.sort()
+        runs.sort { $0.seconds < $1.seconds }
+        let median = runs[runs.count / 2]
         return Timing(
-            medianSeconds: seconds[seconds.count / 2], bestSeconds: seconds[0],
-            worstSeconds: seconds[seconds.count - 1])
+            medianSeconds: median.seconds, bestSeconds: runs[0].seconds,
+            worstSeconds: runs[runs.count - 1].seconds, stages: median.stages)
     }
 
     /// A pass of `tokens` tokens through the decoder, last row's logits included.

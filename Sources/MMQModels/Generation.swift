@@ -200,7 +200,11 @@ extension VisionLanguageModel {
 extension ContinuousClock {
     /// Seconds since `start`.
     public func seconds(since start: Instant) -> Double {
-        let elapsed = start.duration(to: now).components
-        return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
+        start.duration(to: now).seconds
     }
+}
+
+extension Duration {
+    /// As a number of seconds.
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

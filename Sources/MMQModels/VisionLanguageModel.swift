@@ -154,6 +154,7 @@ public final class LanguageBackend {
                 }
             }
         }
+        workspace.stages?.did(.embedding)
         let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
         try decoder.prefill(
             x, tokens: tokens, cache: cache,
@@ -198,6 +199,7 @@ public final class LanguageBackend {
         }
         let x = workspace.floats(.stream, tokens.count * hidden)
         for (row, token) in tokens.enumerated() { decoder.embed(token, to: x + row * hidden) }
+        workspace.stages?.did(.embedding)
         try decoder.step(
             x, caches: caches,
             sites: observations.map { ModuleSites(observation: $0, module: module) },

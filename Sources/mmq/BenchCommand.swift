@@ -31,6 +31,9 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Measured runs of each thing.")
     var repetitions: Int = 3
 
+    @Flag(help: "Also show where the time of each thing goes, stage by stage.")
+    var stages = false
+
     @Flag(help: "Also time the prompts with every activation counted.")
     var counting = false
 
@@ -49,7 +52,8 @@ struct BenchCommand: ParsableCommand {
         let start = clock.now
         let model = try model.open()
         var report = Report(model: model, loadSeconds: clock.seconds(since: start))
-        let benchmark = Benchmark(model: model, repetitions: repetitions)
+        let benchmark = Benchmark(
+            model: model, repetitions: repetitions, looksInside: stages)
         if let picture {
             Diagnostics.note("vision ...")
             report.addVision(
@@ -155,12 +159,6 @@ struct BenchCommand: ParsableCommand {
         }
 
         var table: String {
-            func column(_ value: Double?, _ format: String) -> String {
-                value.map { String(format: format, $0) } ?? ""
-            }
-            func pad(_ text: String, _ width: Int) -> String {
-                text + String(repeating: " ", count: max(0, width - text.count))
-            }
             var lines = [
                 "\(cpu), \(isa), \(threads) threads",
                 String(
@@ -194,7 +192,46 @@ struct BenchCommand: ParsableCommand {
                         format: "peak memory %.2f GB resident, %.2f GB anonymous now",
                         Double(peakMemory) / 1e9, Double(anonymousMemory) / 1e9))
             }
+            for row in rows where row.timing.stages != nil {
+                lines += ["", stages(of: row)]
+            }
             return lines.joined(separator: "\n") + "\n"
+        }
+
+        /// Where the time of a row went: each stage next to the limit that it has. Products in
+        /// integers are held against the int8 peak; bytes, where a stage streams through them,
+        /// against the read bandwidth of main memory, which what lies in a cache may exceed.
+        private func stages(of row: Row) -> String {
+            let entries = row.timing.stages ?? []
+            let total = entries.reduce(0) { $0 + $1.seconds }
+            var lines = [
+                pad(row.name + ", by stage", 28) + pad("seconds", 10) + pad("share", 9)
+                    + pad("GOP/s", 8) + pad("of peak", 9) + pad("GB/s", 7) + "of bandwidth"
+            ]
+            for entry in entries.sorted(by: { $0.seconds > $1.seconds }) where entry.seconds > 0 {
+                let operations = Double(entry.operations) / entry.seconds / 1e9
+                let bytes = Double(entry.bytes) / entry.seconds / 1e9
+                let isInteger = entry.stage.isInteger && int8Peak > 0
+                lines.append(
+                    [
+                        pad("  " + entry.stage.name, 28),
+                        pad(String(format: "%.3f", entry.seconds), 10),
+                        pad(String(format: "%.1f %%", 100 * entry.seconds / total), 9),
+                        pad(column(entry.operations > 0 ? operations : nil, "%.0f"), 8),
+                        pad(column(isInteger ? 100 * operations / int8Peak : nil, "%.0f %%"), 9),
+                        pad(column(entry.bytes > 0 ? bytes : nil, "%.1f"), 7),
+                        column(entry.bytes > 0 ? 100 * bytes / readBandwidth : nil, "%.0f %%"),
+                    ].joined())
+            }
+            return lines.joined(separator: "\n")
+        }
+
+        private func column(_ value: Double?, _ format: String) -> String {
+            value.map { String(format: format, $0) } ?? ""
+        }
+
+        private func pad(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(0, width - text.count))
         }
     }
 }

@@ -24,6 +24,7 @@ struct FeedForward {
             sites.withSite(layer: layer, rows: count) {
                 csimd_activate(activation, inner, count, neurons, $0)
             }
+            workspace.stages?.did(.activation, bytes: count * neurons * 8)
             down.apply(
                 workspace.operand(inner, tokens: count, cols: neurons),
                 to: y + first * down.outputs)
@@ -63,6 +64,7 @@ struct GatedFeedForward {
                         CSIMD_SILU, gates + offset, ups + offset, range.count, neurons, $0)
                 }
             }
+            workspace.stages?.did(.activation, bytes: count * neurons * 12)
             down.apply(
                 workspace.operand(gates, tokens: count, cols: neurons),
                 to: y + first * down.outputs, few: few)

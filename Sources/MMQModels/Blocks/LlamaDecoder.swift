@@ -93,11 +93,13 @@ final class LlamaDecoder {
         precondition(cache?.count ?? 0 == 0, "a prefill starts with an empty cache")
         let angles = workspace.floats(.cosSin, tokens * headDim)
         writeAngles(of: Array(0..<tokens), to: angles)
+        workspace.stages?.did(.rope)
         let rows = [RowSites(rows: 0..<tokens, sites: sites)]
         for index in layers.indices {
             try run(
-                layer: index, x, tokens: tokens, angles: angles, rows: rows, few: false,
-                workspace: workspace, partial: partial
+                layer: index, x, tokens: tokens, pairs: tokens * (tokens + 1) / 2, angles: angles,
+                rows: rows,
+                few: false, workspace: workspace, partial: partial
             ) { query, key, value, attended in
                 cache?.store(layer: index, first: 0, tokens: tokens, key: key, value: value)
                 func view(_ data: UnsafeMutablePointer<Float>) -> csimd_kv {
@@ -126,10 +128,13 @@ final class LlamaDecoder {
         let sequences = caches.count
         let angles = workspace.floats(.cosSin, sequences * headDim)
         writeAngles(of: caches.map(\.count), to: angles)
+        workspace.stages?.did(.rope)
+        let pairs = caches.reduce(0) { $0 + $1.count + 1 }
         let rows = sites.enumerated().map { RowSites(rows: $0..<$0 + 1, sites: $1) }
         for index in layers.indices {
             try run(
-                layer: index, x, tokens: sequences, angles: angles, rows: rows, few: true,
+                layer: index, x, tokens: sequences, pairs: pairs, angles: angles, rows: rows,
+                few: true,
                 workspace: workspace, partial: nil
             ) { query, key, value, attended in
                 let width = kvHeads * headDim
@@ -157,9 +162,10 @@ final class LlamaDecoder {
         _ value: UnsafeMutablePointer<Float>, _ attended: UnsafeMutablePointer<Float>
     ) -> Bool
 
-    /// One layer over x [tokens, hidden]; `attend` is what differs between prefill and decoding.
+    /// One layer over x [tokens, hidden]; `attend` is what differs between prefill and decoding, and
+    /// `pairs` how many positions all queries together see.
     private func run(
-        layer index: Int, _ x: UnsafeMutablePointer<Float>, tokens: Int,
+        layer index: Int, _ x: UnsafeMutablePointer<Float>, tokens: Int, pairs: Int,
         angles: UnsafePointer<Float>, rows: [RowSites], few: Bool, workspace: Workspace,
         partial: LayerPart.Observer?, attend: Attend
     ) throws {
@@ -174,27 +180,33 @@ final class LlamaDecoder {
         let delta = workspace.floats(.delta, tokens * hiddenSize)
 
         csimd_rms_norm(x, layer.attentionNorm, epsilon, normed, tokens, hiddenSize)
+        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 8)
         let operand = workspace.operand(normed, tokens: tokens, cols: hiddenSize)
         layer.query.apply(operand, to: query, few: few)
         layer.key.apply(operand, to: key, few: few)
         layer.value.apply(operand, to: value, few: few)
         csimd_rope_interleaved(query, angles, tokens, heads, headDim, queryWidth)
         csimd_rope_interleaved(key, angles, tokens, kvHeads, headDim, keyWidth)
+        workspace.stages?.did(.rope, bytes: tokens * (queryWidth + keyWidth) * 8)
         guard attend(query, key, value, attended) else {
             throw ModelError.outOfMemory("attention of decoder layer \(index)")
         }
+        workspace.stages?.did(.attention, operations: pairs * 4 * queryWidth)
         layer.output.apply(
             workspace.operand(attended, tokens: tokens, cols: queryWidth), to: delta, few: few)
         let added = UnsafeBufferPointer(start: delta, count: tokens * hiddenSize)
         try partial?(index, .attention, added)
         csimd_add(x, delta, tokens * hiddenSize)
+        workspace.stages?.did(.addition, bytes: tokens * hiddenSize * 12)
 
         csimd_rms_norm(x, layer.mlpNorm, epsilon, normed, tokens, hiddenSize)
+        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 8)
         layer.mlp.apply(
             normed, tokens: tokens, to: delta, few: few, layer: index, rows: rows,
             workspace: workspace)
         try partial?(index, .mlp, added)
         csimd_add(x, delta, tokens * hiddenSize)
+        workspace.stages?.did(.addition, bytes: tokens * hiddenSize * 12)
     }
 
     /// Logits [tokens, vocabulary] of layer outputs x [tokens, hidden]: head(norm(x)).
@@ -206,6 +218,7 @@ final class LlamaDecoder {
     ) {
         let normed = workspace.floats(.normed, tokens * hiddenSize)
         csimd_rms_norm(x, finalNorm, epsilon, normed, tokens, hiddenSize)
+        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 8)
         head.apply(
             workspace.operand(normed, tokens: tokens, cols: hiddenSize), to: y, few: few)
     }

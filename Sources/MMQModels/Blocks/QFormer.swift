@@ -95,6 +95,7 @@ struct QFormer {
             csimd_add(row, positions + index * hiddenSize, hiddenSize)
         }
         embeddingNorm.apply(x, to: x, rows: rows, n: hiddenSize, epsilon: epsilon)
+        workspace.stages?.did(.embedding)
         let textRows = x + queryTokens * hiddenSize
         for (index, layer) in layers.enumerated() {
             try attend(
@@ -147,10 +148,12 @@ struct QFormer {
                 query, hiddenSize, &k, &v, attended, hiddenSize, 1, tokens, memoryTokens, 0,
                 heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
         else { throw ModelError.outOfMemory("attention of the Q-Former") }
+        workspace.stages?.did(.attention, operations: tokens * memoryTokens * 4 * hiddenSize)
         attention.output.apply(
             workspace.operand(attended, tokens: tokens, cols: hiddenSize), to: delta)
         csimd_add(x, delta, tokens * hiddenSize)
         attention.norm.apply(x, to: x, rows: tokens, n: hiddenSize, epsilon: epsilon)
+        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 20)
     }
 
     /// x = norm(x + mlp(x)), x [tokens, hidden].
@@ -163,5 +166,6 @@ struct QFormer {
             x, tokens: tokens, to: delta, sites: sites, layer: layer, workspace: workspace)
         csimd_add(x, delta, tokens * hiddenSize)
         branch.norm.apply(x, to: x, rows: tokens, n: hiddenSize, epsilon: epsilon)
+        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 20)
     }
 }

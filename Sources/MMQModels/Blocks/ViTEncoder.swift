@@ -53,6 +53,7 @@ struct ViTEncoder {
             let layer = layers[index]
             csimd_layer_norm(
                 x, layer.norm1.weight, layer.norm1.bias, epsilon, normed, rows, hiddenSize)
+            workspace.stages?.did(.norm, bytes: rows * hiddenSize * 8)
             let operand = workspace.operand(normed, tokens: rows, cols: hiddenSize)
             layer.query.apply(operand, to: query)
             layer.key.apply(operand, to: key)
@@ -64,14 +65,19 @@ struct ViTEncoder {
                     query, hiddenSize, &k, &v, normed, hiddenSize, images, tokens, tokens, 0,
                     heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
             else { throw ModelError.outOfMemory("attention of the vision tower") }
+            workspace.stages?.did(
+                .attention, operations: images * tokens * tokens * 4 * hiddenSize)
             layer.output.apply(
                 workspace.operand(normed, tokens: rows, cols: hiddenSize), to: delta)
             csimd_add(x, delta, rows * hiddenSize)
+            workspace.stages?.did(.addition, bytes: rows * hiddenSize * 12)
             csimd_layer_norm(
                 x, layer.norm2.weight, layer.norm2.bias, epsilon, normed, rows, hiddenSize)
+            workspace.stages?.did(.norm, bytes: rows * hiddenSize * 8)
             layer.mlp.apply(
                 normed, tokens: rows, to: delta, sites: sites, layer: index, workspace: workspace)
             csimd_add(x, delta, rows * hiddenSize)
+            workspace.stages?.did(.addition, bytes: rows * hiddenSize * 12)
             try after(index)
         }
         sites.saw(tokens: range.isEmpty ? 0 : rows)

@@ -40,6 +40,7 @@ struct VisionTower {
         precondition(pixels.count == images * patches * inputs, "pixels of another size")
         let columns = workspace.floats(.gate, images * patches * inputs)
         pixels.withUnsafeBufferPointer { unfold($0, images: images, to: columns) }
+        workspace.stages?.did(.embedding)
         let embedded = workspace.floats(.delta, images * patches * hidden)
         patchEmbedding.apply(
             workspace.operand(columns, tokens: images * patches, cols: inputs), to: embedded)
@@ -55,6 +56,7 @@ struct VisionTower {
             csimd_layer_norm(
                 x, preNorm.weight, preNorm.bias, encoder.epsilon, x, images * tokens, hidden)
         }
+        workspace.stages?.did(.embedding)
         return x
     }
 

@@ -29,6 +29,9 @@ final class Workspace {
         case stream, normed, query, key, value, attended, gate, up, delta, cosSin
     }
 
+    /// Where times go while a pass is looked into.
+    var stages: StageTimes?
+
     private var buffers: [Slot: FloatBuffer] = [:]
     private var quantized: UnsafeMutableRawPointer?
     private var quantizedBytes = 0
@@ -56,7 +59,8 @@ final class Workspace {
         return ProductOperand(
             input: csimd_input(
                 x: x, tokens: tokens, cols: cols, stride: cols,
-                quantized: bytes > 0 ? quantized : nil))
+                quantized: bytes > 0 ? quantized : nil),
+            stages: stages)
     }
 
     /// Gives all scratch memory back.
@@ -73,13 +77,19 @@ final class ProductOperand {
     fileprivate var input: csimd_input
     private var isQuantized = false
 
-    fileprivate init(input: csimd_input) { self.input = input }
+    fileprivate let stages: StageTimes?
 
-    /// The operand for a product with weights of `type`.
-    fileprivate func prepared(for type: csimd_type) -> csimd_input {
-        if !isQuantized, type == CSIMD_Q8_0 || type == CSIMD_Q4_0 {
+    fileprivate init(input: csimd_input, stages: StageTimes?) {
+        self.input = input
+        self.stages = stages
+    }
+
+    /// The operand for a product that takes it in int8 or in f32.
+    fileprivate func prepared(inIntegers: Bool) -> csimd_input {
+        if inIntegers, !isQuantized {
             csimd_quantize_activations(&input)
             isQuantized = true
+            stages?.did(.rounding, bytes: input.tokens * input.cols * 5)
         }
         return input
     }
@@ -104,12 +114,16 @@ struct Linear {
         few: Bool = false
     ) {
         var matrix = matrix
-        var input = operand.prepared(for: matrix.type)
+        let inIntegers = csimd_takes_int8(&matrix)
+        var input = operand.prepared(inIntegers: inIntegers)
         if few {
             csimd_matvec(&matrix, bias, &input, y, stride ?? outputs)
         } else {
             csimd_matmul(&matrix, bias, &input, y, stride ?? outputs)
         }
+        operand.stages?.did(
+            .product(outputs: outputs, inputs: inputs, integers: inIntegers),
+            operations: 2 * input.tokens * inputs * outputs, bytes: weightBytes)
     }
 
     /// Bytes of the weight in its file.

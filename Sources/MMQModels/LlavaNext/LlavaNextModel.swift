@@ -131,6 +131,7 @@ public final class LlavaNextModel: VisionLanguageModel {
             selected.pointer, tokens: rows, to: projected.pointer, sites: sites, layer: 0,
             workspace: workspace)
         sites.saw(tokens: rows)
+        defer { workspace.stages?.did(.other) }
         return pack(projected.pointer, tiling: tiling, hidden: hidden)
     }
 
