@@ -23,15 +23,24 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
     /// Alignment of every tensor's data; ggml's default.
     public static let alignment = 32
 
+    /// Where a digest of all tensors' data is left, so that two files can be told apart without
+    /// reading them: `uint64`, filled in by `finish`.
+    public static let digestKey = "mmq.digest"
+
     /// The final path.
     public var path: String { output.path }
     /// The size that the file will have in bytes.
     public let byteCount: Int
     private let output: OutputFile
+    private let dataOffset: Int
+    /// Where the digest's value lies.
+    private let digestOffset: Int?
     private let lock = NSLock()
     private var places: [String: (offset: Int, count: Int, written: Int)] = [:]
 
     /// Creates the file with its header.
+    ///
+    /// - Parameter metadata: with the key `digestKey`, whatever its value, the file gets a digest.
     public init(
         path: String, metadata: [(key: String, value: GGUFValue)], tensors: [Declaration]
     ) throws {
@@ -41,14 +50,17 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
         header.append(UInt64(tensors.count))
         header.append(UInt64(metadata.count))
         var keys = Set<String>()
+        var digestOffset: Int?
         for (key, value) in metadata {
             guard keys.insert(key).inserted else {
                 throw FormatError(.duplicate, file: path, item: "key " + quoted(key))
             }
             header.append(Array(key.utf8))
             header.append(value.type.rawValue)
+            if key == Self.digestKey, value.type == .uint64 { digestOffset = header.bytes.count }
             header.append(value)
         }
+        self.digestOffset = digestOffset
         var relative: [(name: String, offset: Int, count: Int)] = []
         var position = 0
         for tensor in tensors {
@@ -77,6 +89,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
             position = Self.padded(end)
         }
         let dataOffset = Self.padded(header.bytes.count)
+        self.dataOffset = dataOffset
         for (name, offset, count) in relative {
             let place = (offset: dataOffset + offset, count: count, written: 0)
             guard places.updateValue(place, forKey: name) == nil else {
@@ -131,6 +144,11 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
                     expected: "\(place.count) bytes", found: "\(place.written) written")
             }
         }
+        if let digestOffset {
+            // Read back, mostly from the page cache: the data came in any order from any thread.
+            let digest = try output.digest(from: dataOffset, to: byteCount)
+            try withUnsafeBytes(of: digest.littleEndian) { try output.write($0, at: digestOffset) }
+        }
         try output.sync()
     }
 
@@ -142,6 +160,15 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
 
     /// Removes what was written so far. Does nothing after `commit`.
     public func abandon() { output.abandon() }
+}
+
+extension GGUFValue {
+    /// The value as a file holds it, without its type.
+    public var encoded: [UInt8] {
+        var header = GGUFHeader()
+        header.append(self)
+        return header.bytes
+    }
 }
 
 /// Header bytes under construction.

@@ -3,21 +3,50 @@ import Foundation
 /// A file that appears under its name only when it is complete.
 ///
 /// Bytes go to `<name>.partial` in the same folder; `commit` syncs it and renames it. A failure
-/// removes the partial file; a killed process leaves it, and the next run replaces it.
+/// removes the partial file; a killed process leaves it, and the next run replaces it. A link is
+/// followed: the file that it names is the one that is replaced. What is no file, a pipe or a device,
+/// is refused.
 public final class OutputFile: @unchecked Sendable {  // the descriptor's state is behind the lock
     /// The final path.
     public let path: String
     /// The path while the file is being written.
     public let partialPath: String
+    /// The path, or what it links to.
+    private let target: String
     private let lock = NSLock()
     private var descriptor: Int32
+
+    /// Where a file called `path` has to be written so that links stay links.
+    private static func target(of path: String) throws -> String {
+        var target = path
+        for _ in 0..<40 {
+            var info = stat()
+            guard lstat(target, &info) == 0 else { return target }
+            switch info.st_mode & S_IFMT {
+            case S_IFREG, S_IFDIR: return target  // rename refuses a folder by itself
+            case S_IFLNK:
+                guard
+                    let link = try? FileManager.default.destinationOfSymbolicLink(atPath: target)
+                else { throw FormatError.system(.writeFailed, file: path, errno) }
+                let folder = (target as NSString).deletingLastPathComponent
+                target =
+                    link.hasPrefix("/") ? link : (folder as NSString).appendingPathComponent(link)
+            default:
+                throw FormatError(
+                    .writeFailed, file: path, expected: "a file, or a name for a new one",
+                    found: "a pipe or a device")
+            }
+        }
+        throw FormatError.system(.writeFailed, file: path, ELOOP)
+    }
 
     /// Creates the partial file.
     ///
     /// - Throws: `FormatError` if it cannot be created or another process is writing it.
     public init(path: String) throws {
         self.path = path
-        partialPath = path + ".partial"
+        target = try Self.target(of: path)
+        partialPath = target + ".partial"
         let descriptor = open(partialPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FormatError.system(.writeFailed, file: path, errno) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -59,6 +88,42 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         try bytes.withUnsafeBytes { try write($0, at: offset) }
     }
 
+    /// A digest of the written bytes [from, to): of each 8 bytes a hash of their value and place, all
+    /// added up.
+    func digest(from: Int, to: Int) throws -> UInt64 {
+        let descriptor = lock.withLock { self.descriptor }
+        var sum = UInt64(to - from)
+        var chunk = [UInt8](repeating: 0, count: 1 << 20)
+        for start in stride(from: from, to: to, by: chunk.count) {
+            let count = min(chunk.count, to - start)
+            let read = chunk.withUnsafeMutableBytes { bytes -> Int in
+                var done = 0
+                while done < count {
+                    let got = pread(
+                        descriptor, bytes.baseAddress! + done, count - done, off_t(start + done))
+                    if got < 0, errno == EINTR { continue }
+                    if got <= 0 { break }
+                    done += got
+                }
+                for i in done..<min(done + 8, bytes.count) { bytes[i] = 0 }
+                return done
+            }
+            guard read == count else {
+                throw FormatError.system(.writeFailed, file: path, errno)
+            }
+            chunk.withUnsafeBytes { bytes in
+                for word in 0..<(count + 7) / 8 {
+                    let value = bytes.loadUnaligned(fromByteOffset: word * 8, as: UInt64.self)
+                    let place = UInt64(truncatingIfNeeded: (start - from) / 8 + word)
+                    var hash = (value ^ (place &* 0x9e37_79b9_7f4a_7c15)) &* 0xff51_afd7_ed55_8ccd
+                    hash ^= hash >> 32
+                    sum &+= hash &* 0xc4ce_b9fe_1a85_ec53
+                }
+            }
+        }
+        return sum
+    }
+
     /// Makes the written bytes durable without giving the file its name yet.
     public func sync() throws {
         let descriptor = lock.withLock { self.descriptor }
@@ -70,7 +135,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     /// Syncs the file and gives it its final name, replacing a file of that name.
     public func commit() throws {
         try sync()
-        guard rename(partialPath, path) == 0 else {
+        guard rename(partialPath, target) == 0 else {
             throw FormatError.system(.writeFailed, file: path, errno)
         }
         lock.withLock {
@@ -79,7 +144,8 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         }
         // The rename itself must survive a power cut. A file system that cannot sync a folder
         // still has the file, so that is no failure.
-        let folder = open((path as NSString).deletingLastPathComponent.orDot, O_RDONLY | O_CLOEXEC)
+        let folder = open(
+            (target as NSString).deletingLastPathComponent.orDot, O_RDONLY | O_CLOEXEC)
         if folder >= 0 {
             fsync(folder)
             close(folder)

@@ -22,6 +22,9 @@ public struct Benchmark {
         }
     }
 
+    /// Tokens in front of those that are decoded.
+    public static let decodingPrompt = 8
+
     private let model: any VisionLanguageModel
     private let repetitions: Int
     private let looksInside: Bool

@@ -40,18 +40,22 @@ public struct ActivationRun {
     private let bench: String
     private let split: String
     private let goal: Goal
+    private let again: Bool
 
     /// A run of a model over the bench in a folder.
     ///
+    /// - Parameter again: drop what an earlier run counted.
     /// - Throws: `StudyError`, `.mismatch` if the study is another model's.
     public init(
-        study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal
+        study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal,
+        again: Bool = false
     ) throws {
         self.study = study
         self.model = model
         self.bench = bench
         self.split = split
         self.goal = goal
+        self.again = again
         try study.bind(modules: model.modules, fingerprint: model.fingerprint)
     }
 
@@ -64,16 +68,19 @@ public struct ActivationRun {
     ///   - domain: the domain.
     ///   - interrupted: asked after every sample; true ends the run after a commit.
     ///   - missing: called with the files of each picture that is not there.
+    ///   - unusable: called with the place of each sample that the model cannot take, and why.
     ///   - progress: called after every sample.
     /// - Returns: why the pass ended, and where it stands.
     public func run(
         _ domain: Domain, interrupted: () -> Bool = { false },
-        missing: ([String]) -> Void = { _ in }, progress: (Progress) -> Void = { _ in }
+        missing: ([String]) -> Void = { _ in }, unusable: (Int, String) -> Void = { _, _ in },
+        progress: (Progress) -> Void = { _ in }
     ) throws -> (outcome: Outcome, state: PassState) {
         let samples = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
         var state = PassState(
             domain: domain, split: split, form: .simple, bench: samples.fingerprint)
         var totals = model.modules.map { ModuleCounts(shape: $0) }
+        if again { try study.removePass(domain: domain, split: split) }
         if let stored = try study.pass(domain: domain, split: split) {
             guard stored.bench == state.bench else {
                 throw StudyError(
@@ -111,11 +118,17 @@ public struct ActivationRun {
                     state.skipped += 1
                 case .sample(let sample):
                     if !sample.missing.isEmpty { missing(sample.missing) }
-                    let seen = try count(sample, into: &totals)
-                    state.missingFrames += sample.missing.count
-                    state.samples += 1
-                    state.visionTokensBefore = state.visionTokens
-                    state.visionTokens += seen
+                    do {
+                        let seen = try count(sample, into: &totals)
+                        state.missingFrames += sample.missing.count
+                        state.samples += 1
+                        state.visionTokensBefore = state.visionTokens
+                        state.visionTokens += seen
+                    } catch let error as ModelError {
+                        guard let reason = error.reasonOfSample else { throw error }
+                        unusable(sample.position, reason)
+                        state.skipped += 1
+                    }
                 }
                 state.cursor = samples.position
                 state.finished = isReached(state)

@@ -70,7 +70,7 @@ public enum StudyExport {
 
     /// Reads files of that layout into a study: `.safetensors` are counts of the domain that the
     /// file is called after, `.json` neuron sets of the module, `.jsonl` answers. Folders are
-    /// searched.
+    /// searched. Either everything is taken or, where a file is at fault, nothing.
     ///
     /// - Parameters:
     ///   - paths: files and folders.
@@ -81,6 +81,14 @@ public enum StudyExport {
     @discardableResult
     public static func read(
         _ paths: [String], into study: Study, split: String = "train", answerSplit: String = "val"
+    ) throws -> [String] {
+        try study.atomically {
+            try readAll(paths, into: study, split: split, answerSplit: answerSplit)
+        }
+    }
+
+    private static func readAll(
+        _ paths: [String], into study: Study, split: String, answerSplit: String
     ) throws -> [String] {
         let files = try paths.flatMap(files)
         let counts = files.filter { $0.hasSuffix(".safetensors") }
@@ -262,6 +270,13 @@ public enum StudyExport {
             default: otherwise
             }
         }
+        let selected = document["settings"]?["selected"]?.asInteger ?? 0
+        guard (0...module.layers * module.neurons).contains(selected) else {
+            throw StudyError(
+                .badInput, file: path, key: "settings.selected",
+                "\(selected), expected at most the module's \(module.layers * module.neurons) neurons"
+            )
+        }
         // Files of the official code say nothing of how the sets were found.
         try study.save(
             Identification(
@@ -272,6 +287,6 @@ public enum StudyExport {
                     activationBar: number("activation_bar", 0.95)),
                 filterThreshold: number("filter_threshold", 0),
                 activationThreshold: number("activation_threshold", 0),
-                selected: document["settings"]?["selected"]?.asInteger ?? 0, neurons: neurons))
+                selected: selected, neurons: neurons))
     }
 }

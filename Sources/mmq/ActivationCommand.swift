@@ -10,7 +10,8 @@ struct ActivationCommand: ParsableCommand {
         discussion: """
             Every commit holds the counts and the place in the bench up to which they reach: a run \
             that was stopped, or killed, goes on with the same command and ends with the same \
-            numbers.
+            numbers. Samples whose picture is not there, or that the model cannot take, are left \
+            out and counted; when they are put right, --again counts from the beginning.
             """)
 
     @OptionGroup var model: ModelOptions
@@ -23,6 +24,9 @@ struct ActivationCommand: ParsableCommand {
 
     @Option(help: "Stop a domain after so many samples, in place of --vision-tokens.")
     var samples: Int?
+
+    @Flag(help: "Drop what an earlier run counted over these domains.")
+    var again = false
 
     @Flag(help: "Print one JSON document.")
     var json = false
@@ -49,7 +53,8 @@ struct ActivationCommand: ParsableCommand {
         var results: [Result] = []
         do {
             let run = try ActivationRun(
-                study: file, model: model, bench: bench.bench, split: bench.split, goal: goal)
+                study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
+                again: again)
             for domain in chosen {
                 let result = try count(domain, run, interrupt)
                 results.append(result)
@@ -82,6 +87,10 @@ struct ActivationCommand: ParsableCommand {
                 report.clear()
                 Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
             },
+            unusable: { position, reason in
+                report.clear()
+                Diagnostics.note("\(domain.rawValue) sample \(position) left out: \(reason)")
+            },
             progress: {
                 done += 1
                 report.update(
@@ -97,7 +106,9 @@ struct ActivationCommand: ParsableCommand {
         var line: String {
             var text =
                 "\(pass.domain.rawValue): \(pass.samples) samples, \(pass.visionTokens) vision tokens"
-            if pass.skipped > 0 { text += ", \(pass.skipped) without a picture" }
+            if pass.skipped > 0 {
+                text += ", \(pass.skipped) left out (no picture, or the model cannot take it)"
+            }
             if pass.missingFrames > 0 { text += ", \(pass.missingFrames) missing frames" }
             switch outcome {
             case .reached: break

@@ -41,8 +41,11 @@ struct BenchCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard prompt.allSatisfy({ $0 > 0 }), tokens >= 0, batch > 0, repetitions > 0 else {
-            throw ValidationError("-p, --batch and --repetitions must be 1 or more, -n 0 or more.")
+        guard prompt.allSatisfy({ $0 > 0 }), tokens >= 0, batch > 0,
+            (1...1000).contains(repetitions)
+        else {
+            throw ValidationError(
+                "-p and --batch must be 1 or more, -n 0 or more, --repetitions 1 to 1000.")
         }
     }
 
@@ -51,6 +54,7 @@ struct BenchCommand: ParsableCommand {
         let clock = ContinuousClock()
         let start = clock.now
         let model = try model.open()
+        try check(model.contextLength)
         var report = Report(model: model, loadSeconds: clock.seconds(since: start))
         let benchmark = Benchmark(
             model: model, repetitions: repetitions, looksInside: stages)
@@ -72,11 +76,27 @@ struct BenchCommand: ParsableCommand {
         if tokens > 0 {
             Diagnostics.note("decoding ...")
             report.addDecoding(
-                try benchmark.decode(tokens: tokens, prompt: 8, sequences: batch), tokens: tokens,
+                try benchmark.decode(
+                    tokens: tokens, prompt: Benchmark.decodingPrompt, sequences: batch),
+                tokens: tokens,
                 sequences: batch)
         }
         report.finish()
         if json { try Diagnostics.printJSON(report) } else { print(report.table, terminator: "") }
+    }
+
+    /// Refuses lengths that the model's context does not hold: memory is set aside for them.
+    private func check(_ context: Int) throws {
+        for count in prompt where count > context {
+            throw ValidationError("-p \(count): the model's context is \(context) tokens.")
+        }
+        let most = (context - Benchmark.decodingPrompt) / (repetitions + 1)
+        guard tokens <= most else {
+            throw ValidationError(
+                "-n \(tokens): at most \(most), so that \(repetitions + 1) runs stay within the "
+                    + "model's context of \(context) tokens.")
+        }
+        guard batch <= 64 else { throw ValidationError("--batch \(batch): at most 64.") }
     }
 
     /// One measured thing.

@@ -59,7 +59,7 @@ struct DeviationCommand: ParsableCommand {
                 let (outcome, pass) = try LensProgress(domain, setting).follow {
                     try run.run(
                         domain, setting: setting, interrupted: { interrupt.isRaised }, missing: $0,
-                        progress: $1)
+                        unusable: $1, progress: $2)
                 }
                 documents.append(
                     Document(pass: pass, masks: try file.deviationSummaries(pass)))
@@ -95,7 +95,7 @@ struct DeviationCommand: ParsableCommand {
         }
         return """
             samples of \(document.pass.domain.rawValue), masks \(document.pass.setting): \
-            \(document.pass.samples) samples
+            \(document.pass.samples) samples\(document.pass.leftOut)
             \(table.text)
             """
     }

@@ -78,6 +78,12 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         let given = try read()
+        let settings = Set(given.map(\.setting))
+        if baseline != "none", !settings.contains(baseline) {
+            throw ValidationError(
+                "--baseline \(baseline): there are no such answers, only "
+                    + settings.sorted().joined(separator: ", ") + ".")
+        }
         let evaluator = Evaluator(
             judge: try judging.open(ifNeeded: given.contains { $0.domain == .ad }),
             resampling: Resampling(draws: draws, seed: seed), baseline: baseline)

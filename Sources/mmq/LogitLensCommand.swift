@@ -123,7 +123,7 @@ struct LogitLensCommand: ParsableCommand {
         let document = LensDocument(reading, tokenizer: model.tokenizer, prompt: prompt)
         if let output { try OutputFile.write(document.json, to: output) }
         if json {
-            FileHandle.standardOutput.write(Data(document.json))
+            try Diagnostics.write(String(decoding: document.json, as: UTF8.self))
         } else {
             print(table(reading, document, row))
         }
@@ -173,7 +173,7 @@ struct LogitLensCommand: ParsableCommand {
                     let (outcome, pass) = try LensProgress(domain, setting).follow {
                         try run.run(
                             domain, setting: setting, interrupted: { interrupt.isRaised },
-                            missing: $0, progress: $1)
+                            missing: $0, unusable: $1, progress: $2)
                     }
                     summaries.append(try file.lensSummary(pass))
                     interrupted = outcome == .interrupted
@@ -210,12 +210,18 @@ struct LogitLensCommand: ParsableCommand {
         for (number, layer) in summary.layers.enumerated() {
             table.add([String(number)] + cells(layer.image) + cells(layer.text))
         }
-        let skipped = pass.skipped > 0 ? ", \(pass.skipped) without a picture" : ""
         return """
-            \(pass.domain.rawValue), masks \(pass.setting): \(pass.samples) samples\(skipped), \
+            \(pass.domain.rawValue), masks \(pass.setting): \(pass.samples) samples\(pass.leftOut), \
             \(summary.imagePositions) image and \(summary.textPositions) text positions
             \(table.text)
             """
+    }
+}
+
+extension LensPass {
+    /// How many samples could not be looked at, for a line of results.
+    var leftOut: String {
+        skipped > 0 ? ", \(skipped) left out (no picture, or the model cannot take it)" : ""
     }
 }
 
@@ -229,9 +235,13 @@ struct LensProgress {
         label = "\(domain.rawValue) \(domain.dataSet), \(setting)"
     }
 
-    /// Runs `body` with what it should call for missing pictures and after every sample.
+    /// Runs `body` with what it should call for missing pictures, for samples that the model cannot
+    /// take, and after every sample.
     func follow<R>(
-        _ body: (_ missing: ([String]) -> Void, _ progress: (LensRun.Progress) -> Void) throws -> R
+        _ body: (
+            _ missing: ([String]) -> Void, _ unusable: (Int, String) -> Void,
+            _ progress: (LensRun.Progress) -> Void
+        ) throws -> R
     ) rethrows -> R {
         let report = ProgressReport(label)
         defer { report.clear() }
@@ -240,6 +250,10 @@ struct LensProgress {
             { files in
                 report.clear()
                 Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+            },
+            { position, reason in
+                report.clear()
+                Diagnostics.note("\(label): sample \(position) left out: \(reason)")
             },
             {
                 done += 1

@@ -55,6 +55,25 @@ import Testing
         }
     }
 
+    /// What neither `ask` nor transformers could run is refused before gigabytes are converted.
+    @Test func settingsThatNothingCanRun() throws {
+        let full = try CheckpointCopy(.llava)
+        try full.edit("config.json") { $0["vision_feature_select_strategy"] = "full" }
+        try full.expectRefusal(naming: ["config.json", "vision_feature_select_strategy", "full"])
+        for token in [0, 2, 5] {
+            let image = try CheckpointCopy(.llava)
+            try image.edit("config.json") { $0["image_token_index"] = token }
+            try image.expectRefusal(
+                naming: ["config.json", "image_token_index", "<image>", "found \(token)"])
+        }
+        let crop = try CheckpointCopy(.llava)
+        let file = try crop.editPictures { $0["crop_size"] = ["height": 4, "width": 4] }
+        try crop.expectRefusal(naming: [file, "4 x 4"])
+        let square = try CheckpointCopy(.blip)
+        let other = try square.editPictures { $0["size"] = ["height": 8, "width": 8] }
+        try square.expectRefusal(naming: [other, "8 x 8"])
+    }
+
     @Test func tensorsTooFewAndTooMany() throws {
         let missing = try CheckpointCopy(.llava)
         try missing.editHeader {

@@ -182,6 +182,10 @@ import Testing
         let ask = ["ask", "--model", model, "--image", GoldenModel.llava.picture(), "Why?"]
         for arguments in [
             ["inspect", model], ["inspect", model, "--json"], ask, ask + ["--json"],
+            [
+                "logit-lens", "--model", model, "--image", GoldenModel.llava.picture(),
+                "--prompt", "<image>Why?", "--json",
+            ],
         ] {
             for script in ["exec \"$@\" > /dev/full", "exec \"$@\" >&-"] {
                 let result = try Command.shell(script, arguments)

@@ -37,6 +37,22 @@ final class CheckpointCopy: Sendable {
         }
     }
 
+    /// Changes the picture settings, wherever the checkpoint has them; gives back the file's name.
+    @discardableResult
+    func editPictures(_ change: (inout [String: Any]) -> Void) throws -> String {
+        let name = "preprocessor_config.json"
+        if FileManager.default.fileExists(atPath: file(name).path) {
+            try edit(name, change)
+            return name
+        }
+        try edit("processor_config.json") {
+            var object = $0["image_processor"] as? [String: Any] ?? [:]
+            change(&object)
+            $0["image_processor"] = object
+        }
+        return "processor_config.json"
+    }
+
     /// Changes the header of `model.safetensors`; the weights stay.
     func editHeader(_ change: (inout [String: Any]) -> Void) throws {
         let bytes = try data("model.safetensors")

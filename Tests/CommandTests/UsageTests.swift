@@ -29,7 +29,7 @@ import Testing
             "activation",
             [
                 "--model", "--bench", "--study", "--domain", "--split", "--vision-tokens",
-                "--samples", "--threads", "--json",
+                "--samples", "--again", "--threads", "--json",
             ]
         ),
         (
@@ -50,7 +50,7 @@ import Testing
         ),
         ("export", ["--study", "--output", "--threads", "--json"]),
         ("import", ["--study", "<paths>", "--threads", "--json"]),
-        ("bench", ["--model", "-p", "-n", "--image", "--threads", "--json"]),
+        ("bench", ["--model", "-p", "-n", "--image", "--stages", "--threads", "--json"]),
         ("bench-check", ["<bench>", "--domain", "--split", "--threads", "--json"]),
     ]
 
@@ -131,6 +131,7 @@ import Testing
         (["identify", "--study", "s", "--top-rate", "1.5"], "between 0 and 1"),
         (["export", "--study", "s"], "--output"),
         (["import", "--study", "s"], "<paths>"),
+        (["identify", "--study", ""], "name"),
         (["bench"], "--model"),
     ])
     func wrongUsage(_ arguments: [String], _ word: String) throws {

@@ -210,7 +210,8 @@ import Testing
         _ = try Self.convert("plain", .f32, to: folder("judge"))
         let path = folder("judge") + "/judge-f32.gguf"
         let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
-        for length in stride(from: 0, to: bytes.count, by: bytes.count / 40) {
+        // The last bytes are padding.
+        for length in stride(from: 0, to: bytes.count - 32, by: bytes.count / 40) {
             let cut = try folder.write("cut.gguf", Array(bytes[..<length]))
             #expect(throws: FormatError.self) { try LingoJudge.open(cut) }
         }

@@ -195,9 +195,10 @@ import let Support.kernelSettings
                 options: "{}", mask: [:])
             try study.replace(
                 set,
-                answers: answers.map { index, text in
-                    StoredAnswer(
-                        position: index, index: index,
+                answers: answers.enumerated().map { position, answer in
+                    let (index, text) = answer
+                    return StoredAnswer(
+                        position: position, index: index,
                         groundTruth: domain == .doc
                             ? .array([.string("word \(index)")]) : .string("no"),
                         text: text,
@@ -221,6 +222,15 @@ import let Support.kernelSettings
         #expect(abs(official.change.difference - (official.second - official.first)) < 1e-12)
         #expect(abs(official.change.difference + 1.0 / 3) < 1e-12)
         #expect(official.change.interval.low <= official.change.difference)
+        // The same index twice: first with first, second with second.
+        let twice = try study("twice", [(7, "word 7"), (7, "zzzzzz"), (8, "word 8")])
+        let itself = try StudyComparison(twice, twice)
+        #expect(itself.answers.map(\.equal) == [3] && itself.answers.map(\.samples) == [3])
+        #expect(itself.scores.allSatisfy { $0.first == $0.second && $0.first < 1 })
+        // Equal to Swift, but not to the letter.
+        let composed = try study("composed", [(1, "\u{e9}")])
+        let decomposed = try study("decomposed", [(1, "e\u{301}")])
+        #expect(try StudyComparison(composed, decomposed).answers.map(\.equal) == [0])
         // VQAv2 is scored with annotators' records, which this is not.
         let unscored = try study("c", [(1, "yes")], domain: .com)
         let same = try StudyComparison(unscored, unscored)

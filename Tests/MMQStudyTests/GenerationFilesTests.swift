@@ -85,6 +85,10 @@ import Testing
             StoredAnswer(
                 position: 4, index: 1, question: "q\n", groundTruth: .string(""),
                 attributes: ["type": "presence", "a/b": "ü"], text: nil, problem: "too long"),
+            // A model can say the token <0x00>.
+            StoredAnswer(
+                position: 5, index: 2, question: "\u{0}?", groundTruth: .string("x\u{0}y"),
+                text: "before\u{0}behind\u{0}", tokens: [3, 2]),
         ]
         try study.begin(set)
         for answer in answers.reversed() { try study.add(answer, to: set) }
@@ -95,6 +99,7 @@ import Testing
         #expect(files == [folder.path + "/out/answers/doc/none.jsonl"])
         var expected = answers
         expected[0].tokens = []
+        expected[2].tokens = []
         #expect(try AnswerFiles.answers(files[0]) == expected)
         let other = AnswerSet(
             domain: .doc, split: "val", setting: "lang", model: "m", bench: "b", options: "{}",

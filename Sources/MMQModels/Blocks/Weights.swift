@@ -37,14 +37,19 @@ extension ModelFiles {
     /// Whether either file holds that tensor.
     func has(_ name: String) -> Bool { language[name] != nil || vision[name] != nil }
 
-    /// Identifies the weights: FNV-1a over names, types, shapes and a few bytes from the middle of
-    /// every tensor, so that a file of gigabytes is not read for it.
+    /// Identifies the model: a hash of all metadata but the name (settings, tokenizer, the digest of
+    /// every weight that `convert` left), of the tensors' names, types and shapes, and of a few bytes
+    /// from the middle of each, for files without a digest. A file of gigabytes is not read for it.
     var fingerprint: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         func add(_ bytes: some Sequence<UInt8>) {
             for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         }
         for file in [language, vision] {
+            for (key, value) in file.metadata.members where key != "general.name" {
+                add(key.utf8)
+                add(value.encoded)
+            }
             for tensor in file.tensors {
                 add("\(tensor.name) \(tensor.type.name) \(tensor.shape)".utf8)
                 guard let bytes = try? file.bytes(tensor) else { continue }

@@ -107,9 +107,11 @@ public final class Converter: Sendable {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true)
             } catch {
+                let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+                let reason = cause.map { String(cString: strerror(Int32($0.code))) }
                 throw FormatError(
                     .writeFailed, file: folder, expected: "a folder that can be made",
-                    found: (error as NSError).localizedDescription)
+                    found: reason ?? (error as NSError).localizedDescription)
             }
             return true
         }
@@ -190,6 +192,7 @@ struct GeneralMetadata {
             ("general.name", .string(name)),
             ("general.file_type", .uint32(type.fileType)),
             ("general.quantization_version", .uint32(2)),
+            (GGUFWriter.digestKey, .uint64(0)),
         ]
     }
 }

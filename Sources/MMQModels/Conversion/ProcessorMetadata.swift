@@ -20,11 +20,15 @@ enum ProcessorMetadata {
         let normalization: PixelNormalization
         let template: String
         switch model {
-        case .llavaNext:
-            normalization = try LlavaNextImageConfig.parse(json: json, file: file).normalization
+        case .llavaNext(let config):
+            let images = try LlavaNextImageConfig.parse(json: json, file: file)
+            try config.check(images, file: file)
+            normalization = images.normalization
             template = "vicuna"
-        case .instructBLIP:
-            normalization = try SquashImageConfig.parse(json: json, file: file).normalization
+        case .instructBLIP(let config):
+            let images = try SquashImageConfig.parse(json: json, file: file)
+            try config.check(images, file: file)
+            normalization = images.normalization
             template = "none"
         }
         var members: [(key: String, value: GGUFValue)] = []
@@ -37,6 +41,31 @@ enum ProcessorMetadata {
         members.append((templateKey, .string(template)))
         if let ids = try folder.endTokenIDs() { members.append((endTokensKey, .int32s(ids))) }
         return members
+    }
+}
+
+extension LlavaNextConfig {
+    /// Checks that the tiles that picture settings make are those that the tower takes.
+    func check(_ images: LlavaNextImageConfig, file: String) throws {
+        try vision.check(images.outputSize, what: "tiles", file: file)
+    }
+}
+
+extension InstructBLIPConfig {
+    /// Checks that the pictures that picture settings make are those that the tower takes.
+    func check(_ images: SquashImageConfig, file: String) throws {
+        try vision.check(images.size, what: "pictures", file: file)
+    }
+}
+
+extension VisionTowerConfig {
+    fileprivate func check(_ size: PixelSize, what: String, file: String) throws {
+        guard size.height == imageSize, size.width == imageSize else {
+            throw FormatError(
+                .badValue, file: file, item: "picture settings (size, crop_size)",
+                expected: "\(what) of \(imageSize) x \(imageSize), the tower's image_size",
+                found: "\(size.height) x \(size.width)")
+        }
     }
 }
 

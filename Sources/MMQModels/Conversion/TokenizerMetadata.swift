@@ -35,6 +35,21 @@ enum TokenizerMetadata {
         let tables = try asFormatError {
             try TokenizerTables.load(folder: folder, model: reference)
         }
+        if case .llavaNext(let config) = model {
+            // Placeholders in a prompt become this id; features replace it.
+            let image = Array(PromptText.image.utf8)
+            guard tables.pieces.indices.contains(config.imageTokenID),
+                tables.pieces[config.imageTokenID] == image
+            else {
+                let id = tables.pieces.firstIndex(of: image)
+                throw FormatError(
+                    .badValue, file: (folder as NSString).appendingPathComponent("config.json"),
+                    item: "key 'image_token_index'",
+                    expected: id.map { "\($0), the tokenizer's id of '\(PromptText.image)'" }
+                        ?? "a tokenizer that knows '\(PromptText.image)'",
+                    found: "\(config.imageTokenID)")
+            }
+        }
         let rows = model.text.vocabularySize
         return (try language(tables, rows: rows, file: folder), vision(tables) + words)
     }

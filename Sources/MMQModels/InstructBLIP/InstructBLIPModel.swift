@@ -42,15 +42,8 @@ public final class InstructBLIPModel: VisionLanguageModel {
         self.tokenizer = tokenizer
         self.instructionTokenizer = instructionTokenizer
         fingerprint = files.fingerprint
+        try config.check(images, file: files.vision.path)
         self.images = try SquashImageProcessor(config: images)
-        guard images.size.height == config.vision.imageSize,
-            images.size.width == config.vision.imageSize
-        else {
-            throw ModelError.file(
-                path: files.vision.path, item: "picture settings",
-                expected: "pictures of \(config.vision.imageSize) x \(config.vision.imageSize)",
-                found: "\(images.size.height) x \(images.size.width)")
-        }
         guard instructionTokenizer.vocabularySize <= config.qformer.vocabularySize else {
             throw ModelError.file(
                 path: files.vision.path, item: "instruction vocabulary",

@@ -67,6 +67,12 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
         let strategy = try reader.choice(
             "vision_feature_select_strategy", FeatureStrategy.allCases.map(\.rawValue), "default")
         featureStrategy = FeatureStrategy(rawValue: strategy) ?? .default
+        guard featureStrategy == .default else {
+            throw reader.wrong(
+                "vision_feature_select_strategy",
+                "\"default\" (transformers cannot run \"full\" for this model either)",
+                reader.value("vision_feature_select_strategy"), .unsupported)
+        }
         projectorActivation = try reader.activation(
             "projector_hidden_act", [.gelu, .quickGELU], .gelu)
         projectorBias = try reader.bool("multimodal_projector_bias", true)

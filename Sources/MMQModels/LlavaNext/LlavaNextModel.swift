@@ -40,18 +40,12 @@ public final class LlavaNextModel: VisionLanguageModel {
                 path: files.vision.path, item: "key 'mmq.feature_strategy'", expected: "default",
                 found: config.featureStrategy.rawValue)
         }
+        try config.check(images, file: files.vision.path)
         self.files = files
         self.config = config
         self.tokenizer = tokenizer
         fingerprint = files.fingerprint
         self.images = try LlavaNextImageProcessor(config: images)
-        let size = images.outputSize
-        guard size.height == config.vision.imageSize, size.width == config.vision.imageSize else {
-            throw ModelError.file(
-                path: files.vision.path, item: "picture settings",
-                expected: "tiles of \(config.vision.imageSize) x \(config.vision.imageSize)",
-                found: "\(size.height) x \(size.width)")
-        }
         let weights = Weights(files)
         vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: true)
         projector = FeedForward(

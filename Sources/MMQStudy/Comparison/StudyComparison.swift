@@ -231,6 +231,11 @@ public struct StudyComparison: Sendable, Codable {
                 notes.append("\(what): over different annotations")
                 continue
             }
+            guard pass.lensWords == other.lensWords else {
+                notes.append("\(what): over \(pass.lensWords) and \(other.lensWords)")
+                continue
+            }
+            if pass.options != other.options { notes.append("\(what): different neurons off") }
             var total = LensTotals()
             for place in try first.lensPlaces(pass) {
                 guard let mine = try first.lensSample(pass, place: place),
@@ -277,20 +282,26 @@ public struct StudyComparison: Sendable, Codable {
             if set.options != other.options { notes.append("\(what): different options") }
             let mine = try first.answers(
                 domain: set.domain, split: set.split, setting: set.setting)
+            // An index may come more than once in imported files: its first answers are a pair, then
+            // its second ones.
             let theirs = try Dictionary(
-                second.answers(domain: set.domain, split: set.split, setting: set.setting)
-                    .map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
+                grouping: second.answers(
+                    domain: set.domain, split: set.split, setting: set.setting), by: \.index)
+            var seen: [Int: Int] = [:]
             let pairs = mine.compactMap { a -> (StoredAnswer, StoredAnswer)? in
-                guard a.text != nil, let b = theirs[a.index], b.text != nil,
-                    a.groundTruth == b.groundTruth
+                let place = seen[a.index, default: 0]
+                seen[a.index] = place + 1
+                guard a.text != nil, let same = theirs[a.index], same.indices.contains(place),
+                    same[place].text != nil, a.groundTruth == same[place].groundTruth
                 else { return nil }
-                return (a, b)
+                return (a, same[place])
             }
             guard !pairs.isEmpty else {
                 notes.append("\(what): no sample answered in both studies")
                 continue
             }
-            let equal = pairs.count { $0.text == $1.text }
+            // To the letter: Swift's == would call two spellings of an accent equal.
+            let equal = pairs.count { ($0.text ?? "").utf8.elementsEqual(($1.text ?? "").utf8) }
             agreements.append(
                 Answers(
                     domain: set.domain, split: set.split, setting: set.setting,

@@ -187,7 +187,7 @@ public final class GenerationRun {
                     let answer = try begin(job, queue: queue)
                     running.append((job, answer))
                 } catch let error as ModelError {
-                    guard let reason = Self.isOfSample(error) else { throw error }
+                    guard let reason = error.reasonOfSample else { throw error }
                     try study.add(job.stored(problem: reason), to: job.lane.set)
                     result.problems += 1
                     problem(job.sample.position, reason)
@@ -243,14 +243,6 @@ public final class GenerationRun {
         return "holds answers made with other neurons off than are identified now"
     }
 
-    /// Why a sample can have no answer; nil if the error is no fault of the sample's.
-    private static func isOfSample(_ error: ModelError) -> String? {
-        switch error {
-        case .prompt, .tooLong: error.description
-        case .outOfMemory, .file: nil
-        }
-    }
-
     private func begin(_ job: Job, queue: JobQueue) throws -> RunningAnswer {
         let input = try queue.input(of: job) {
             try model.prepare(image: $0.picture(), prompt: template.apply(to: $0.prompt))
@@ -268,5 +260,15 @@ public final class GenerationRun {
             options: plan.options.generation(
                 job.sample, split: plan.split, setting: job.lane.set.setting),
             observation: job.lane.decoder)
+    }
+}
+
+extension ModelError {
+    /// Why a model cannot take a sample; nil if the error is no fault of the sample's.
+    var reasonOfSample: String? {
+        switch self {
+        case .prompt, .tooLong: description
+        case .outOfMemory, .file: nil
+        }
     }
 }

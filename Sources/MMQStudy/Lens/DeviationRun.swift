@@ -26,11 +26,12 @@ public struct DeviationRun {
     ///   - setting: a `MaskSetting`'s name: which modules' neurons the masks switch off.
     ///   - interrupted: asked before every sample.
     ///   - missing: called with the files of each picture that is not there.
+    ///   - unusable: called with the place of each sample that the model cannot take, and why.
     ///   - progress: called after every sample.
     /// - Throws: `StudyError`, `.mismatch` where no neurons were identified.
     public func run(
         _ domain: Domain, setting: String, interrupted: () -> Bool = { false },
-        missing: ([String]) -> Void = { _ in },
+        missing: ([String]) -> Void = { _ in }, unusable: (Int, String) -> Void = { _, _ in },
         progress: (LensRun.Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
         let study = walk.study
@@ -55,7 +56,7 @@ public struct DeviationRun {
         return try walk.run(
             .deviation, domain: domain, setting: setting,
             options: "masks " + options.joined(separator: ", "), interrupted: interrupted,
-            missing: missing, progress: progress
+            missing: missing, unusable: unusable, progress: progress
         ) { sample, pass in
             let input = try model.prepare(image: sample.picture(), prompt: sample.prompt)
             let features = try model.imageFeatures(input, observation: nil)

@@ -29,10 +29,12 @@ public struct LensRun {
     ///   - setting: a `MaskSetting`'s name: which modules' neurons of this domain are off.
     ///   - interrupted: asked before every sample.
     ///   - missing: called with the files of each picture that is not there.
+    ///   - unusable: called with the place of each sample that the model cannot take, and why.
     ///   - progress: called after every sample.
     public func run(
         _ domain: Domain, setting: String = "none", interrupted: () -> Bool = { false },
-        missing: ([String]) -> Void = { _ in }, progress: (Progress) -> Void = { _ in }
+        missing: ([String]) -> Void = { _ in }, unusable: (Int, String) -> Void = { _, _ in },
+        progress: (Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
         let masked = try MaskSetting(name: setting, modules: model.modules)
         let mask =
@@ -45,13 +47,18 @@ public struct LensRun {
         if let mask { description += ", mask \(LensWalk.fingerprint(mask))" }
         return try walk.run(
             .lens, domain: domain, setting: setting, options: description,
-            interrupted: interrupted, missing: missing, progress: progress
+            interrupted: interrupted, missing: missing, unusable: unusable, progress: progress
         ) { sample, pass in
             let reading = try model.lens(
                 image: sample.picture(), prompt: sample.prompt, mask: mask, options: options)
             try walk.study.commit(pass, lens: LensSample(reading, place: sample.position))
         }
     }
+}
+
+extension LensPass {
+    /// The part of the options that entropies depend on, whatever the mask: "1024 words".
+    var lensWords: String { options.components(separatedBy: ", mask ")[0] }
 }
 
 extension LensSample {

@@ -20,10 +20,12 @@ struct LensWalk {
     ///
     /// - Parameters:
     ///   - options: what the numbers depend on; going on with others is an error.
+    ///   - unusable: called with the place of each sample that the model cannot take, and why.
     ///   - measure: measures a sample and commits it with the state that it is given.
     func run(
         _ kind: LensPass.Kind, domain: Domain, setting: String, options: String,
-        interrupted: () -> Bool, missing: ([String]) -> Void, progress: (Progress) -> Void,
+        interrupted: () -> Bool, missing: ([String]) -> Void,
+        unusable: (Int, String) -> Void, progress: (Progress) -> Void,
         measure: (BenchSample, LensPass) throws -> Void
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
         let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
@@ -71,7 +73,15 @@ struct LensWalk {
             case .sample(let sample):
                 if !sample.missing.isEmpty { missing(sample.missing) }
                 pass.samples += 1
-                try measure(sample, pass)
+                do {
+                    try measure(sample, pass)
+                } catch let error as ModelError {
+                    guard let reason = error.reasonOfSample else { throw error }
+                    unusable(sample.position, reason)
+                    pass.samples -= 1
+                    pass.skipped += 1
+                    try study.commit(pass)
+                }
             }
             progress((pass, fraction(), start))
         }

@@ -129,7 +129,9 @@ extension Study {
             try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT answer.* FROM answer JOIN answer_set ON answer_set = id
+                    SELECT answer.*, CAST(question AS BLOB) AS question_bytes,
+                        CAST(text AS BLOB) AS text_bytes
+                    FROM answer JOIN answer_set ON answer_set = id
                     WHERE domain = ? AND split = ? AND setting = ? ORDER BY position
                     """, arguments: [domain.rawValue, split, setting])
         }
@@ -138,12 +140,19 @@ extension Study {
             let attributes: String = row["attributes"]
             let tokens: String = row["tokens"]
             return StoredAnswer(
-                position: row["position"], index: row["sample"], question: row["question"],
+                position: row["position"], index: row["sample"],
+                question: Self.text(row["question_bytes"]) ?? "",
                 groundTruth: try JSONValue(parsing: Array(truth.utf8), file: path),
-                attributes: try decoded(attributes, domain), text: row["text"],
+                attributes: try decoded(attributes, domain), text: Self.text(row["text_bytes"]),
                 problem: row["problem"], tokens: try decoded(tokens, domain),
                 promptTokens: row["prompt_tokens"])
         }
+    }
+
+    /// Text that may hold a NUL, which a model can say: handed over as bytes, for a string would end
+    /// there.
+    private static func text(_ bytes: Data?) -> String? {
+        bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// The positions of a set's answers.
@@ -205,12 +214,13 @@ extension Study {
         try db.execute(
             sql: """
                 INSERT INTO answer
-                SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM answer_set
+                SELECT id, ?, ?, CAST(? AS TEXT), ?, ?, CAST(? AS TEXT), ?, ?, ? FROM answer_set
                 WHERE domain = ? AND split = ? AND setting = ?
                 """,
             arguments: [
-                answer.position, answer.index, answer.question, answer.groundTruth.jsonLine,
-                try encoded(answer.attributes), answer.text, answer.problem,
+                answer.position, answer.index, Data(answer.question.utf8),
+                answer.groundTruth.jsonLine, try encoded(answer.attributes),
+                answer.text.map { Data($0.utf8) }, answer.problem,
                 try encoded(answer.tokens), answer.promptTokens, set.domain.rawValue, set.split,
                 set.setting,
             ])

@@ -214,9 +214,16 @@ extension Study {
             guard let mask = Domain(rawValue: name) else {
                 throw StudyError(.badInput, file: path, key: name, "not a domain")
             }
+            let image: Int = row["image_tokens"]
+            let text: Int = row["text_tokens"]
+            guard (0...Int(Int32.max)).contains(image), (0...Int(Int32.max)).contains(text) else {
+                throw StudyError(
+                    .badInput, file: path, key: name,
+                    "a damaged study file: \(image) image and \(text) text tokens")
+            }
             return DeviationSample(
-                place: row["place"], mask: mask, imageTokens: row["image_tokens"],
-                textTokens: row["text_tokens"], sums: try doubles(row["sums"]))
+                place: row["place"], mask: mask, imageTokens: image, textTokens: text,
+                sums: try doubles(row["sums"]))
         }
     }
 

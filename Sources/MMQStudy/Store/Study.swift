@@ -22,12 +22,15 @@ public final class Study {
     private let database: DatabaseQueue
     private let lock: StudyLock?
     private let isNew: Bool
+    /// The transaction under way in `atomically`.
+    private var transaction: Database?
 
     /// Opens a study file, bringing an older one up to date.
     ///
     /// - Throws: `StudyError`, `.locked` if another process writes to it.
     public init(path: String, access: Access) throws {
         self.path = path
+        guard !path.isEmpty else { throw StudyError(.badInput, file: path, "a study needs a name") }
         isNew = !exists(path)
         if access != .writing, isNew {
             throw StudyError(.badInput, file: path, "no such study file")
@@ -58,7 +61,8 @@ public final class Study {
                 } else if access != .writing {
                     throw StudyError(.badInput, file: path, "an empty file, not a study")
                 }
-                let database = try DatabaseQueue(path: path, configuration: configuration)
+                let database = try DatabaseQueue(
+                    path: Self.absolute(path), configuration: configuration)
                 if try database.read(StudySchema.migrator.hasBeenSuperseded) {
                     throw StudyError(.badInput, file: path, "made by a newer mmq")
                 }
@@ -72,12 +76,15 @@ public final class Study {
         }
     }
 
+    /// SQLite takes `:memory:` and `file:...` for something else than names of files.
+    private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
+
     /// Looks whether the file is a study, and whole, without making it one.
     private static func check(_ path: String, readonly: Bool) throws {
         var configuration = Configuration()
         configuration.readonly = readonly
         configuration.busyMode = .timeout(30)
-        try DatabaseQueue(path: path, configuration: configuration).read { db in
+        try DatabaseQueue(path: absolute(path), configuration: configuration).read { db in
             let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
             // What a process killed right after making the file leaves behind: nothing but the
             // list of migrations.
@@ -119,8 +126,21 @@ public final class Study {
         try read { db in
             try Row.fetchAll(db, sql: "SELECT name, layers, neurons FROM module ORDER BY ordinal")
                 .map { ModuleShape(name: $0["name"], layers: $0["layers"], neurons: $0["neurons"]) }
+        }.map { shape in
+            // Arrays are made of this size.
+            guard (1...Self.most).contains(shape.layers), (1...Self.most).contains(shape.neurons),
+                shape.layers * shape.neurons <= Self.most
+            else {
+                throw StudyError(
+                    .badInput, file: path, key: shape.name,
+                    "a damaged study file: \(shape.layers) × \(shape.neurons) neurons")
+            }
+            return shape
         }
     }
+
+    /// More neurons than any module has.
+    private static let most = 1 << 28
 
     /// The module called `name`.
     public func module(_ name: String) throws -> ModuleShape {
@@ -168,14 +188,25 @@ public final class Study {
     // MARK: - Database
 
     func read<T>(_ body: (Database) throws -> T) throws -> T {
-        try Self.translating(path) { try database.read(body) }
+        if let transaction { return try body(transaction) }
+        return try Self.translating(path) { try database.read(body) }
     }
 
     func write<T>(_ body: (Database) throws -> T) throws -> T {
         guard lock != nil else {
             throw StudyError(.failed, file: path, "opened for reading only")
         }
+        if let transaction { return try body(transaction) }
         return try Self.translating(path) { try database.write(body) }
+    }
+
+    /// Runs `body`, whose reads and writes become one transaction: all of it, or nothing if it throws.
+    func atomically<T>(_ body: () throws -> T) throws -> T {
+        try write { db in
+            transaction = db
+            defer { transaction = nil }
+            return try body()
+        }
     }
 
     private static func translating<T>(_ path: String, _ body: () throws -> T) throws -> T {

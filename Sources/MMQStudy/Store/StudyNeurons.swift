@@ -79,6 +79,10 @@ extension Study {
             )
         }
         guard let head else { return nil }
+        let selected: Int = head["selected"]
+        guard (0...module.layers * module.neurons).contains(selected) else {
+            throw StudyError(.badInput, file: path, key: name, "a damaged list of neuron sets")
+        }
         let names: String = head["domains"]
         let domains = names.split(separator: " ").compactMap { Domain(rawValue: String($0)) }
         let neurons = try domains.map { domain in
@@ -98,7 +102,7 @@ extension Study {
                 topRate: head["top_rate"], filterRate: head["filter_rate"],
                 activationBar: head["activation_bar"]),
             filterThreshold: head["filter_threshold"],
-            activationThreshold: head["activation_threshold"], selected: head["selected"],
+            activationThreshold: head["activation_threshold"], selected: selected,
             neurons: neurons)
     }
 

@@ -107,11 +107,7 @@ extension Study {
                     state.cursor, state.samples, state.skipped, state.missingFrames,
                     state.visionTokens, state.visionTokensBefore, state.finished ? 1 : 0,
                 ])
-            try db.execute(
-                sql: """
-                    DELETE FROM identification
-                    WHERE split = ? AND ' ' || domains || ' ' LIKE ?
-                    """, arguments: [state.split, "% \(state.domain.rawValue) %"])
+            try removeIdentifications(db, domain: state.domain, split: state.split)
             for entry in counts {
                 try db.execute(
                     sql: """
@@ -125,6 +121,27 @@ extension Study {
                     ])
             }
         }
+    }
+
+    /// Drops what was counted over a domain, and the neuron sets that were found from it.
+    func removePass(domain: Domain, split: String, form: PromptForm = .simple) throws {
+        try write { db in
+            try db.execute(
+                sql: """
+                    DELETE FROM count WHERE pass IN
+                    (SELECT id FROM pass WHERE domain = ? AND split = ? AND form = ?)
+                    """, arguments: [domain.rawValue, split, form.rawValue])
+            try db.execute(
+                sql: "DELETE FROM pass WHERE domain = ? AND split = ? AND form = ?",
+                arguments: [domain.rawValue, split, form.rawValue])
+            try removeIdentifications(db, domain: domain, split: split)
+        }
+    }
+
+    private func removeIdentifications(_ db: Database, domain: Domain, split: String) throws {
+        try db.execute(
+            sql: "DELETE FROM identification WHERE split = ? AND ' ' || domains || ' ' LIKE ?",
+            arguments: [split, "% \(domain.rawValue) %"])
     }
 
     private static func rank(_ domain: Domain) -> Int {
