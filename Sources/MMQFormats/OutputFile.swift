@@ -96,20 +96,9 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         var chunk = [UInt8](repeating: 0, count: 1 << 20)
         for start in stride(from: from, to: to, by: chunk.count) {
             let count = min(chunk.count, to - start)
-            let read = chunk.withUnsafeMutableBytes { bytes -> Int in
-                var done = 0
-                while done < count {
-                    let got = pread(
-                        descriptor, bytes.baseAddress! + done, count - done, off_t(start + done))
-                    if got < 0, errno == EINTR { continue }
-                    if got <= 0 { break }
-                    done += got
-                }
-                for i in done..<min(done + 8, bytes.count) { bytes[i] = 0 }
-                return done
-            }
-            guard read == count else {
-                throw FormatError.system(.writeFailed, file: path, errno)
+            try chunk.withUnsafeMutableBytes { bytes in
+                for i in count..<min(count + 8, bytes.count) { bytes[i] = 0 }
+                try read(.init(rebasing: bytes[..<count]), at: start, from: descriptor)
             }
             chunk.withUnsafeBytes { bytes in
                 for word in 0..<(count + 7) / 8 {
@@ -122,6 +111,22 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             }
         }
         return sum
+    }
+
+    /// Fills `bytes` with what was written at an offset.
+    private func read(
+        _ bytes: UnsafeMutableRawBufferPointer, at offset: Int, from descriptor: Int32
+    ) throws {
+        guard let base = bytes.baseAddress else { return }
+        var done = 0
+        while done < bytes.count {
+            let got = pread(descriptor, base + done, bytes.count - done, off_t(offset + done))
+            if got < 0, errno == EINTR { continue }
+            guard got > 0 else {
+                throw FormatError.system(.writeFailed, file: path, got < 0 ? errno : EIO)
+            }
+            done += got
+        }
     }
 
     /// Makes the written bytes durable without giving the file its name yet.
