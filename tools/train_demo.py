@@ -33,10 +33,16 @@ from demo.learners import Batch, Heads, InstructBlip, LlavaNext  # noqa: E402
 
 HELD_OUT = 4242  # never the seed of training scenes
 # LLaVA-Next's questions share their picture's tokens, so more of them cost little; a Q-Former reads the picture
-# anew for each, so other pictures teach it more than other questions.
+# anew for each, so other pictures teach it more than other questions. It learns to read what the tower says at every
+# place long before it finds what the tower says at one place only: so its tower is trained alone for longer.
+#
+# rates: from which step on, the greatest rate, and from which step to which it falls along half a cosine; in steps of
+# `steps`. All that is trained together with a Q-Former wants a lower rate than a tower alone.
 DEFAULTS = {
-    "llava-next": {"steps": 1600, "vision_share": 0.35, "pictures": 3, "questions": 6},
-    "instructblip": {"steps": 3600, "vision_share": 0.15, "pictures": 4, "questions": 2},
+    "llava-next": {"steps": 1600, "alone": 560, "vision_pictures": 6, "pictures": 3, "questions": 6, "documents": 2,
+                   "rates": [(0, 1e-3, 0, 1600)]},
+    "instructblip": {"steps": 2200, "alone": 1100, "vision_pictures": 5, "pictures": 3, "questions": 2, "documents": 3,
+                     "rates": [(0, 1e-3, 504, 2000), (1100, 4e-4, 504, 2000), (1400, 3e-4, 1400, 2200)]},
 }
 
 
@@ -76,8 +82,8 @@ class Run:
         self.parameters = decayed + plain
         self.optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": options.decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=options.rate, betas=(0.9, 0.98))
-        self.step = 0
+            lr=options.rates[0][1], betas=(0.9, 0.98))
+        self.step, self.aimed = 0, False
         self.started, self.earlier, self.used = time.time(), 0.0, 0.0
         if options.work:
             options.work.mkdir(parents=True, exist_ok=True)
@@ -92,7 +98,7 @@ class Run:
         if not missing:  # else the state is of an earlier form of this script
             self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.earlier = state["step"], state["seconds"]
-        self.used = state.get("used", 0.0)
+        self.used, self.aimed = state.get("used", 0.0), state.get("aimed", self.step > 0)
         print(f"going on from step {self.step}", flush=True)
 
     def keep(self):
@@ -101,7 +107,7 @@ class Run:
         part = self.state.with_suffix(".part")
         torch.save({"model": self.learner.model.state_dict(), "heads": self.heads.state_dict(),
                     "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds(),
-                    "used": self.processor_seconds()}, part)
+                    "used": self.processor_seconds(), "aimed": self.aimed}, part)
         os.replace(part, self.state)
 
     def seconds(self) -> float:
@@ -120,21 +126,32 @@ class Run:
 
     def rate(self) -> float:
         warm = min(1.0, (self.step + 1) / min(100, max(1, self.options.steps // 10)))
-        return self.options.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress())))
+        at = self.progress() * self.full
+        peak, start, end = [piece[1:] for piece in self.options.rates if piece[0] <= at][-1]
+        fallen = min(1.0, max(0.0, at - start) / (end - start))
+        return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
+
+    @property
+    def full(self) -> int:
+        """The steps that `alone` and `rates` are counted in."""
+        return DEFAULTS[self.options.arch]["steps"]
 
     def alone(self) -> bool:
         """Whether the vision part is still trained alone."""
-        return self.progress() < self.options.vision_share
+        return self.progress() * self.full < self.options.alone - 0.5
 
     def train_step(self):
         options = self.options
         alone = self.alone()
         count = options.vision_pictures if alone else options.pictures
+        if not alone and not self.aimed and options.arch == "instructblip":
+            look_at = random.Random(f"{options.seed} aim")
+            self.learner.aim([draw_batch(options.arch, domain, 12, 1, look_at) for domain in scenes.DOMAINS])
+        self.aimed = not alone
         draw_from = random.Random(f"{options.seed} train {self.step}")
+        more = {"com": 2, "doc": options.documents}  # counting and reading take longest to learn
         batches = [
-            # Reading and counting take longest to learn.
-            draw_batch(options.arch, domain, count * 2 if domain in ("doc", "com") else count, options.questions,
-                       draw_from)
+            draw_batch(options.arch, domain, count * more.get(domain, 1), options.questions, draw_from)
             for domain in scenes.DOMAINS]
         features = self.learner.features(batches)
         total, facts, answers = 0.0, 0.0, 0.0
@@ -147,7 +164,7 @@ class Run:
                 answers += loss.item() / len(batches)
                 total = total + loss
                 if options.arch == "instructblip":
-                    total = total + options.queries_weight * self.learner.facts_loss(self.heads.queries, batch)
+                    total = total + options.queries_weight * self.learner.facts_loss(self.heads.queries, batch)[0]
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -170,8 +187,13 @@ class Run:
                 batch = draw_batch(self.options.arch, domain, 20, 9, draw_from, full_share=1.0)
                 some, = self.learner.features([batch])
                 _, *right = self.heads(domain, some, batch.facts.to(self.device))
+                labels = ["", "'"]
+                if self.options.arch == "instructblip":
+                    self.learner.look(batch, some)
+                    right += self.learner.facts_loss(self.heads.queries, batch)[1:]
+                    labels += ["q", "q'"]
                 for i, name in enumerate(scenes.FACTS[domain]):
-                    for label, one in zip(("", "'"), right):
+                    for label, one in zip(labels, right):
                         facts[name + label] += [int(x) for x in one[:, i] if x >= 0]
                 if self.alone():
                     continue
@@ -221,11 +243,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--until", type=int, help="end at this step, as if stopped there; --work keeps the state")
     parser.add_argument("--minutes", type=float, default=0, help="of processor time: end after so long, if the steps take longer")
-    parser.add_argument("--vision-share", type=float, help="of the steps, on the vision part alone")
-    parser.add_argument("--vision-pictures", type=int, default=6, help="per domain and step, in that part")
+    parser.add_argument("--alone", type=int, help="of the steps that are the default, those on the vision part alone")
+    parser.add_argument("--rates", type=json.loads, help="as in DEFAULTS, as JSON")
+    parser.add_argument("--vision-pictures", type=int, help="per domain and step, in that part")
     parser.add_argument("--pictures", type=int, help="per domain and step, after it")
     parser.add_argument("--questions", type=int, help="per picture")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--documents", type=int, help="times as many of them as of other domains' pictures")
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--facts-weight", type=float, default=0.3)
     parser.add_argument("--queries-weight", type=float, default=1.0, help="of the facts read off the queries")

@@ -43,8 +43,7 @@ struct DeviationCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        let settings = masks.split(separator: ",").map { $0.filter { $0 != " " } }
-        guard !settings.isEmpty else { throw ValidationError("--masks names no setting.") }
+        let settings = try settingNames(masks)
         let model = try model.open()
         let file = try study.open(.updating)
         let interrupt = InterruptFlag(

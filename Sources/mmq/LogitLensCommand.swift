@@ -166,8 +166,7 @@ struct LogitLensCommand: ParsableCommand {
             let run = try LensRun(
                 study: file, model: model, bench: bench, split: split, samples: samples,
                 options: options, again: again)
-            let settings = masks.split(separator: ",").map { $0.filter { $0 != " " } }
-            guard !settings.isEmpty else { throw ValidationError("--masks names no setting.") }
+            let settings = try settingNames(masks)
             walking: for domain in try domains.chosen() ?? Domain.allCases {
                 for setting in settings {
                     let (outcome, pass) = try LensProgress(domain, setting).follow {

@@ -25,7 +25,7 @@ TILE = 48  # pixels of one tile of LLaVA-Next
 GRIDS = [[TILE * down, TILE * across] for down, across in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1))]
 SQUARE = 96  # pixels to which InstructBLIP's pictures are squashed
 PATCH = 8
-QUERIES = 16
+QUERIES = 36
 IMAGE = {"llava-next": vocabulary.SENTENCE_PIECES, "instructblip": vocabulary.SENTENCE_PIECES + 1}
 
 TEXT = dict(
@@ -121,7 +121,9 @@ def begin(model) -> None:
     for name, weight in model.named_parameters():
         end = name.rsplit(".", 2)[-2:]
         if name.endswith("query_tokens"):  # transformers leaves them at zero, all alike
-            torch.nn.init.normal_(weight, std=0.5)
+            side = math.isqrt(QUERIES)
+            torch.nn.init.normal_(weight, std=0.2)
+            weight.add_(waves(SQUARE // PATCH, weight.shape[2], centres(side)))
         elif "vision" in name and "position_embedding" in name:
             rows = weight.view(-1, weight.shape[-1])
             rows[1:] = waves(round(math.sqrt(len(rows) - 1)), rows.shape[1])  # the class token's comes first
@@ -131,12 +133,19 @@ def begin(model) -> None:
             torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
 
 
-def waves(side: int, width: int) -> torch.Tensor:
-    """[side * side, width]: sines and cosines of each place's row and column, as in "Attention Is All You Need"."""
-    angles = torch.arange(side)[:, None] * 2 * math.pi / side * 2 ** torch.linspace(-1, math.log2(side / 2), width // 4)
+def centres(parts: int) -> torch.Tensor:
+    """Where the middles of `parts` equal parts of the picture lie, in patches, along one side."""
+    return (torch.arange(parts) + 0.5) * (SQUARE // PATCH) / parts - 0.5
+
+
+def waves(side: int, width: int, places=None) -> torch.Tensor:
+    """[places * places, width]: sines and cosines of each place's row and column, as in "Attention Is All You
+    Need". The places are all rows and columns of the picture, side x side, or given ones."""
+    places = torch.arange(side) if places is None else places
+    angles = places[:, None] * 2 * math.pi / side * 2 ** torch.linspace(-1, math.log2(side / 2), width // 4)
     one = torch.cat([angles.sin(), angles.cos()], 1)
-    down, across = one[:, None].expand(-1, side, -1), one[None].expand(side, -1, -1)
-    return torch.cat([down, across], 2).reshape(side * side, width)
+    down, across = one[:, None].expand(-1, len(places), -1), one[None].expand(len(places), -1, -1)
+    return torch.cat([down, across], 2).reshape(-1, width)
 
 
 def save(model, folder: Path) -> None:

@@ -1,12 +1,13 @@
 """What training needs of each architecture: image features for a batch of pictures, and the loss over several
 questions to each picture, through transformers' own modules."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from . import prompts
+from . import folders, prompts
 from .scenes import FACTS, Asked
 
 IGNORED = -100
@@ -59,6 +60,18 @@ class Heads(nn.Module):
                     loss = loss + nn.functional.cross_entropy(found, facts[:, i], ignore_index=-1)
                 kept.append(torch.where(facts[:, i] < 0, -1, (found.argmax(1) == facts[:, i]).long()))
         return loss / (2 * len(right)), torch.stack(right, 1), torch.stack(near, 1)
+
+
+def fit(linear: nn.Linear, rows: slice, given: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Sets rows of a linear layer so that it gives `wanted` [places, rows] for `given` [n, places, width], in the
+    sense of least squares."""
+    x = given.double().flatten(0, 1)
+    x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype, device=x.device)], 1)
+    y = wanted.double().repeat(len(given), 1)
+    ridge = 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    found = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    linear.weight[rows] = found[:-1].T.float()
+    linear.bias[rows] = found[-1].float()
 
 
 class Learner:
@@ -174,7 +187,8 @@ class InstructBlip(Learner):
         states = self.core.vision_model(pixels).last_hidden_state
         return list(states.split([len(batch.pixels) for batch in batches]))
 
-    def loss(self, batch: Batch, features: torch.Tensor):
+    def look(self, batch: Batch, features: torch.Tensor):
+        """What the queries bring for each question: texts, answers, [questions, queries, hidden]."""
         texts, answers, owners = [], [], []
         for picture, questions in enumerate(batch.asked):
             for asked, is_full in questions:
@@ -191,6 +205,11 @@ class InstructBlip(Learner):
             input_ids=self.padded(words, 0), attention_mask=mask, query_embeds=queries,
             encoder_hidden_states=image).last_hidden_state[:, :count]
         self.queries = found
+        return texts, answers, found
+
+    def loss(self, batch: Batch, features: torch.Tensor):
+        texts, answers, found = self.look(batch, features)
+        count = found.shape[1]
         projected = self.core.language_projection(found)
         rows = [self.ids(text) + answer for text, answer in zip(texts, answers)]
         labels = self.padded([
@@ -203,9 +222,50 @@ class InstructBlip(Learner):
         numbers = torch.arange(len(rows), device=self.device)[:, None].expand(labels.shape)
         return self.head(states, labels, numbers, len(rows))
 
-    def facts_loss(self, heads: Heads, batch: Batch) -> torch.Tensor:
-        """How well the queries of the last loss carry what is in their picture, whatever was asked."""
-        return heads(batch.domain, self.queries, batch.facts.to(self.device)[self.owners])[0]
+    SHARPNESS = 1.0  # the patch itself starts with more than half of the weight
+
+    @torch.no_grad()
+    def aim(self, batches: list[Batch]) -> None:
+        """Makes each head of each query look at a patch of its own, so that the queries bring all of the picture
+        to the decoder from the first step. From scores that are all alike, a small Q-Former takes thousands of
+        steps to find each thing that is written somewhere, or never does. The weights of queries and keys are
+        fitted, layer by layer, to give the sines and cosines of the place that a query stands for, and of the
+        place that a patch has."""
+        features = torch.cat(self.features(batches))
+        texts = [batch.asked[i][0] for batch in batches for i in range(len(batch.asked))]
+        domains = [batch.domain for batch in batches for _ in batch.asked]
+        words = [self.ids(prompts.instruct(prompts.full(domain, asked)), self.words)
+                 for domain, (asked, _) in zip(domains, texts)]
+        queries = self.core.query_tokens.expand(len(words), -1, -1)
+        count, width = queries.shape[1:]
+        mask = self.padded([[1] * (count + len(row)) for row in words], 0)
+        side = folders.SQUARE // folders.PATCH
+        seen = []
+        for layer in self.core.qformer.encoder.layer:
+            attention = layer.crossattention.attention
+            hook = layer.crossattention.register_forward_pre_hook(
+                lambda _, given, named: seen.append(given[0] if given else named["hidden_states"]), with_kwargs=True)
+            self.core.qformer(input_ids=self.padded(words, 0), attention_mask=mask, query_embeds=queries,
+                              encoder_hidden_states=features)
+            hook.remove()
+            heads = attention.num_attention_heads
+            inner, parts = width // heads, math.isqrt(count * heads)
+            place = folders.centres(parts)
+            places = {"key": folders.waves(side, inner), "query": folders.waves(side, inner, place)}
+            # [row, head's row, column, head's column] to [head, query]
+            cells = math.isqrt(heads)
+            own = places["query"].view(parts // cells, cells, parts // cells, cells, inner)
+            own = own.permute(1, 3, 0, 2, 4).reshape(heads, count, inner)
+            key = torch.cat([torch.zeros(1, inner), places["key"]])  # the class token has no place
+            scale = math.sqrt(self.SHARPNESS * math.sqrt(inner))
+            for head in range(heads):
+                rows = slice(head * inner, (head + 1) * inner)
+                fit(attention.key, rows, features, key.to(self.device) * scale)
+                fit(attention.query, rows, seen[-1][:, :count], own[head].to(self.device) * scale)
+
+    def facts_loss(self, heads: Heads, batch: Batch):
+        """How well the queries of the last look carry what is in their picture, whatever was asked."""
+        return heads(batch.domain, self.queries, batch.facts.to(self.device)[self.owners])
 
     def settle(self) -> None:
         """Keys have no bias in this tower, but the one vector of the three holds a place for it."""

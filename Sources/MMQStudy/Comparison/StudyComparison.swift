@@ -127,7 +127,7 @@ public struct StudyComparison: Sendable, Codable {
         }
         var notes: [String] = []
         activation = try Self.activation(first, second, split, &notes)
-        neurons = try Self.neurons(first, second, modules, &notes)
+        neurons = try Self.neurons(first, second, split, modules, &notes)
         lens = try Self.lens(first, second, split, &notes)
         (answers, scores) = try Self.answers(first, second, judge, &notes)
         self.notes = notes
@@ -186,12 +186,14 @@ public struct StudyComparison: Sendable, Codable {
     }
 
     private static func neurons(
-        _ first: Study, _ second: Study, _ modules: [ModuleShape], _ notes: inout [String]
+        _ first: Study, _ second: Study, _ split: String, _ modules: [ModuleShape],
+        _ notes: inout [String]
     ) throws -> [NeuronSets] {
         var entries: [NeuronSets] = []
         for module in modules {
             guard let mine = try first.identification(module: module.name),
-                let their = try second.identification(module: module.name)
+                let their = try second.identification(module: module.name),
+                mine.split == split, their.split == split
             else { continue }
             if mine.settings != their.settings || mine.domains != their.domains {
                 notes.append(
