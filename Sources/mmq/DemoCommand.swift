@@ -102,6 +102,19 @@ private struct DemoStudy {
     private static let types = [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q8_0")]
 
     private func model(_ type: String) -> String { "\(output)/model-\(type)" }
+    /// Removes a study that an earlier demo made with another model.
+    private func dropStudy(_ type: String) throws {
+        let path = study(type)
+        guard FileManager.default.fileExists(atPath: path),
+            let held = try? Study(path: path, access: .reading).model(),
+            try held != ModelFiles(folder: model(type)).open().fingerprint
+        else { return }
+        Diagnostics.note("\(path) is another model's: starting over")
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
+        }
+    }
+
     /// The study is made with f16; the others are there to see what int8 and int4 change.
     private func study(_ type: String) -> String {
         type == "f16" ? "\(output)/study.sqlite" : "\(output)/study-\(type).sqlite"
@@ -112,10 +125,11 @@ private struct DemoStudy {
             atPath: output, withIntermediateDirectories: true)
         say("\(name): convert the checkpoint to f16, int8 and int4")
         for (type, vision) in Self.types {
-            if (try? ModelFiles(folder: model(type))) != nil { continue }
+            // Each time: the checkpoint may be another than the last demo's.
             try await mmq(
                 "convert", checkpoint, "--output", model(type), "--type", type, "--vision-type",
                 vision, "--force")
+            try dropStudy(type)
         }
         try await ask()
 
