@@ -185,7 +185,7 @@ struct BenchCommand: ParsableCommand {
                     format: "int8 peak %.0f GOP/s, read bandwidth %.1f GB/s, opened in %.2f s",
                     int8Peak, readBandwidth, loadSeconds), "",
                 [
-                    pad("", 22), pad("seconds (best-worst)", 24), pad("tokens/s", 10),
+                    pad("", 22), pad("seconds (best-worst)", 28), pad("tokens/s", 10),
                     pad("GOP/s", 8), pad("of peak", 9), pad("GB/s", 7), "of bandwidth",
                 ].joined(),
             ]
@@ -197,7 +197,7 @@ struct BenchCommand: ParsableCommand {
                         pad(
                             String(
                                 format: "%.3f (%.3f-%.3f)", timing.medianSeconds,
-                                timing.bestSeconds, timing.worstSeconds), 24),
+                                timing.bestSeconds, timing.worstSeconds), 28),
                         pad(column(row.tokensPerSecond, "%.2f"), 10),
                         pad(column(row.gigaOperationsPerSecond, "%.0f"), 8),
                         pad(column(row.shareOfPeak.map { $0 * 100 }, "%.0f %%"), 9),
