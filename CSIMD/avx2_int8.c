@@ -188,13 +188,8 @@ static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x
     (void)tokens;
 }
 
+#define ROW_PRODUCT csimd_avx2_row_product
 #include "rows_int8.inc"
-
-void csimd_avx2_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,
-                            size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,
-                            size_t y_stride) {
-    row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
-}
 
 #pragma clang attribute pop
 #endif

@@ -19,17 +19,6 @@ const csimd_kernels csimd_avx512_kernels = {
     .pack_panel = csimd_avx512_pack_panel,
     .panel_product = csimd_avx512_panel_product,
     .row_product = csimd_avx512_row_product,
-    .gemm_f32 = gemm_f32,
-    .dot = dot,
-    .axpy = axpy,
-    .to_f32 = to_f32,
-    .rms_norm_row = rms_norm_row,
-    .layer_norm_row = layer_norm_row,
-    .add = add,
-    .scale = scale,
-    .max = max,
-    .exp_sum = exp_sum,
-    .rope_row = rope_row,
-    .activate_row = activate_row,
+    FLOAT_LEAVES,
 };
 #endif

@@ -169,13 +169,8 @@ void csimd_avx512_panel_product(csimd_type type, const void* panel, const csimd_
 #define DOT_BYTES _mm256_dpbusd_epi32
 #include "vnni_ymm.inc"
 
+#define ROW_PRODUCT csimd_avx512_row_product
 #include "rows_int8.inc"
-
-void csimd_avx512_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,
-                              size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,
-                              size_t y_stride) {
-    row_product(type, w, row_bytes, row0, row1, x, tokens, y, y_stride);
-}
 
 #pragma clang attribute pop
 #endif

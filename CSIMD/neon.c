@@ -18,18 +18,7 @@
         .pack_panel = csimd_##isa##_pack_panel,                                                    \
         .panel_product = csimd_##isa##_panel_product,                                              \
         .row_product = csimd_neon_row_product,                                                     \
-        .gemm_f32 = gemm_f32,                                                                      \
-        .dot = dot,                                                                                \
-        .axpy = axpy,                                                                              \
-        .to_f32 = to_f32,                                                                          \
-        .rms_norm_row = rms_norm_row,                                                              \
-        .layer_norm_row = layer_norm_row,                                                          \
-        .add = add,                                                                                \
-        .scale = scale,                                                                            \
-        .max = max,                                                                                \
-        .exp_sum = exp_sum,                                                                        \
-        .rope_row = rope_row,                                                                      \
-        .activate_row = activate_row,                                                              \
+        FLOAT_LEAVES,                                                                              \
     }
 
 TABLE(neon);

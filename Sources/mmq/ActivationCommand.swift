@@ -70,8 +70,7 @@ struct ActivationCommand: ParsableCommand {
             for result in results { print(result.line) }
         }
         if results.contains(where: { $0.outcome == .interrupted }) {
-            Diagnostics.note("Interrupted. The same command goes on from here.")
-            throw ExitCode(130)
+            throw Diagnostics.interrupted(again: again)
         }
     }
 

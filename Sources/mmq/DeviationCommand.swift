@@ -72,8 +72,7 @@ struct DeviationCommand: ParsableCommand {
             print(documents.map(Self.table).joined(separator: "\n\n"))
         }
         if interrupted {
-            Diagnostics.note("Interrupted. The same command goes on from here.")
-            throw ExitCode(130)
+            throw Diagnostics.interrupted(again: again)
         }
     }
 

@@ -15,6 +15,12 @@ enum Diagnostics {
     /// Writes text to stderr as it is. That nobody can read it is no reason to fail.
     static func show(_ text: String) { _ = write(Array(text.utf8), to: STDERR_FILENO) }
 
+    /// Says how interrupted work goes on; gives back what the command ends with.
+    static func interrupted(again: Bool = false) -> ExitCode {
+        note("Interrupted. The same command\(again ? " without --again" : "") goes on from here.")
+        return ExitCode(130)
+    }
+
     /// Writes text to stdout at once, behind what was printed before.
     static func write(_ text: String) throws {
         guard fflush(nil) == 0, write(Array(text.utf8), to: STDOUT_FILENO) else {

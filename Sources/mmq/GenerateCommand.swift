@@ -129,8 +129,7 @@ struct GenerateCommand: ParsableCommand {
             for result in results { print(Self.line(result)) }
         }
         if results.contains(where: { $0.outcome == .interrupted }) {
-            Diagnostics.note("Interrupted. The same command goes on from here.")
-            throw ExitCode(130)
+            throw Diagnostics.interrupted()
         }
     }
 

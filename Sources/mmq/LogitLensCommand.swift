@@ -189,8 +189,7 @@ struct LogitLensCommand: ParsableCommand {
             print(summaries.map(Self.table).joined(separator: "\n\n"))
         }
         if interrupted {
-            Diagnostics.note("Interrupted. The same command goes on from here.")
-            throw ExitCode(130)
+            throw Diagnostics.interrupted(again: again)
         }
     }
 

@@ -152,6 +152,15 @@ import Testing
         #expect((found["lens"] as? [Any])?.isEmpty == true)
         let notes = try #require(found["notes"] as? [String])
         #expect(notes.contains { $0.contains("rs lens") && $0.contains("words") }, "\(notes)")
+        // A split that nothing was counted over holds nothing, neuron sets of another one neither.
+        for study in ["a", "b"] {
+            let counting = activation(model, folder(study), more: "--samples", "1")
+            try expectExit(0, counting.map { $0 == "rs" ? "com" : $0 })
+            try expectExit(0, ["identify", "--study", folder(study), "-d", "lang"])
+        }
+        try expectRefusal(
+            ["compare", "--study", folder("a"), "--study", folder("b"), "--split", "nosuch"],
+            naming: ["nothing to compare"])
     }
 
     /// Names that SQLite takes for something else, and settings that nobody has answered under.
@@ -175,6 +184,19 @@ import Testing
         let evaluate = ["evaluate", "--study", folder("s"), "--draws", "100"]
         try expectExit(0, evaluate)
         try expectRefusal(evaluate + ["--baseline", "nosuch"], naming: ["nosuch", "none"])
+    }
+
+    /// A setting that is named twice is looked at, and shown, once.
+    @Test func settingsNamedTwice() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let result = try expectExit(
+            0,
+            [
+                "logit-lens", "--model", model, "--bench", goldenBench, "--study", folder("s"),
+                "--domain", "rs", "--samples", "1", "--masks", "none, none",
+            ])
+        #expect(result.output.components(separatedBy: "masks none").count == 2)
     }
 
     /// What is asked of the machine's memory is checked against the model first.

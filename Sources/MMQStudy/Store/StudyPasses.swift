@@ -127,11 +127,6 @@ extension Study {
     func removePass(domain: Domain, split: String, form: PromptForm = .simple) throws {
         try write { db in
             try db.execute(
-                sql: """
-                    DELETE FROM count WHERE pass IN
-                    (SELECT id FROM pass WHERE domain = ? AND split = ? AND form = ?)
-                    """, arguments: [domain.rawValue, split, form.rawValue])
-            try db.execute(
                 sql: "DELETE FROM pass WHERE domain = ? AND split = ? AND form = ?",
                 arguments: [domain.rawValue, split, form.rawValue])
             try removeIdentifications(db, domain: domain, split: split)
