@@ -53,26 +53,31 @@ let package = Package(
             name: "CImageCodecs", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png")]),
 
-        .target(name: "MMQFormats", dependencies: ["CSIMD"]),
-        .target(name: "MMQText"),
-        .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD"]),
-        .target(name: "MMQModels", dependencies: ["CSIMD", "MMQFormats", "MMQText", "MMQImage"]),
+        // The ground floor: one error, files, stable hash and random numbers, Python's text rules.
+        .target(name: "MMQBase"),
+        .target(name: "MMQFormats", dependencies: ["CSIMD", "MMQBase"]),
+        .target(name: "MMQText", dependencies: ["MMQBase"]),
+        .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD", "MMQBase"]),
+        .target(
+            name: "MMQModels",
+            dependencies: ["CSIMD", "MMQFormats", "MMQText", "MMQImage", "MMQBase"]),
         .target(
             name: "MMQStudy",
             dependencies: [
-                "MMQModels", "MMQFormats", "MMQImage", "MMQText",
+                "MMQModels", "MMQFormats", "MMQImage", "MMQText", "MMQBase",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
         .executableTarget(
             name: "mmq",
             dependencies: [
-                "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText", "CSIMD",
+                "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText", "MMQBase", "CSIMD",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
         // Test support: golden loader, tolerances, seeded numbers. A target so that all tests share it.
-        .target(name: "Support", dependencies: ["MMQFormats"], path: "Tests/Support"),
+        .target(name: "Support", dependencies: ["MMQFormats", "MMQBase"], path: "Tests/Support"),
         .testTarget(name: "CSIMDTests", dependencies: ["CSIMD", "Support"]),
+        .testTarget(name: "MMQBaseTests", dependencies: ["MMQBase", "Support"]),
         .testTarget(name: "MMQFormatsTests", dependencies: ["MMQFormats", "Support"]),
         .testTarget(name: "MMQTextTests", dependencies: ["MMQText", "Support"]),
         .testTarget(name: "MMQImageTests", dependencies: ["MMQImage", "Support"]),

@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 
 /// One tensor of a GGUF file.
 public struct GGUFTensor: Sendable, Equatable {
@@ -56,7 +57,7 @@ public final class GGUFFile: Sendable {
     /// The tensor of that name; an error that names it if there is none.
     public func tensor(_ name: String) throws -> GGUFTensor {
         guard let tensor = self[name] else {
-            throw FormatError(.missingTensor, file: path, item: tensorItem(name))
+            throw InputError(.missingTensor, file: path, item: tensorItem(name))
         }
         return tensor
     }
@@ -70,7 +71,7 @@ public final class GGUFFile: Sendable {
     public func floats(_ name: String) throws -> [Float] {
         let tensor = try tensor(name)
         guard let type = tensor.type.kernelType else {
-            throw FormatError(
+            throw InputError(
                 .badType, file: path, item: tensorItem(name),
                 expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
         }
@@ -113,7 +114,7 @@ struct GGUFReader {
         let path = file.path
         let magic = try file.bytes(at: 0, count: min(4, file.count))
         guard magic.elementsEqual("GGUF".utf8) else {
-            throw FormatError(
+            throw InputError(
                 .badMagic, file: path, offset: 0, expected: "a GGUF file ('GGUF' at the start)",
                 found: file.count == 0 ? "an empty file" : "other bytes")
         }
@@ -121,7 +122,7 @@ struct GGUFReader {
         let version = try number(UInt32.self, "version")
         guard version == 2 || version == 3 else {
             let swapped = version.byteSwapped == 2 || version.byteSwapped == 3
-            throw FormatError(
+            throw InputError(
                 .unsupportedVersion, file: path, item: "version", offset: 4,
                 expected: "GGUF version 2 or 3, little endian",
                 found: swapped ? "a big-endian file" : "version \(version)")
@@ -135,7 +136,7 @@ struct GGUFReader {
         for _ in 0..<tensorCount { infos.append(try tensorInfo(alignment: alignment)) }
         let (padded, overflow) = position.addingReportingOverflow(alignment - 1)
         guard !overflow else {
-            throw FormatError(.overflow, file: path, item: "general.alignment")
+            throw InputError(.overflow, file: path, item: "general.alignment")
         }
         let dataOffset = padded / alignment * alignment
         let tensors = try place(infos, dataOffset: dataOffset)
@@ -145,9 +146,9 @@ struct GGUFReader {
 
     // MARK: Fields
 
-    func truncated(_ item: String, _ wanted: Int) -> FormatError {
-        FormatError(
-            .truncated, file: file.path, item: item, offset: UInt64(position),
+    func truncated(_ item: String, _ wanted: Int) -> InputError {
+        InputError(
+            .truncated, file: file.path, item: item, offset: position,
             expected: "\(wanted) bytes", found: "\(file.count - position)")
     }
 
@@ -164,8 +165,8 @@ struct GGUFReader {
         let start = position
         let value = try number(UInt64.self, item)
         guard value <= UInt64((file.count - position) / minimumBytes) else {
-            throw FormatError(
-                .truncated, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .truncated, file: file.path, item: item, offset: start,
                 expected: "room for \(value) entries", found: "\(file.count - position) bytes")
         }
         return Int(value)
@@ -175,13 +176,13 @@ struct GGUFReader {
         let start = position
         let length = try number(UInt64.self, item)
         guard length <= UInt64(file.count - position) else {
-            throw FormatError(
-                .truncated, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .truncated, file: file.path, item: item, offset: start,
                 expected: "\(length) bytes of text", found: "\(file.count - position)")
         }
         guard length <= UInt64(limit) else {
-            throw FormatError(
-                .tooLarge, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .tooLarge, file: file.path, item: item, offset: start,
                 expected: "at most \(limit) bytes", found: "\(length)")
         }
         let bytes = try file.bytes(at: position, count: Int(length))
@@ -193,8 +194,8 @@ struct GGUFReader {
         let start = position
         let bytes = try byteString(item, limit: Self.maximumNameBytes)
         guard let text = strictUTF8(bytes), !bytes.isEmpty else {
-            throw FormatError(
-                .badHeader, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .badHeader, file: file.path, item: item, offset: start,
                 expected: "UTF-8 text", found: bytes.isEmpty ? "an empty name" : "other bytes")
         }
         return text
@@ -210,7 +211,7 @@ struct GGUFReader {
             let item = "key " + quoted(key)
             let type = try valueType(item)
             guard metadata.add(key, try value(type, item, depth: 0)) else {
-                throw FormatError(.duplicate, file: file.path, item: item, offset: UInt64(start))
+                throw InputError(.duplicate, file: file.path, item: item, offset: start)
             }
         }
         return metadata
@@ -220,8 +221,8 @@ struct GGUFReader {
         let start = position
         let raw = try number(UInt32.self, item)
         guard let type = GGUFValueType(rawValue: raw) else {
-            throw FormatError(
-                .unknownType, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .unknownType, file: file.path, item: item, offset: start,
                 expected: "a GGUF value type (0 to 12)", found: "\(raw)")
         }
         return type
@@ -244,8 +245,8 @@ struct GGUFReader {
             let start = position
             let byte = try number(UInt8.self, item)
             guard byte <= 1 else {
-                throw FormatError(
-                    .badValue, file: file.path, item: item, offset: UInt64(start),
+                throw InputError(
+                    .badValue, file: file.path, item: item, offset: start,
                     expected: "0 or 1 as a boolean", found: "\(byte)")
             }
             return .bool(byte == 1)
@@ -259,8 +260,8 @@ struct GGUFReader {
         let count = try count(item, minimumBytes: type.minimumBytes)
         elements += count
         guard elements <= Self.maximumElements, depth < 4 else {
-            throw FormatError(
-                .tooLarge, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .tooLarge, file: file.path, item: item, offset: start,
                 expected: "at most \(Self.maximumElements) elements in 4 levels",
                 found: "\(elements) elements in level \(depth + 1)")
         }
@@ -275,7 +276,7 @@ struct GGUFReader {
         guard let alignment = value.integer, alignment > 0, alignment <= 1 << 20,
             alignment & (alignment - 1) == 0
         else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: metadata.file, item: "key 'general.alignment'",
                 expected: "a power of two up to 2^20", found: value.summary)
         }
@@ -292,8 +293,8 @@ struct GGUFReader {
         let start = position
         let dimensions = try number(UInt32.self, item)
         guard (1...4).contains(dimensions) else {
-            throw FormatError(
-                .badShape, file: file.path, item: item, offset: UInt64(start),
+            throw InputError(
+                .badShape, file: file.path, item: item, offset: start,
                 expected: "1 to 4 dimensions", found: "\(dimensions)")
         }
         var shape: [Int] = []
@@ -301,8 +302,8 @@ struct GGUFReader {
             let start = position
             let size = try number(UInt64.self, item)
             guard let size = Int(exactly: size) else {
-                throw FormatError(
-                    .overflow, file: file.path, item: item, offset: UInt64(start),
+                throw InputError(
+                    .overflow, file: file.path, item: item, offset: start,
                     expected: "dimensions below 2^63", found: "\(size)")
             }
             shape.insert(size, at: 0)
@@ -310,15 +311,15 @@ struct GGUFReader {
         let typeStart = position
         let raw = try number(UInt32.self, item)
         guard let type = GGUFTensorType(rawValue: raw) else {
-            throw FormatError(
-                .unknownType, file: file.path, item: item, offset: UInt64(typeStart),
+            throw InputError(
+                .unknownType, file: file.path, item: item, offset: typeStart,
                 expected: "a known ggml type", found: "type \(raw)")
         }
         let offsetStart = position
         let offset = try number(UInt64.self, item)
         guard offset % UInt64(alignment) == 0 else {
-            throw FormatError(
-                .badOffset, file: file.path, item: item, offset: UInt64(offsetStart),
+            throw InputError(
+                .badOffset, file: file.path, item: item, offset: offsetStart,
                 expected: "a multiple of the alignment \(alignment)", found: "\(offset)")
         }
         return (name, type, shape, offset)
@@ -333,28 +334,28 @@ struct GGUFReader {
         let tensors = try infos.map { info in
             let item = tensorItem(info.name)
             guard names.insert(info.name).inserted else {
-                throw FormatError(.duplicate, file: path, item: item)
+                throw InputError(.duplicate, file: path, item: item)
             }
             guard elementCount(info.shape) != nil else {
-                throw FormatError(
+                throw InputError(
                     .overflow, file: path, item: item, expected: "a size that fits 64 bits",
                     found: "shape \(info.shape)")
             }
             guard (info.shape.last ?? 1) % info.type.blockElements == 0 else {
-                throw FormatError(
+                throw InputError(
                     .badShape, file: path, item: item,
                     expected: "rows in blocks of \(info.type.blockElements) for \(info.type.name)",
                     found: "shape \(info.shape)")
             }
             guard let bytes = info.type.byteCount(shape: info.shape) else {
-                throw FormatError(
+                throw InputError(
                     .overflow, file: path, item: item, expected: "a size that fits 64 bits",
                     found: "shape \(info.shape)")
             }
             let available = max(0, file.count - dataOffset)
             guard info.offset <= UInt64(available), bytes <= available - Int(info.offset) else {
-                throw FormatError(
-                    .truncated, file: path, item: item, offset: UInt64(dataOffset),
+                throw InputError(
+                    .truncated, file: path, item: item, offset: dataOffset,
                     expected: "\(bytes) bytes of data from \(info.offset)",
                     found: "\(available) bytes of data in all")
             }
@@ -367,9 +368,9 @@ struct GGUFReader {
         for tensor in tensors.sorted(by: { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) })
         {
             if tensor.offset < end, tensor.byteCount > 0 {
-                throw FormatError(
+                throw InputError(
                     .overlap, file: path, item: tensorItem(tensor.name),
-                    offset: UInt64(tensor.offset),
+                    offset: tensor.offset,
                     expected: "data after that of \(quoted(previous))", found: "shared bytes")
             }
             end = max(end, tensor.offset + tensor.byteCount)

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// Element types of GGUF tensors, numbered as ggml numbers them.
 ///
@@ -280,13 +281,13 @@ public struct GGUFMetadata: Sendable {
 
     private func value(_ key: String) throws -> GGUFValue {
         guard let value = values[key] else {
-            throw FormatError(.missingKey, file: file, item: "key " + quoted(key))
+            throw InputError(.missingKey, file: file, item: "key " + quoted(key))
         }
         return value
     }
 
-    private func wrong(_ key: String, _ expected: String, _ value: GGUFValue) -> FormatError {
-        FormatError(
+    private func wrong(_ key: String, _ expected: String, _ value: GGUFValue) -> InputError {
+        InputError(
             .badValue, file: file, item: "key " + quoted(key), expected: expected,
             found: value.summary)
     }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Writes a GGUF version 3 file: metadata and tensors are declared first, the data stream in any
 /// order from any thread, and the file appears under its name only when every byte is there.
@@ -53,7 +54,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
         var digestOffset: Int?
         for (key, value) in metadata {
             guard keys.insert(key).inserted else {
-                throw FormatError(.duplicate, file: path, item: "key " + quoted(key))
+                throw InputError(.duplicate, file: path, item: "key " + quoted(key))
             }
             header.append(Array(key.utf8))
             header.append(value.type.rawValue)
@@ -69,14 +70,14 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
                 case let (end, overflow) = position.addingReportingOverflow(bytes), !overflow,
                 end < Int.max - Self.alignment
             else {
-                throw FormatError(
+                throw InputError(
                     .badShape, file: path, item: tensorItem(tensor.name),
                     expected: "a shape that \(tensor.type.name) can store",
                     found: "\(tensor.shape)")
             }
             // ggml refuses longer names.
             guard tensor.name.utf8.count < 64 else {
-                throw FormatError(
+                throw InputError(
                     .tooLarge, file: path, item: tensorItem(tensor.name),
                     expected: "a name of at most 63 bytes")
             }
@@ -93,7 +94,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
         for (name, offset, count) in relative {
             let place = (offset: dataOffset + offset, count: count, written: 0)
             guard places.updateValue(place, forKey: name) == nil else {
-                throw FormatError(.duplicate, file: path, item: tensorItem(name))
+                throw InputError(.duplicate, file: path, item: tensorItem(name))
             }
         }
         byteCount = dataOffset + position
@@ -124,7 +125,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
             guard let place = places[name], byte >= 0, byte <= place.count,
                 bytes.count <= place.count - byte
             else {
-                throw FormatError(
+                throw InputError(
                     .badShape, file: output.path, item: tensorItem(name),
                     expected: "\(places[name]?.count ?? 0) bytes",
                     found: "\(bytes.count) bytes from byte \(byte)")
@@ -139,7 +140,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
     public func finish() throws {
         try lock.withLock {
             for (name, place) in places where place.written != place.count {
-                throw FormatError(
+                throw InputError(
                     .writeFailed, file: output.path, item: tensorItem(name),
                     expected: "\(place.count) bytes", found: "\(place.written) written")
             }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// A JSON document, exactly as written: integers stay integers, object keys keep their order, and a
 /// key that appears twice is an error.
@@ -97,7 +98,7 @@ private struct JSONParser {
         self.file = file
     }
 
-    func failure(_ expected: String, at offset: Int? = nil) -> FormatError {
+    func failure(_ expected: String, at offset: Int? = nil) -> InputError {
         let place = offset ?? position
         let found =
             place < bytes.count
@@ -105,8 +106,8 @@ private struct JSONParser {
                 + String(decoding: bytes[place..<min(place + 12, bytes.count)], as: UTF8.self)
                 .replacingOccurrences(of: "\n", with: "\\n") + "'"
             : "the end"
-        return FormatError(
-            .badHeader, file: file, item: "JSON", offset: UInt64(place), expected: expected,
+        return InputError(
+            .badHeader, file: file, item: "JSON", offset: place, expected: expected,
             found: found)
     }
 
@@ -158,8 +159,8 @@ private struct JSONParser {
 
     mutating func nested(_ body: (inout JSONParser) throws -> JSONValue) throws -> JSONValue {
         guard depth < Self.maximumDepth else {
-            throw FormatError(
-                .tooLarge, file: file, item: "JSON", offset: UInt64(position),
+            throw InputError(
+                .tooLarge, file: file, item: "JSON", offset: position,
                 expected: "at most \(Self.maximumDepth) levels of nesting")
         }
         depth += 1
@@ -183,8 +184,8 @@ private struct JSONParser {
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw failure("':'") }
             guard object.add(key, try value()) else {
-                throw FormatError(
-                    .duplicate, file: file, item: "key " + quoted(key), offset: UInt64(start))
+                throw InputError(
+                    .duplicate, file: file, item: "key " + quoted(key), offset: start)
             }
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(object) }

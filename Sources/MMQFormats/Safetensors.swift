@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 
 /// Element types of a safetensors file.
 public enum SafetensorsType: String, Sendable, Codable, CaseIterable {
@@ -86,7 +87,7 @@ public final class SafetensorsFile: Sendable {
         let dataOffset = 8 + header.count
         let json = try JSONValue(parsing: header, file: path)
         guard case .object(let object) = json else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: path, item: "header", offset: 8, expected: "a JSON object",
                 found: json.kind)
         }
@@ -116,7 +117,7 @@ public final class SafetensorsFile: Sendable {
     /// The tensor of that name; an error that names it if there is none.
     public func tensor(_ name: String) throws -> SafetensorsTensor {
         guard let tensor = self[name] else {
-            throw FormatError(.missingTensor, file: path, item: tensorItem(name))
+            throw InputError(.missingTensor, file: path, item: tensorItem(name))
         }
         return tensor
     }
@@ -131,7 +132,7 @@ public final class SafetensorsFile: Sendable {
         _ tensor: SafetensorsTensor, from byte: Int = 0, into buffer: UnsafeMutableRawBufferPointer
     ) throws {
         guard byte >= 0, byte <= tensor.byteCount, buffer.count <= tensor.byteCount - byte else {
-            throw FormatError(
+            throw InputError(
                 .truncated, file: path, item: tensorItem(tensor.name),
                 expected: "\(buffer.count) bytes from byte \(byte)",
                 found: "\(tensor.byteCount) bytes in all")
@@ -154,7 +155,7 @@ public final class SafetensorsFile: Sendable {
             try [Float](unsafeUninitializedCapacity: count) { output, used in
                 if count > 0, let base = output.baseAddress {
                     guard convertToFloats(tensor.type, raw, base, count) else {
-                        throw FormatError(
+                        throw InputError(
                             .badType, file: path, item: tensorItem(name),
                             expected: "F64, F32, F16 or BF16", found: tensor.type.rawValue)
                     }
@@ -205,7 +206,7 @@ public final class SafetensorsFile: Sendable {
             case .i8: return raw.map { Int64(Int8(bitPattern: $0)) }
             case .u8, .bool: return raw.map { Int64($0) }
             case .f64, .f32, .f16, .bf16:
-                throw FormatError(
+                throw InputError(
                     .badType, file: path, item: tensorItem(name), expected: "an integer type",
                     found: tensor.type.rawValue)
             }
@@ -250,7 +251,7 @@ public func convertToFloats(
 extension SafetensorsFile {
     private static func readHeader(_ file: InputFile) throws -> [UInt8] {
         guard file.count >= 8 else {
-            throw FormatError(
+            throw InputError(
                 .truncated, file: file.path, item: "header length", offset: 0, expected: "8 bytes",
                 found: "\(file.count)")
         }
@@ -258,17 +259,17 @@ extension SafetensorsFile {
             $0 << 8 | UInt64($1)
         }
         guard length <= UInt64(maximumHeaderBytes) else {
-            throw FormatError(
+            throw InputError(
                 .tooLarge, file: file.path, item: "header length", offset: 0,
                 expected: "at most \(maximumHeaderBytes)", found: "\(length)")
         }
         guard length <= UInt64(file.count - 8) else {
-            throw FormatError(
+            throw InputError(
                 .truncated, file: file.path, item: "header", offset: 8,
                 expected: "\(length) bytes", found: "\(file.count - 8)")
         }
         guard length >= 2 else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file.path, item: "header", offset: 0,
                 expected: "a JSON object", found: "\(length) bytes")
         }
@@ -277,14 +278,14 @@ extension SafetensorsFile {
 
     private static func readMetadata(_ value: JSONValue, file: String) throws -> [String: String] {
         guard case .object(let object) = value else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: "__metadata__", expected: "an object",
                 found: value.kind)
         }
         var metadata: [String: String] = [:]
         for (key, value) in object.members {
             guard case .string(let text) = value else {
-                throw FormatError(
+                throw InputError(
                     .badHeader, file: file, item: "__metadata__." + key, expected: "a string",
                     found: value.kind)
             }
@@ -298,21 +299,21 @@ extension SafetensorsFile {
     ) throws -> SafetensorsTensor {
         let item = tensorItem(name)
         guard case .object(let object) = value else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: item, expected: "an object", found: value.kind)
         }
         for key in object.keys where !["dtype", "shape", "data_offsets"].contains(key) {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: item, expected: "dtype, shape and data_offsets",
                 found: "key " + quoted(key))
         }
         guard case .string(let typeName) = object["dtype"] ?? .null else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: item, expected: "a dtype",
                 found: object["dtype"]?.kind ?? "none")
         }
         guard let type = SafetensorsType(rawValue: typeName) else {
-            throw FormatError(
+            throw InputError(
                 .unknownType, file: file, item: item,
                 expected: SafetensorsType.allCases.map(\.rawValue).joined(separator: ", "),
                 found: quoted(typeName))
@@ -320,12 +321,12 @@ extension SafetensorsFile {
         let shape = try integers(object["shape"], "shape", item: item, file: file)
         let offsets = try integers(object["data_offsets"], "data_offsets", item: item, file: file)
         guard offsets.count == 2 else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: item, expected: "two data_offsets",
                 found: "\(offsets.count)")
         }
         guard offsets[0] <= offsets[1] else {
-            throw FormatError(
+            throw InputError(
                 .badOffset, file: file, item: item, expected: "data_offsets in order",
                 found: "\(offsets[0]), \(offsets[1])")
         }
@@ -333,19 +334,19 @@ extension SafetensorsFile {
             case let (bytes, overflow) = count.multipliedReportingOverflow(by: type.byteSize),
             !overflow
         else {
-            throw FormatError(
+            throw InputError(
                 .overflow, file: file, item: item, expected: "a size that fits 64 bits",
                 found: "shape \(shape)")
         }
         guard bytes == offsets[1] - offsets[0] else {
-            throw FormatError(
+            throw InputError(
                 .badShape, file: file, item: item,
                 expected: "\(bytes) bytes for shape \(shape) of \(type.rawValue)",
                 found: "\(offsets[1] - offsets[0])")
         }
         guard offsets[1] <= dataBytes else {
-            throw FormatError(
-                .truncated, file: file, item: item, offset: UInt64(dataOffset),
+            throw InputError(
+                .truncated, file: file, item: item, offset: dataOffset,
                 expected: "data up to byte \(offsets[1])", found: "\(dataBytes) bytes of data")
         }
         return SafetensorsTensor(
@@ -357,13 +358,13 @@ extension SafetensorsFile {
         _ value: JSONValue?, _ key: String, item: String, file: String
     ) throws -> [Int] {
         guard case .array(let values) = value ?? .null else {
-            throw FormatError(
+            throw InputError(
                 .badHeader, file: file, item: item, expected: "a list as \(key)",
                 found: value?.kind ?? "none")
         }
         return try values.map {
             guard case .integer(let number) = $0, number >= 0 else {
-                throw FormatError(
+                throw InputError(
                     .badHeader, file: file, item: item,
                     expected: "integers from 0 to 2^63 - 1 in \(key)", found: $0.kind)
             }
@@ -378,14 +379,14 @@ extension SafetensorsFile {
         var previous = ""
         for tensor in tensors {
             if tensor.offset < position, tensor.byteCount > 0 {
-                throw FormatError(
+                throw InputError(
                     .overlap, file: file, item: tensorItem(tensor.name),
-                    offset: UInt64(tensor.offset),
+                    offset: tensor.offset,
                     expected: "data after that of \(quoted(previous))", found: "shared bytes")
             }
             if tensor.offset > position {
-                throw FormatError(
-                    .hole, file: file, item: tensorItem(tensor.name), offset: UInt64(position),
+                throw InputError(
+                    .hole, file: file, item: tensorItem(tensor.name), offset: position,
                     expected: "data without gaps",
                     found: "\(tensor.offset - position) bytes of no tensor before it")
             }
@@ -393,8 +394,8 @@ extension SafetensorsFile {
             previous = tensor.name
         }
         if position < end {
-            throw FormatError(
-                .hole, file: file, item: "data", offset: UInt64(position),
+            throw InputError(
+                .hole, file: file, item: "data", offset: position,
                 expected: "the end of the file", found: "\(end - position) bytes of no tensor")
         }
     }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// The tensors of a checkpoint folder: one safetensors file, or shards with or without an index.
 public final class SafetensorsCheckpoint: Sendable {
@@ -17,7 +18,7 @@ public final class SafetensorsCheckpoint: Sendable {
         do {
             entries = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
         } catch {
-            throw FormatError(.unreadable, file: folder, expected: "a checkpoint folder")
+            throw InputError(.unreadable, file: folder, expected: "a checkpoint folder")
         }
         func path(_ name: String) -> String { (folder as NSString).appendingPathComponent(name) }
         let weights = entries.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }
@@ -39,7 +40,7 @@ public final class SafetensorsCheckpoint: Sendable {
         }
         guard !fileNames.isEmpty else {
             let other = entries.first { $0.hasSuffix(".bin") || $0.hasSuffix(".pt") }
-            throw FormatError(
+            throw InputError(
                 .unreadable, file: folder, expected: "a *.safetensors file",
                 found: other.map { "only " + quoted($0) } ?? "none")
         }
@@ -48,7 +49,7 @@ public final class SafetensorsCheckpoint: Sendable {
         for (index, file) in files.enumerated() {
             for tensor in file.tensors {
                 if let first = place.updateValue(index, forKey: tensor.name) {
-                    throw FormatError(
+                    throw InputError(
                         .duplicate, file: file.path, item: tensorItem(tensor.name),
                         expected: "each tensor in one file",
                         found: "it in \(quoted(fileNames[first])) too")
@@ -73,7 +74,7 @@ public final class SafetensorsCheckpoint: Sendable {
     private static func readIndex(_ path: String) throws -> [(tensor: String, file: String)] {
         let json = try JSONValue(file: path)
         guard case .object(let map) = json["weight_map"] ?? .null else {
-            throw FormatError(
+            throw InputError(
                 .missingKey, file: path, item: "weight_map", expected: "an object",
                 found: json["weight_map"]?.kind ?? "none")
         }
@@ -81,7 +82,7 @@ public final class SafetensorsCheckpoint: Sendable {
             guard case .string(let file) = value, !file.isEmpty, !file.contains("/"),
                 !file.hasPrefix("."), !file.utf8.contains(0)
             else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: path, item: "weight_map." + name,
                     expected: "the name of a file in the same folder", found: value.kind)
             }
@@ -97,7 +98,7 @@ public final class SafetensorsCheckpoint: Sendable {
             guard let index = place[tensor], fileNames[index] == fileName else {
                 let found =
                     place[tensor].map { "it in " + quoted(fileNames[$0]) } ?? "no such tensor"
-                throw FormatError(
+                throw InputError(
                     .missingTensor, file: indexPath, item: tensorItem(tensor),
                     expected: "it in " + quoted(fileName), found: found)
             }
@@ -105,7 +106,7 @@ public final class SafetensorsCheckpoint: Sendable {
         let mapped = Set(map.map(\.tensor))
         for file in files {
             for tensor in file.tensors where !mapped.contains(tensor.name) {
-                throw FormatError(
+                throw InputError(
                     .extraTensor, file: file.path, item: tensorItem(tensor.name),
                     expected: "every tensor in the index", found: "it in the file only")
             }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Writes a safetensors file: tensors are declared first, their data streams in any order, and the
 /// file appears under its name only when every byte is there.
@@ -51,7 +52,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
                     by: tensor.type.byteSize), !overflow,
                 case let (end, past) = position.addingReportingOverflow(bytes), !past
             else {
-                throw FormatError(
+                throw InputError(
                     .overflow, file: path, item: tensorItem(tensor.name),
                     found: "shape \(tensor.shape)")
             }
@@ -68,7 +69,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
         for (name, offset, count) in relative {
             let place = (offset: 8 + header.count + offset, count: count, written: 0)
             guard places.updateValue(place, forKey: name) == nil else {
-                throw FormatError(.duplicate, file: path, item: tensorItem(name))
+                throw InputError(.duplicate, file: path, item: tensorItem(name))
             }
         }
         output = try OutputFile(path: path)
@@ -82,7 +83,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
             guard let place = places[name], byte >= 0, byte <= place.count,
                 bytes.count <= place.count - byte
             else {
-                throw FormatError(
+                throw InputError(
                     .badShape, file: output.path, item: tensorItem(name),
                     expected: "\(places[name]?.count ?? 0) bytes",
                     found: "\(bytes.count) bytes from byte \(byte)")
@@ -117,7 +118,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
     public func commit() throws {
         try lock.withLock {
             for (name, place) in places where place.written != place.count {
-                throw FormatError(
+                throw InputError(
                     .writeFailed, file: output.path, item: tensorItem(name),
                     expected: "\(place.count) bytes", found: "\(place.written) written")
             }

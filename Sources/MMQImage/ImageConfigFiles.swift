@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Finds the settings of a checkpoint's picture processor as transformers does.
 enum ImageConfigFiles {
@@ -6,32 +7,24 @@ enum ImageConfigFiles {
     /// under "image_processor" (transformers 5), else `preprocessor_config.json`. (Older
     /// checkpoints have both files, and then the first holds other settings.)
     ///
-    /// - Throws: ``ImageError`` if neither file is there, or the one that counts cannot be read.
+    /// - Throws: ``InputError`` if neither file is there, or the one that counts cannot be read.
     static func settings(in folder: String) throws -> (bytes: [UInt8], file: String) {
         let base = URL(fileURLWithPath: folder)
         let nested = base.appendingPathComponent("processor_config.json").path
         if FileManager.default.fileExists(atPath: nested) {
-            let bytes = try read(nested)
+            let bytes = try readSmallFile(nested)
             if try ImageConfigReader.hasNestedSettings(json: bytes, file: nested) {
                 return (bytes, nested)
             }
         }
         let flat = base.appendingPathComponent("preprocessor_config.json").path
         guard FileManager.default.fileExists(atPath: flat) else {
-            throw ImageError(
+            throw InputError(
                 .unreadable, file: folder,
                 expected: "preprocessor_config.json, or processor_config.json with image_processor",
                 found: "no settings of a picture processor")
         }
-        return (try read(flat), flat)
-    }
-
-    private static func read(_ path: String) throws -> [UInt8] {
-        do {
-            return Array(try Data(contentsOf: URL(fileURLWithPath: path)))
-        } catch {
-            throw ImageError(.unreadable, file: path, found: "cannot be read: \(error)")
-        }
+        return (try readSmallFile(flat), flat)
     }
 }
 
@@ -39,7 +32,7 @@ extension LlavaNextImageConfig {
     /// Reads the settings of a checkpoint folder, from `processor_config.json` or
     /// `preprocessor_config.json`, whichever transformers would take.
     ///
-    /// - Throws: ``ImageError``, as ``parse(json:file:)``, or if there are no such files.
+    /// - Throws: ``InputError``, as ``parse(json:file:)``, or if there are no such files.
     public static func load(folder: String) throws -> LlavaNextImageConfig {
         let settings = try ImageConfigFiles.settings(in: folder)
         return try parse(json: settings.bytes, file: settings.file)
@@ -50,7 +43,7 @@ extension SquashImageConfig {
     /// Reads the settings of a checkpoint folder, from `processor_config.json` or
     /// `preprocessor_config.json`, whichever transformers would take.
     ///
-    /// - Throws: ``ImageError``, as ``parse(json:file:)``, or if there are no such files.
+    /// - Throws: ``InputError``, as ``parse(json:file:)``, or if there are no such files.
     public static func load(folder: String) throws -> SquashImageConfig {
         let settings = try ImageConfigFiles.settings(in: folder)
         return try parse(json: settings.bytes, file: settings.file)

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// A value of a JSON file, with numbers as doubles.
 enum JSONValue: Decodable, Equatable {
@@ -57,8 +58,8 @@ struct ImageConfigReader {
             prefix = ""
             values = top
         case .some(let other):
-            throw ImageError(
-                .wrongValue, file: file, key: "image_processor", expected: "an object",
+            throw InputError(
+                .badValue, file: file, item: "image_processor", expected: "an object",
                 found: other.summary)
         }
     }
@@ -74,12 +75,12 @@ struct ImageConfigReader {
         do {
             root = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
         } catch {
-            throw ImageError(
+            throw InputError(
                 .corrupt, file: file, expected: expected,
                 found: "not valid JSON (\(bytes.count) bytes)")
         }
         guard case .object(let top) = root else {
-            throw ImageError(.corrupt, file: file, expected: expected, found: root.summary)
+            throw InputError(.corrupt, file: file, expected: expected, found: root.summary)
         }
         return top
     }
@@ -94,15 +95,15 @@ struct ImageConfigReader {
 
     private func require(_ key: String, _ expected: String) throws -> JSONValue {
         guard let value = value(key) else {
-            throw ImageError(
-                .missingKey, file: file, key: prefix + key, expected: expected,
+            throw InputError(
+                .missingKey, file: file, item: prefix + key, expected: expected,
                 found: "there is no such key")
         }
         return value
     }
 
-    private func wrong(_ key: String, _ found: String, expected: String) -> ImageError {
-        ImageError(.wrongValue, file: file, key: prefix + key, expected: expected, found: found)
+    private func wrong(_ key: String, _ found: String, expected: String) -> InputError {
+        InputError(.badValue, file: file, item: prefix + key, expected: expected, found: found)
     }
 
     /// Checks that the file is for this processor, whatever its implementation ("Fast", "Pil").
@@ -116,8 +117,8 @@ struct ImageConfigReader {
                 name, name.replacingOccurrences(of: "ImageProcessor", with: "FeatureExtractor"),
             ]
             guard bases.contains(where: { [$0, $0 + "Fast", $0 + "Pil"].contains(kind) }) else {
-                throw ImageError(
-                    .unsupported, file: file, key: prefix + key, expected: name, found: kind)
+                throw InputError(
+                    .unsupported, file: file, item: prefix + key, expected: name, found: kind)
             }
             return
         }
@@ -127,8 +128,8 @@ struct ImageConfigReader {
     func requireBicubic() throws {
         guard let value = value("resample") else { return }
         guard value == .number(3) else {
-            throw ImageError(
-                .unsupported, file: file, key: prefix + "resample", expected: "3 (bicubic)",
+            throw InputError(
+                .unsupported, file: file, item: prefix + "resample", expected: "3 (bicubic)",
                 found: value.summary)
         }
     }
@@ -144,8 +145,8 @@ struct ImageConfigReader {
     /// Refuses a step that is not implemented.
     func requireFlag(_ key: String, _ required: Bool, default standard: Bool) throws {
         guard try flag(key, default: standard) == required else {
-            throw ImageError(
-                .unsupported, file: file, key: prefix + key, expected: "\(required)",
+            throw InputError(
+                .unsupported, file: file, item: prefix + key, expected: "\(required)",
                 found: "\(!required)")
         }
     }
@@ -214,8 +215,8 @@ struct ImageConfigReader {
     private func allow(_ keys: Set<String>, in object: [String: JSONValue], _ key: String) throws {
         for (name, value) in object.sorted(by: { $0.key < $1.key })
         where value != .null && !keys.contains(name) {
-            throw ImageError(
-                .unsupported, file: file, key: "\(prefix)\(key).\(name)",
+            throw InputError(
+                .unsupported, file: file, item: "\(prefix)\(key).\(name)",
                 expected: keys.sorted().joined(separator: ", "), found: value.summary)
         }
     }

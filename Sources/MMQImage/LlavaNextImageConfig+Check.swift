@@ -1,3 +1,5 @@
+import MMQBase
+
 extension LlavaNextImageConfig.TileResize {
     /// The size a tile gets. Transformers' `get_resize_output_image_size`: with a shortest edge the
     /// longer side is rounded down.
@@ -67,8 +69,8 @@ extension LlavaNextImageConfig {
         }
     }
 
-    private func wrong(_ key: String, _ expected: String, _ found: String) -> ImageError {
-        ImageError(
-            .wrongValue, file: "picture settings", key: key, expected: expected, found: found)
+    private func wrong(_ key: String, _ expected: String, _ found: String) -> InputError {
+        InputError(
+            .badValue, file: "picture settings", item: key, expected: expected, found: found)
     }
 }

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// The settings of LLaVA-Next's picture processor.
 public struct LlavaNextImageConfig: Codable, Sendable, Equatable {
     /// How a tile is resized before it is cropped.
@@ -55,7 +57,7 @@ public struct LlavaNextImageConfig: Codable, Sendable, Equatable {
     /// Reads the settings from the bytes of `preprocessor_config.json` or, as transformers 5 writes
     /// it, `processor_config.json` (there under "image_processor").
     ///
-    /// - Throws: ``ImageError`` naming file and key: a key missing, of a wrong type or value, or
+    /// - Throws: ``InputError`` naming file and key: a key missing, of a wrong type or value, or
     ///   asking for what is not supported.
     public static func parse(json bytes: [UInt8], file: String) throws -> LlavaNextImageConfig {
         let reader = try ImageConfigReader(json: bytes, file: file)

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// A picture as LLaVA-Next's vision tower takes it.
 public struct TiledImage: Sendable, Equatable {
     /// [tiles, 3, tileHeight, tileWidth], row-major. Tile 0 is the whole picture, squashed; then
@@ -29,7 +31,7 @@ public struct LlavaNextImageProcessor: Sendable {
 
     /// A processor with the given settings.
     ///
-    /// - Throws: ``ImageError`` if the settings cannot work: no grid, sides below 1, or tiles that
+    /// - Throws: ``InputError`` if the settings cannot work: no grid, sides below 1, or tiles that
     ///   would not all come out in one size.
     public init(config: LlavaNextImageConfig) throws {
         try config.check()
@@ -41,7 +43,7 @@ public struct LlavaNextImageProcessor: Sendable {
 extension LlavaNextImageProcessor {
     /// Cuts a picture into tiles.
     ///
-    /// - Throws: ``ImageError`` for a picture without pixels.
+    /// - Throws: ``InputError`` for a picture without pixels.
     public func process(_ image: RGBImage) throws -> TiledImage {
         try image.requirePixels()
         let original = PixelSize(height: image.height, width: image.width)
@@ -79,7 +81,7 @@ extension LlavaNextImageProcessor {
     ///   - patchSize: the vision tower's patch side in pixels.
     ///   - additionalTokens: `num_additional_image_tokens`: the tower's tokens besides patches.
     ///   - dropsFirstToken: whether `vision_feature_select_strategy` is `default` (not `full`).
-    /// - Throws: ``ImageError`` for sizes below 1, or a patch or a tile larger than what it is part of.
+    /// - Throws: ``InputError`` for sizes below 1, or a patch or a tile larger than what it is part of.
     public func imageTokenCount(
         width: Int, height: Int, patchSize: Int, additionalTokens: Int, dropsFirstToken: Bool
     ) throws -> Int {
@@ -87,16 +89,16 @@ extension LlavaNextImageProcessor {
         guard (1...Self.largestPicture).contains(width), (1...Self.largestPicture).contains(height),
             patchSize > 0, patchSize <= min(output.height, output.width)
         else {
-            throw ImageError(
-                .wrongValue, file: "picture settings", key: "patch_size",
+            throw InputError(
+                .badValue, file: "picture settings", item: "patch_size",
                 expected: "sides of 1 to \(Self.largestPicture), a patch not larger than a tile",
                 found: "a picture of \(width) x \(height), patches of \(patchSize)")
         }
         let original = PixelSize(height: height, width: width)
         let grid = bestResolution(for: original)
         guard grid.height >= output.height && grid.width >= output.width else {
-            throw ImageError(
-                .wrongValue, file: "picture settings", key: "image_grid_pinpoints",
+            throw InputError(
+                .badValue, file: "picture settings", item: "image_grid_pinpoints",
                 expected: "grids not smaller than a tile, \(output)", found: "\(grid)")
         }
         let rows = output.height / patchSize

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// The formats that are read, and how to tell them and others from the first bytes.
 enum PictureFormat: String {
     case jpeg = "JPEG"
@@ -8,28 +10,28 @@ enum PictureFormat: String {
 
     /// Tells the format from the first bytes, never from the file's name.
     ///
-    /// - Throws: ``ImageError`` with what the bytes look like, if they are none of ours.
+    /// - Throws: ``InputError`` with what the bytes look like, if they are none of ours.
     static func recognize(_ bytes: UnsafeRawBufferPointer, name: String) throws -> PictureFormat {
         if starts(bytes, with: [0xFF, 0xD8, 0xFF]) { return .jpeg }
         if starts(bytes, with: [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]) { return .png }
         let expected = "a JPEG or PNG file"
         if bytes.isEmpty {
-            throw ImageError(.notAPicture, file: name, expected: expected, found: "an empty file")
+            throw InputError(.badMagic, file: name, expected: expected, found: "an empty file")
         }
         if let format = otherFormat(bytes) {
-            throw ImageError(
+            throw InputError(
                 .unsupported, file: name, expected: expected,
                 found: "a picture in \(format) format; convert it to PNG")
         }
         // The beginning of a signature is a picture that was cut short, not something else.
         for signature: [UInt8] in [[0xFF, 0xD8], [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A]]
         where bytes.count <= signature.count && bytes.elementsEqual(signature.prefix(bytes.count)) {
-            throw ImageError(
-                .truncated, file: name, offsetBytes: bytes.count, expected: expected,
+            throw InputError(
+                .truncated, file: name, offset: bytes.count, expected: expected,
                 found: "only \(bytes.count) bytes")
         }
-        throw ImageError(
-            .notAPicture, file: name, expected: expected,
+        throw InputError(
+            .badMagic, file: name, expected: expected,
             found: "not a picture: it begins with \(preview(bytes))")
     }
 

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// How 8-bit samples become network input: `x * rescaleFactor`, then `(x - mean) / std`.
 public struct PixelNormalization: Codable, Sendable, Equatable {
     /// The factor for samples (1/255), or nil to leave them 0...255.
@@ -23,19 +25,19 @@ public struct PixelNormalization: Codable, Sendable, Equatable {
         for (key, values) in [("image_mean", mean), ("image_std", std)] {
             guard let values else { continue }
             guard values.count == 3 else {
-                throw ImageError(
-                    .wrongValue, file: "picture settings", key: key, expected: "three numbers",
+                throw InputError(
+                    .badValue, file: "picture settings", item: key, expected: "three numbers",
                     found: "\(values.count)")
             }
         }
         guard (mean == nil) == (std == nil) else {
-            throw ImageError(
-                .wrongValue, file: "picture settings", key: "image_std",
+            throw InputError(
+                .badValue, file: "picture settings", item: "image_std",
                 expected: "both image_mean and image_std, or none", found: "only one of them")
         }
         if let std, let index = std.firstIndex(where: { Float($0) == 0 }) {
-            throw ImageError(
-                .wrongValue, file: "picture settings", key: "image_std[\(index)]",
+            throw InputError(
+                .badValue, file: "picture settings", item: "image_std[\(index)]",
                 expected: "not zero", found: "\(std[index])")
         }
     }

@@ -1,8 +1,10 @@
+import MMQBase
+
 extension RGBImage {
-    /// - Throws: ``ImageError`` if there is not one pixel.
+    /// - Throws: ``InputError`` if there is not one pixel.
     func requirePixels() throws {
         guard width > 0 && height > 0 else {
-            throw ImageError(
+            throw InputError(
                 .empty, file: "picture", expected: "at least one row and one column",
                 found: "\(width) x \(height) pixels")
         }

@@ -1,5 +1,6 @@
 import CImageCodecs
 import Foundation
+import MMQBase
 
 extension RGBImage {
     /// The most pixels a file may have: Pillow's limit for decompression bombs
@@ -9,29 +10,22 @@ extension RGBImage {
     /// Reads a JPEG or PNG file, as Pillow's `Image.open(path).convert("RGB")` does: alpha dropped,
     /// EXIF orientation and colour profiles left alone.
     ///
-    /// - Throws: ``ImageError`` naming the file: unreadable, no picture, a format not read here, cut
+    /// - Throws: ``InputError`` naming the file: unreadable, no picture, a format not read here, cut
     ///   short, broken, empty, or of more than ``maximumPixels``.
     public static func decode(path: String) throws -> RGBImage {
-        var data: Data
-        do {
-            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-            defer { try? file.close() }
-            // What is no picture is refused by its first bytes, however long it is. The rest is
-            // read, not mapped: a mapped file that another program shortens would end this one.
-            data = try file.read(upToCount: PictureFormat.telltaleBytes) ?? Data()
-            _ = try data.withUnsafeBytes { try PictureFormat.recognize($0, name: path) }
-            data += try file.readToEnd() ?? Data()
-        } catch let error as ImageError {
-            throw error
-        } catch {
-            throw ImageError(.unreadable, file: path, found: readFailure(path, error))
+        let file = try InputFile(path: path)
+        // What is no picture is refused by its first bytes, however long it is. The rest is
+        // read, not mapped: a mapped file that another program shortens would end this one.
+        let head = try file.bytes(at: 0, count: min(file.count, PictureFormat.telltaleBytes))
+        _ = try head.withUnsafeBytes { try PictureFormat.recognize($0, name: path) }
+        return try file.bytes(at: 0, count: file.count).withUnsafeBytes {
+            try decode(bytes: $0, name: path)
         }
-        return try data.withUnsafeBytes { try decode(bytes: $0, name: path) }
     }
 
     /// Reads a JPEG or PNG from memory; `name` stands for the file in errors.
     ///
-    /// - Throws: ``ImageError``, as ``decode(path:)``.
+    /// - Throws: ``InputError``, as ``decode(path:)``.
     public static func decode(bytes: UnsafeRawBufferPointer, name: String) throws -> RGBImage {
         let format = try PictureFormat.recognize(bytes, name: name)
         let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
@@ -55,11 +49,11 @@ extension RGBImage {
     private static func failure(
         _ status: image_codecs_status, _ picture: image_codecs_picture, format: PictureFormat,
         name: String
-    ) -> ImageError {
+    ) -> InputError {
         let message = withUnsafeBytes(of: picture.message) { bytes in
             String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
-        let code: ImageError.Code
+        let code: InputError.Code
         var expected: String?
         switch status {
         case IMAGE_CODECS_TRUNCATED:
@@ -75,16 +69,8 @@ extension RGBImage {
         case IMAGE_CODECS_NO_MEMORY: code = .outOfMemory
         default: code = .corrupt
         }
-        return ImageError(
-            code, file: name, offsetBytes: Int(clamping: picture.offset), expected: expected,
+        return InputError(
+            code, file: name, offset: Int(clamping: picture.offset), expected: expected,
             found: "\(format.rawValue): \(message)")
-    }
-
-    private static func readFailure(_ path: String, _ error: any Error) -> String {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            return "no such file"
-        }
-        return isFolder.boolValue ? "a folder, not a file" : "cannot be read: \(error)"
     }
 }

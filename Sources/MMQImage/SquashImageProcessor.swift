@@ -1,3 +1,5 @@
+import MMQBase
+
 /// The settings of a processor that squashes every picture to one size, as InstructBLIP's
 /// `BlipImageProcessor`.
 public struct SquashImageConfig: Codable, Sendable, Equatable {
@@ -15,7 +17,7 @@ public struct SquashImageConfig: Codable, Sendable, Equatable {
     /// Reads the settings from the bytes of `preprocessor_config.json` or, as transformers 5 writes
     /// it, `processor_config.json` (there under "image_processor").
     ///
-    /// - Throws: ``ImageError`` naming file and key: a key missing, of a wrong type or value, or
+    /// - Throws: ``InputError`` naming file and key: a key missing, of a wrong type or value, or
     ///   asking for what is not supported.
     public static func parse(json bytes: [UInt8], file: String) throws -> SquashImageConfig {
         let reader = try ImageConfigReader(json: bytes, file: file)
@@ -39,11 +41,11 @@ public struct SquashImageProcessor: Sendable {
 
     /// A processor with the given settings.
     ///
-    /// - Throws: ``ImageError`` if the settings cannot work.
+    /// - Throws: ``InputError`` if the settings cannot work.
     public init(config: SquashImageConfig) throws {
         guard config.size.isUsable else {
-            throw ImageError(
-                .wrongValue, file: "picture settings", key: "size", expected: PixelSize.usableSides,
+            throw InputError(
+                .badValue, file: "picture settings", item: "size", expected: PixelSize.usableSides,
                 found: "\(config.size.height) x \(config.size.width)")
         }
         try config.normalization.check()
@@ -53,7 +55,7 @@ public struct SquashImageProcessor: Sendable {
 
     /// The picture as [3, height, width] float32, row-major, red first.
     ///
-    /// - Throws: ``ImageError`` for a picture without pixels.
+    /// - Throws: ``InputError`` for a picture without pixels.
     public func process(_ image: RGBImage) throws -> [Float] {
         try image.requirePixels()
         let squashed = image.resizedBicubic(width: config.size.width, height: config.size.height)

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// What of a decoder layer is looked at.
 public enum LayerPart: String, Sendable, CaseIterable {
@@ -76,7 +77,7 @@ extension VisionLanguageModel {
         part: LayerPart = .block
     ) throws -> HiddenStates {
         let layers = backend.decoder.layers.count
-        guard layers > 0 else { throw ModelError.prompt("the decoder has no layers") }
+        guard layers > 0 else { throw InputError.prompt("the decoder has no layers") }
         let states = HiddenStates(
             positions: input.inputIDs.count, hiddenSize: backend.decoder.hiddenSize, part: part)
         _ = try run(
@@ -101,7 +102,7 @@ extension VisionLanguageModel {
     ) throws -> [[RowDeviation]] {
         var layers: [[RowDeviation]] = []
         guard input.inputIDs.count == states.positions else {
-            throw ModelError.prompt(
+            throw InputError.prompt(
                 "\(input.inputIDs.count) tokens, to be compared with \(states.positions)")
         }
         _ = try run(input, features: features, observation: observation, keepsCache: nil) {

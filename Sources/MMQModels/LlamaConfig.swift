@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// The sizes and constants of a LLaMA decoder.
@@ -97,7 +98,7 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         let metadata = file.metadata
         let architecture = try metadata.string("general.architecture")
         guard architecture == "llama" else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key 'general.architecture'",
                 expected: "'llama'", found: "'\(architecture)'")
         }
@@ -122,12 +123,12 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         vocabularySize = try optional(
             "vocab_size", file.tensor("token_embd.weight").shape.first ?? 0)
         guard vocabularySize > 0 else {
-            throw FormatError(
+            throw InputError(
                 .badShape, file: file.path, item: "tensor 'token_embd.weight'",
                 expected: "a row for each token", found: "none")
         }
         guard hiddenSize % heads == 0 else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file.path, item: "key 'llama.attention.head_count'",
                 expected: "a divisor of \(hiddenSize)", found: "\(heads)")
         }
@@ -135,20 +136,20 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         let rotated = try optional("rope.dimension_count", headDim)
         let valueDim = try optional("attention.value_length", headDim)
         guard rotated == headDim, valueDim == headDim else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key 'llama.rope.dimension_count'",
                 expected: "heads of \(headDim), rotated whole",
                 found: "\(rotated) rotated, values of \(valueDim)")
         }
         let scaling = "llama.rope.scaling.type"
         if metadata[scaling] != nil, try metadata.string(scaling) != "none" {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key '\(scaling)'", expected: "'none'",
                 found: try metadata.string(scaling))
         }
         let experts = "llama.expert_count"
         if metadata[experts] != nil, try metadata.integer(experts) != 0 {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key '\(experts)'", expected: "no experts",
                 found: "\(try metadata.integer(experts))")
         }
@@ -179,8 +180,8 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
     }
 
     private func check(file: String, item: (Key) -> String) throws {
-        func wrong(_ key: Key, _ expected: String, _ found: String) -> FormatError {
-            FormatError(.badValue, file: file, item: item(key), expected: expected, found: found)
+        func wrong(_ key: Key, _ expected: String, _ found: String) -> InputError {
+            InputError(.badValue, file: file, item: item(key), expected: expected, found: found)
         }
         guard heads % kvHeads == 0 else {
             throw wrong(.kvHeads, "a divisor of the \(heads) heads", "\(kvHeads)")

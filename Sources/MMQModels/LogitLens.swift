@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 import MMQImage
 import MMQText
 
@@ -164,7 +165,7 @@ extension VisionLanguageModel {
             vocabularySize == reference.vocabularySize,
             input.inputIDs.count == states.positions
         else {
-            throw ModelError.prompt("the two models differ in their vocabulary or their tokens")
+            throw InputError.prompt("the two models differ in their vocabulary or their tokens")
         }
         let positions = states.positions
         let chunk = max(1, min(lensChunk, positions))
@@ -173,7 +174,7 @@ extension VisionLanguageModel {
         _ = try run(input, features: features, observation: observation, keepsCache: nil) {
             index, x in
             guard index < states.layers else {
-                throw ModelError.prompt("the two models have different numbers of layers")
+                throw InputError.prompt("the two models have different numbers of layers")
             }
             var agrees: [Bool] = []
             var divergences: [Float] = []

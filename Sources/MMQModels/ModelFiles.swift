@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// A weight as it lies in a mapped GGUF file.
@@ -90,12 +91,12 @@ public final class ModelFiles: Sendable {
         do {
             entries = try FileManager.default.contentsOfDirectory(atPath: folder)
         } catch {
-            throw FormatError(.unreadable, file: folder, expected: "a model folder")
+            throw InputError(.unreadable, file: folder, expected: "a model folder")
         }
         let names = entries.filter { $0.hasPrefix(role.rawValue + "-") && $0.hasSuffix(".gguf") }
             .sorted()
         guard let name = names.first, names.count == 1 else {
-            throw FormatError(
+            throw InputError(
                 .unreadable, file: folder, expected: "one \(role.rawValue)-<type>.gguf",
                 found: names.isEmpty ? "none" : names.joined(separator: ", "))
         }
@@ -106,24 +107,24 @@ public final class ModelFiles: Sendable {
     static func check(_ file: GGUFFile, _ rows: [TensorRow]) throws {
         let known = Set(rows.map(\.name))
         for tensor in file.tensors where !known.contains(tensor.name) {
-            throw FormatError(
+            throw InputError(
                 .extraTensor, file: file.path, item: "tensor '\(tensor.name)'",
                 expected: "only the model's tensors", found: "one more")
         }
         for row in rows {
             guard let tensor = file[row.name] else {
-                throw FormatError(
+                throw InputError(
                     .missingTensor, file: file.path, item: "tensor '\(row.name)'",
                     expected: "shape \(row.shape)", found: "no such tensor")
             }
             guard tensor.shape == row.shape else {
-                throw FormatError(
+                throw InputError(
                     .badShape, file: file.path, item: "tensor '\(row.name)'",
                     expected: "shape \(row.shape)", found: "\(tensor.shape)")
             }
             let allowed = row.kind.allowedTypes
             guard allowed.contains(tensor.type) else {
-                throw FormatError(
+                throw InputError(
                     .badType, file: file.path, item: "tensor '\(row.name)'",
                     expected: allowed.map(\.name).joined(separator: ", "),
                     found: tensor.type.name)
@@ -151,7 +152,7 @@ extension GGUFFile {
         let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
         let content = try bytes(tensor)
         guard let type = tensor.type.kernelType, let pointer = content.baseAddress, rows > 0 else {
-            throw FormatError(
+            throw InputError(
                 .badType, file: path, item: "tensor '\(name)'",
                 expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
         }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// A model's architecture with its configuration: the one place where architectures are told apart
@@ -17,7 +18,7 @@ public enum ModelDescription: Sendable, Equatable {
     public init(configFile: String) throws {
         let json = try JSONValue(file: configFile)
         guard case .string(let type) = json["model_type"] ?? .null else {
-            throw FormatError(
+            throw InputError(
                 .missingKey, file: configFile, item: "model_type",
                 expected: Self.architectures.joined(separator: " or "),
                 found: json["model_type"]?.kind ?? "no such key")
@@ -44,8 +45,8 @@ public enum ModelDescription: Sendable, Equatable {
         }
     }
 
-    private static func unknown(_ type: String, file: String, item: String) -> FormatError {
-        FormatError(
+    private static func unknown(_ type: String, file: String, item: String) -> InputError {
+        InputError(
             .unsupported, file: file, item: item,
             expected: "an architecture that mmq runs (\(architectures.joined(separator: ", ")))",
             found: "'\(type)'")

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Neurons to switch off, per module and layer.
 ///
@@ -88,10 +89,7 @@ public struct NeuronMask: Sendable, Equatable {
     ///   - path: the JSON file.
     ///   - modules: the modules that the model has.
     public init(path: String, modules: [ModuleShape]) throws {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw fault(path, expected: "a mask file", found: "nothing that can be read")
-        }
-        try self.init(json: data, modules: modules, file: path)
+        try self.init(json: Data(readSmallFile(path)), modules: modules, file: path)
     }
 
     /// Which neurons of a layer are off: `neurons` bytes, 1 = off; nil if none is.
@@ -127,17 +125,17 @@ public struct NeuronMask: Sendable, Equatable {
 /// The error about a place in a mask.
 private func fault(
     _ file: String, module: String? = nil, layer: Int? = nil, expected: String, found: String
-) -> ModelError {
+) -> InputError {
     var item = "mask"
     if let module { item = "module \(module)" }
     if let layer { item += ", layer \(layer)" }
-    return .file(path: file, item: item, expected: expected, found: found)
+    return InputError(.badValue, file: file, item: item, expected: expected, found: found)
 }
 
 /// The error about the place that decoding had come to.
 private func fault(
     _ file: String, _ path: [any CodingKey], expected: String, found: String
-) -> ModelError {
+) -> InputError {
     fault(
         file, module: path.first?.stringValue, layer: path.count > 1 ? path[1].intValue : nil,
         expected: expected, found: found)

@@ -1,9 +1,10 @@
+import MMQBase
 import MMQText
 
 extension ModelFiles {
     /// The model of these files, ready to run.
     public func open() throws -> any VisionLanguageModel {
-        let tokenizer = try TokenizerMetadata.asFormatError(in: language.path) {
+        let tokenizer = try InputError.about(file: language.path) {
             try SentencePieceTokenizer(tables: tokenizerTables())
         }
         switch model {
@@ -11,7 +12,7 @@ extension ModelFiles {
             return try LlavaNextModel(
                 files: self, config: config, images: llavaNextImageConfig(), tokenizer: tokenizer)
         case .instructBLIP(let config):
-            let words = try TokenizerMetadata.asFormatError(in: vision.path) {
+            let words = try InputError.about(file: vision.path) {
                 try WordPieceTokenizer(tables: wordPieceTables())
             }
             return try InstructBLIPModel(

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// How the next token is chosen.
 public struct SamplingOptions: Sendable, Equatable {
@@ -24,12 +25,12 @@ public struct SamplingOptions: Sendable, Equatable {
 /// top-k, then top-p.
 public struct Sampler: Sendable {
     private let options: SamplingOptions
-    private var state: UInt64
+    private var random: SplitMix64
 
     /// A sampler at the start of its random sequence.
     public init(_ options: SamplingOptions) {
         self.options = options
-        state = options.seed
+        random = SplitMix64(seed: options.seed)
     }
 
     /// The next token. Ties go to the lower id. NaN logits are never chosen unless all are NaN.
@@ -59,7 +60,7 @@ public struct Sampler: Sendable {
             }
             weights = Array(weights.prefix((kept ?? weights.count - 1) + 1))
         }
-        var draw = uniform() * weights.reduce(0, +)
+        var draw = random.uniform() * weights.reduce(0, +)
         for (index, weight) in weights.enumerated() {
             draw -= weight
             if draw < 0 { return candidates[index].id }
@@ -89,15 +90,5 @@ public struct Sampler: Sendable {
             best.insert((Int32(id), score), at: place)
         }
         return best
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014): 53 bits in [0, 1).
-    private mutating func uniform() -> Double {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        z ^= z >> 31
-        return Double(z >> 11) * 0x1p-53
     }
 }

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 import MMQImage
 import MMQText
 
@@ -120,17 +121,17 @@ public final class LanguageBackend {
     /// Checks ids against the embedding table and the context.
     func check(_ ids: [Int32], imageTokens: Int) throws {
         guard ids.count <= contextLength else {
-            throw ModelError.tooLong(tokens: ids.count, context: contextLength)
+            throw InputError.tooLong(tokens: ids.count, context: contextLength)
         }
         for id in ids where id != imageToken {
             guard id >= 0, Int(id) < decoder.vocabularySize else {
-                throw ModelError.prompt(
+                throw InputError.prompt(
                     "token \(id) is outside the vocabulary of \(decoder.vocabularySize)")
             }
         }
         let placeholders = ids.count { $0 == imageToken }
         guard placeholders == imageTokens else {
-            throw ModelError.prompt(
+            throw InputError.prompt(
                 "\(placeholders) image placeholders for \(imageTokens) image features")
         }
     }
@@ -190,10 +191,10 @@ public final class LanguageBackend {
         let hidden = decoder.hiddenSize
         let caches = try states.map { state in
             guard let cache = state.cache else {
-                throw ModelError.prompt("the pass over the prompt kept no cache to go on from")
+                throw InputError.prompt("the pass over the prompt kept no cache to go on from")
             }
             guard cache.count < cache.capacity else {
-                throw ModelError.tooLong(tokens: cache.count + 1, context: cache.capacity)
+                throw InputError.tooLong(tokens: cache.count + 1, context: cache.capacity)
             }
             return cache
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// The sizes and constants of a vision transformer: CLIP's (LLaVA-Next) or EVA's (InstructBLIP).
@@ -103,12 +104,12 @@ public struct VisionTowerConfig: Sendable, Codable, Equatable {
         activation = try metadata.activation("mmq.vision.activation", [.quickGELU, .gelu])
         normEpsilon = try metadata.positiveFloat("clip.vision.attention.layer_norm_epsilon")
         guard hiddenSize % heads == 0 else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: metadata.file, item: "key 'clip.vision.attention.head_count'",
                 expected: "a divisor of \(hiddenSize)", found: "\(heads)")
         }
         guard imageSize % patchSize == 0 else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: metadata.file, item: "key 'clip.vision.patch_size'",
                 expected: "a divisor of \(imageSize)", found: "\(patchSize)")
         }
@@ -136,7 +137,7 @@ extension GGUFMetadata {
     func activation(_ key: String, _ choices: [Activation]) throws -> Activation {
         let name = try string(key)
         guard let activation = choices.first(where: { $0.rawValue == name }) else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file, item: "key '\(key)'",
                 expected: choices.map(\.rawValue).joined(separator: " or "), found: "'\(name)'")
         }
@@ -147,7 +148,7 @@ extension GGUFMetadata {
     func positiveFloat(_ key: String) throws -> Float {
         let number = try float(key)
         guard number > 0 else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file, item: "key '\(key)'", expected: "a positive number",
                 found: "\(number)")
         }
@@ -158,7 +159,7 @@ extension GGUFMetadata {
     func requireArchitecture(_ architecture: String) throws {
         let found = try string("mmq.architecture")
         guard found == architecture else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file, item: "key 'mmq.architecture'",
                 expected: "'\(architecture)'", found: "'\(found)'")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 /// Counts activations over a bench into a study: one forward pass per sample, resumable.
@@ -45,7 +46,7 @@ public struct ActivationRun {
     /// A run of a model over the bench in a folder.
     ///
     /// - Parameter again: drop what an earlier run counted.
-    /// - Throws: `StudyError`, `.mismatch` if the study is another model's.
+    /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal,
         again: Bool = false
@@ -83,8 +84,8 @@ public struct ActivationRun {
         if again { try study.removePass(domain: domain, split: split) }
         if let stored = try study.pass(domain: domain, split: split) {
             guard stored.bench == state.bench else {
-                throw StudyError(
-                    .mismatch, file: study.path, key: domain.rawValue,
+                throw InputError(
+                    .mismatch, file: study.path, item: domain.rawValue,
                     stored.bench == PassState.imported
                         ? "holds imported counts of this domain; count into another study"
                         : "counted from other annotations than those in \(bench)")
@@ -124,7 +125,7 @@ public struct ActivationRun {
                         state.samples += 1
                         state.visionTokensBefore = state.visionTokens
                         state.visionTokens += seen
-                    } catch let error as ModelError {
+                    } catch let error as InputError {
                         guard let reason = error.reasonOfSample else { throw error }
                         unusable(sample.position, reason)
                         state.skipped += 1
@@ -155,7 +156,7 @@ public struct ActivationRun {
         guard counts.map(\.shape) == totals.map(\.shape),
             let vision = counts.first(where: { $0.shape.name == model.visionModule })
         else {
-            throw StudyError(
+            throw InputError(
                 .failed, file: study.path, "the model counted other modules than it has")
         }
         for i in totals.indices { totals[i].add(counts[i]) }
@@ -181,8 +182,8 @@ public struct ActivationRun {
         earlier.samples -= 1
         earlier.visionTokens = state.visionTokensBefore
         if state.samples > 0, isReached(earlier) {
-            throw StudyError(
-                .mismatch, file: study.path, key: state.domain.rawValue,
+            throw InputError(
+                .mismatch, file: study.path, item: state.domain.rawValue,
                 "already holds \(state.samples) samples (\(state.visionTokens) vision tokens), "
                     + "more than asked for; count into another study")
         }

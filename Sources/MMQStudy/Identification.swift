@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 /// The domain-specific neurons of one module, found by domain activation probability entropy (DAPE;
@@ -71,24 +72,24 @@ public struct Identification: Sendable, Equatable {
     ///   - counts: what each domain counted in one module; two or more domains.
     ///   - split: the split that was counted.
     ///   - settings: the rates, each in 0...1.
-    /// - Throws: `StudyError`, `.mismatch` if that is not what was given.
+    /// - Throws: `InputError`, `.mismatch` if that is not what was given.
     public init(
         counts: [(domain: Domain, counts: ModuleCounts)], split: String = "train",
         settings: Settings = Settings()
     ) throws {
         let counts = counts.sorted { $0.domain.place < $1.domain.place }
         guard let module = counts.first?.counts.shape, counts.count >= 2 else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: "identify", "two or more domains are needed, not \(counts.count)")
         }
         for entry in counts {
             guard entry.counts.shape == module else {
-                throw StudyError(
-                    .mismatch, file: "identify", key: entry.domain.rawValue, "another module")
+                throw InputError(
+                    .mismatch, file: "identify", item: entry.domain.rawValue, "another module")
             }
             guard entry.counts.tokens > 0 else {
-                throw StudyError(
-                    .mismatch, file: "identify", key: entry.domain.rawValue,
+                throw InputError(
+                    .mismatch, file: "identify", item: entry.domain.rawValue,
                     "module \(module.name) has seen no tokens")
             }
         }
@@ -110,7 +111,7 @@ public struct Identification: Sendable, Equatable {
             Self.entropy(probabilities[(neuron * width)..<((neuron + 1) * width)], above: filter)
         }
         guard (0...1).contains(settings.topRate) else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: "identify", "top rate \(settings.topRate) is not within 0...1")
         }
         let wanted = Int((Double(total) * settings.topRate).rounded(.toNearestOrEven))
@@ -135,11 +136,11 @@ public struct Identification: Sendable, Equatable {
         _ sorted: [Double], _ rate: Double, _ name: String
     ) throws -> Double {
         guard (0...1).contains(rate) else {
-            throw StudyError(.mismatch, file: "identify", "\(name) \(rate) is not within 0...1")
+            throw InputError(.mismatch, file: "identify", "\(name) \(rate) is not within 0...1")
         }
         let place = Int((Double(sorted.count) * rate).rounded(.toNearestOrEven))
         guard place >= 1 else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: "identify",
                 "\(name) \(rate) of \(sorted.count) values is less than one value")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 
@@ -26,11 +27,11 @@ public enum StudyExport {
     ) throws -> [String] {
         let modules = try study.modules()
         guard try !modules.isEmpty || !study.answerSets().isEmpty else {
-            throw StudyError(.mismatch, file: study.path, "the study is empty")
+            throw InputError(.mismatch, file: study.path, "the study is empty")
         }
         let name = model ?? (modules.contains { $0.name == "qformer" } ? "blip" : "llava")
         guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
-            throw StudyError(.badInput, file: folder, "'\(name)' is not a folder's name")
+            throw InputError(.badInput, file: folder, "'\(name)' is not a folder's name")
         }
         var written: [String] = []
         func makeFolder(_ kind: String) throws -> String {
@@ -39,7 +40,7 @@ public enum StudyExport {
                 try FileManager.default.createDirectory(
                     atPath: path, withIntermediateDirectories: true)
             } catch {
-                throw StudyError(.failed, file: path, "the folder cannot be made")
+                throw InputError(.failed, file: path, "the folder cannot be made")
             }
             return path
         }
@@ -97,7 +98,7 @@ public enum StudyExport {
             let stem = URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
             guard let domain = Domain(rawValue: stem) else {
                 let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
-                throw StudyError(.badInput, file: file, "not called after a domain (\(names))")
+                throw InputError(.badInput, file: file, "not called after a domain (\(names))")
             }
             let (entries, metadata) = try readCounts(file)
             let known = try study.modules()
@@ -106,8 +107,8 @@ public enum StudyExport {
             try study.bind(modules: order, fingerprint: PassState.imported)
             let sorted = try order.map { shape in
                 guard let entry = entries.first(where: { $0.shape == shape }) else {
-                    throw StudyError(
-                        .mismatch, file: file, key: shape.name,
+                    throw InputError(
+                        .mismatch, file: file, item: shape.name,
                         "no counts of \(shape.layers) × \(shape.neurons) neurons")
                 }
                 return entry
@@ -133,7 +134,7 @@ public enum StudyExport {
     private static func files(_ path: String) throws -> [String] {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw StudyError(.badInput, file: path, "not there")
+            throw InputError(.badInput, file: path, "not there")
         }
         guard isFolder.boolValue else { return [path] }
         let entries = FileManager.default.enumerator(atPath: path)?.allObjects ?? []
@@ -181,14 +182,14 @@ public enum StudyExport {
         for name in moduleOrder {
             guard let log = file[name + "_log"] else { continue }
             guard log.shape.count == 2 else {
-                throw StudyError(
-                    .badInput, file: path, key: log.name,
+                throw InputError(
+                    .badInput, file: path, item: log.name,
                     "shape \(log.shape), expected [layers, neurons]")
             }
             let value = try file.tensor(name + "_value")
             guard value.shape == log.shape else {
-                throw StudyError(
-                    .badInput, file: path, key: value.name,
+                throw InputError(
+                    .badInput, file: path, item: value.name,
                     "shape \(value.shape), but \(log.name) has \(log.shape)")
             }
             let shape = ModuleShape(name: name, layers: log.shape[0], neurons: log.shape[1])
@@ -197,18 +198,18 @@ public enum StudyExport {
             entry.sums = try file.doubles(value.name)
             let tokens = try file.integers(name + "_len")
             guard tokens.count == 1, tokens[0] >= 0 else {
-                throw StudyError(.badInput, file: path, key: name + "_len", "expected one number")
+                throw InputError(.badInput, file: path, item: name + "_len", "expected one number")
             }
             guard entry.counts.allSatisfy({ (0...tokens[0]).contains($0) }) else {
-                throw StudyError(
-                    .badInput, file: path, key: log.name,
+                throw InputError(
+                    .badInput, file: path, item: log.name,
                     "a count that is negative or above \(name)_len")
             }
             entry.tokens = tokens[0]
             counts.append(entry)
         }
         guard !counts.isEmpty else {
-            throw StudyError(.badInput, file: path, "no <module>_log of a known module")
+            throw InputError(.badInput, file: path, "no <module>_log of a known module")
         }
         return (counts, file.metadata)
     }
@@ -245,18 +246,18 @@ public enum StudyExport {
         let module = try study.module(document["module"]?.asText ?? stem)
         guard let names = document["domains"]?.asList?.map(\.asText), let sets = document["neurons"]
         else {
-            throw StudyError(.badInput, file: path, "no 'domains' or no 'neurons'")
+            throw InputError(.badInput, file: path, "no 'domains' or no 'neurons'")
         }
         let domains = names.compactMap { $0.flatMap(Domain.init(rawValue:)) }
         guard domains.count == names.count, Set(domains).count == names.count else {
-            throw StudyError(
-                .badInput, file: path, key: "domains", "an unknown domain, or one twice")
+            throw InputError(
+                .badInput, file: path, item: "domains", "an unknown domain, or one twice")
         }
         let neurons = try domains.map { domain in
             let lists = sets[domain.rawValue]?.asList?.map { $0.asList?.map(\.asInteger) }
             guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
-                throw StudyError(
-                    .badInput, file: path, key: domain.rawValue, "expected lists of integers")
+                throw InputError(
+                    .badInput, file: path, item: domain.rawValue, "expected lists of integers")
             }
             let layers = lists.map { ($0 ?? []).compactMap { $0 } }
             let mask = try NeuronMask(
@@ -272,8 +273,8 @@ public enum StudyExport {
         }
         let selected = document["settings"]?["selected"]?.asInteger ?? 0
         guard (0...module.layers * module.neurons).contains(selected) else {
-            throw StudyError(
-                .badInput, file: path, key: "settings.selected",
+            throw InputError(
+                .badInput, file: path, item: "settings.selected",
                 "\(selected), expected at most the module's \(module.layers * module.neurons) neurons"
             )
         }

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// An added token as files define it.
 struct AddedTokenDefinition: Equatable {
     var content: [UInt8]
@@ -18,15 +20,17 @@ struct AddedTokenDefinition: Equatable {
     /// has them by default.
     init(_ value: JSONValue, file: String, key: String, special: Bool? = nil) throws {
         guard let content = value["content"]?.bytes else {
-            throw TextError(
-                file: file, key: key + ".content", expected: "a string",
+            throw InputError(
+                .badValue,
+                file: file, item: key + ".content", expected: "a string",
                 found: value["content"]?.kind ?? "nothing")
         }
         func flag(_ name: String) throws -> Bool? {
             guard let flag = value.present(name) else { return nil }
             guard let flag = flag.bool else {
-                throw TextError(
-                    file: file, key: "\(key).\(name)", expected: "true or false", found: flag.kind)
+                throw InputError(
+                    .badValue,
+                    file: file, item: "\(key).\(name)", expected: "true or false", found: flag.kind)
             }
             return flag
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// The files of a tokenizer in a Hugging Face folder, read in the order and with the precedence of
 /// transformers 5.23 (`PreTrainedTokenizerBase._from_pretrained`).
@@ -55,8 +56,9 @@ struct HubTokenizerFiles {
         var map: [[UInt8]: AddedTokenDefinition] = [:]
         func extra(_ value: JSONValue, _ file: String, _ key: String) throws -> [SpecialValue] {
             guard let values = value.array else {
-                throw TextError(
-                    file: Self.path(folder, file), key: key, expected: "a list", found: value.kind)
+                throw InputError(
+                    .badValue,
+                    file: Self.path(folder, file), item: key, expected: "a list", found: value.kind)
             }
             return try values.map { try Self.special($0, Self.path(folder, file), key) }
         }
@@ -91,8 +93,9 @@ struct HubTokenizerFiles {
             for member in decoder.members ?? [] {
                 let key = "added_tokens_decoder." + String(decoding: member.key, as: UTF8.self)
                 guard let id = Int(String(decoding: member.key, as: UTF8.self)) else {
-                    throw TextError(
-                        file: Self.path(folder, name), key: key, expected: "an id as key",
+                    throw InputError(
+                        .badValue,
+                        file: Self.path(folder, name), item: key, expected: "an id as key",
                         found: String(decoding: member.key, as: UTF8.self))
                 }
                 let token = try AddedTokenDefinition(
@@ -150,8 +153,10 @@ struct HubTokenizerFiles {
         specials.formUnion((extraSpecial ?? []).map(\.content))
         for member in try Self.json(folder, name)?.members ?? [] {
             guard let id = member.value.integer else {
-                throw TextError(
-                    file: Self.path(folder, name), key: String(decoding: member.key, as: UTF8.self),
+                throw InputError(
+                    .badValue,
+                    file: Self.path(folder, name),
+                    item: String(decoding: member.key, as: UTF8.self),
                     expected: "an id", found: member.value.kind)
             }
             let isSpecial = specials.contains(member.key)
@@ -163,8 +168,9 @@ struct HubTokenizerFiles {
             let key = "added_tokens[\(i)]"
             let file = Self.path(folder, "tokenizer.json")
             guard let id = value["id"]?.integer else {
-                throw TextError(
-                    file: file, key: key + ".id", expected: "an id",
+                throw InputError(
+                    .badValue,
+                    file: file, item: key + ".id", expected: "an id",
                     found: value["id"]?.kind ?? "nothing")
             }
             let token = try AddedTokenDefinition(value, file: file, key: key)
@@ -217,8 +223,9 @@ struct HubTokenizerFiles {
     func flag(_ key: String) throws -> Bool? {
         guard let value = configuration.present(key) else { return nil }
         guard let flag = value.bool else {
-            throw TextError(
-                file: Self.path(folder, "tokenizer_config.json"), key: key,
+            throw InputError(
+                .badValue,
+                file: Self.path(folder, "tokenizer_config.json"), item: key,
                 expected: "true or false", found: value.kind)
         }
         return flag
@@ -236,7 +243,8 @@ struct HubTokenizerFiles {
     ) throws -> SpecialValue {
         if let bytes = value.bytes { return .plain(bytes) }
         guard value.members != nil else {
-            throw TextError(file: file, key: key, expected: "a token", found: value.kind)
+            throw InputError(
+                .badValue, file: file, item: key, expected: "a token", found: value.kind)
         }
         return .token(try AddedTokenDefinition(value, file: file, key: key))
     }
@@ -244,13 +252,7 @@ struct HubTokenizerFiles {
     /// The bytes of a file, nil where there is none.
     static func bytes(_ path: String) throws -> [UInt8]? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
-        do {
-            return [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
-        } catch {
-            throw TextError(
-                file: path, key: "file", expected: "a readable file",
-                found: error.localizedDescription)
-        }
+        return try readSmallFile(path)
     }
 
     static func json(_ folder: String, _ name: String) throws -> JSONValue? {
@@ -258,7 +260,8 @@ struct HubTokenizerFiles {
         guard let bytes = try bytes(path) else { return nil }
         let value = try JSONReader.parse(bytes, file: path)
         guard value.members != nil else {
-            throw TextError(file: path, key: "JSON", expected: "an object", found: value.kind)
+            throw InputError(
+                .badValue, file: path, item: "JSON", expected: "an object", found: value.kind)
         }
         return value
     }

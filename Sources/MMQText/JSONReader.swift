@@ -1,3 +1,5 @@
+import MMQBase
+
 /// A JSON value whose strings are bytes.
 ///
 /// Foundation's reader makes Swift strings, which compare by canonical equivalence, so that two
@@ -94,10 +96,11 @@ struct JSONReader {
         self.bytes = bytes
     }
 
-    private func error(_ expected: String, _ found: String? = nil) -> TextError {
+    private func error(_ expected: String, _ found: String? = nil) -> InputError {
         let here = position < bytes.count ? "byte \(bytes[position])" : "the end of the file"
-        return TextError(
-            file: file, key: "JSON", offset: position, expected: expected, found: found ?? here)
+        return InputError(
+            .badValue,
+            file: file, item: "JSON", offset: position, expected: expected, found: found ?? here)
     }
 
     @inline(__always)

@@ -1,3 +1,5 @@
+import MMQBase
+
 extension JSONValue {
     /// The value as compact JSON.
     var encoded: [UInt8] {
@@ -62,8 +64,8 @@ struct ExtrasReader {
         }
     }
 
-    func error(_ key: String, _ expected: String, _ found: String) -> TextError {
-        TextError(file: file, key: key, expected: expected, found: found)
+    func error(_ key: String, _ expected: String, _ found: String) -> InputError {
+        InputError(.badValue, file: file, item: key, expected: expected, found: found)
     }
 
     private func value<T>(_ key: String, _ expected: String, _ value: T?) throws -> T {

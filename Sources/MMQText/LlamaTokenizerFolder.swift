@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Which reference model a tokenizer belongs to; it decides how transformers reads the files.
 public enum ReferenceModel: String, Sendable, CaseIterable {
@@ -31,7 +32,7 @@ extension TokenizerTables {
     /// - Parameters:
     ///   - folder: path of the folder.
     ///   - model: the model in it.
-    /// - Throws: `TextError` naming file and key, also for parts of a `tokenizer.json` that are not
+    /// - Throws: `InputError` naming file and key, also for parts of a `tokenizer.json` that are not
     ///   supported.
     public static func load(folder: String, model: ReferenceModel) throws -> TokenizerTables {
         var files = try HubTokenizerFiles(folder: folder)
@@ -46,8 +47,9 @@ extension TokenizerTables {
         case (.instructBLIP, "LlamaTokenizer"), (.instructBLIP, "LlamaTokenizerFast"):
             rebuilt = true
         case (.instructBLIP, let other):
-            throw TextError(
-                file: configurationFile, key: "tokenizer_class",
+            throw InputError(
+                .badValue,
+                file: configurationFile, item: "tokenizer_class",
                 expected: "LlamaTokenizer or TokenizersBackend", found: other ?? "nothing")
         }
         var parts = try LlamaTokenizerParts(files: files, rebuilt: rebuilt)
@@ -119,19 +121,22 @@ private struct LlamaTokenizerParts {
         } else {
             let file = files.path("tokenizer.model")
             guard let bytes = try HubTokenizerFiles.bytes(file) else {
-                throw TextError(
-                    file: files.folder, key: "tokenizer",
+                throw InputError(
+                    .badValue,
+                    file: files.folder, item: "tokenizer",
                     expected: "tokenizer.json or tokenizer.model", found: "neither")
             }
             let model = try SentencePieceModel(bytes, file: file)
             guard model.modelType == 2 || rebuilt else {
-                throw TextError(
-                    file: file, key: "trainer_spec.model_type", expected: "2 (BPE)",
+                throw InputError(
+                    .badValue,
+                    file: file, item: "trainer_spec.model_type", expected: "2 (BPE)",
                     found: "\(model.modelType)")
             }
             guard !model.hasCharacterMap || rebuilt else {
-                throw TextError(
-                    file: file, key: "normalizer_spec.precompiled_charsmap",
+                throw InputError(
+                    .badValue,
+                    file: file, item: "normalizer_spec.precompiled_charsmap",
                     expected: "none (identity normalization)", found: "a map")
             }
             pieces = model.pieces
@@ -195,8 +200,9 @@ private struct LlamaTokenizerParts {
     func tables(files: HubTokenizerFiles) throws -> TokenizerTables {
         let highest = max(pieces.count - 1, Int(added.tokens.keys.max() ?? 0))
         guard highest < 1 << 26 else {
-            throw TextError(
-                file: files.folder, key: "vocabulary", expected: "ids below \(1 << 26)",
+            throw InputError(
+                .badValue,
+                file: files.folder, item: "vocabulary", expected: "ids below \(1 << 26)",
                 found: "\(highest)")
         }
         func id(_ name: String) -> Int32? { files.content(name).flatMap { added.id($0) } }
@@ -231,8 +237,9 @@ private struct LlamaTokenizerParts {
         tables.ignoreMerges = ignoreMerges
         tables.modelUnknownID = try unknownPiece.map { piece in
             guard let id = index.id(piece) else {
-                throw TextError(
-                    file: files.folder, key: "unk_token", expected: "a piece of the vocabulary",
+                throw InputError(
+                    .badValue,
+                    file: files.folder, item: "unk_token", expected: "a piece of the vocabulary",
                     found: String(decoding: piece, as: UTF8.self))
             }
             return id

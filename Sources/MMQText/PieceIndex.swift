@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Finds ids by the exact bytes of a piece.
 ///
 /// Never a `Dictionary` keyed by `String`: Swift compares strings by canonical equivalence, so that
@@ -20,12 +22,12 @@ struct PieceIndex: Sendable {
         mask = size - 1
     }
 
-    /// FNV-1a: short keys, no attacker gains anything by collisions in a file of his own.
+    /// Short keys, no attacker gains anything by collisions in a file of his own.
     @inline(__always)
     private static func hash(_ piece: UnsafeBufferPointer<UInt8>) -> Int {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in piece { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        return Int(truncatingIfNeeded: hash ^ (hash >> 32)) & Int.max
+        var hash = StableHash()
+        hash.add(piece)
+        return Int(truncatingIfNeeded: hash.value ^ (hash.value >> 32)) & Int.max
     }
 
     @inline(__always)

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// What a `tokenizer.model` file says, as far as the reference uses it.
 ///
 /// The file is a protocol buffer, `sentencepiece.ModelProto`: field 1 pieces (1 piece, 2 score,
@@ -33,7 +35,8 @@ struct SentencePieceModel {
             }
         }
         guard !pieces.isEmpty else {
-            throw TextError(file: file, key: "pieces", expected: "a vocabulary", found: "none")
+            throw InputError(
+                .badValue, file: file, item: "pieces", expected: "a vocabulary", found: "none")
         }
     }
 
@@ -52,13 +55,15 @@ struct SentencePieceModel {
         }
         let key = "pieces[\(pieces.count)]"
         guard UTF8Scan.isValid(piece) else {
-            throw TextError(
-                file: file, key: key, offset: message.startIndex, expected: "valid UTF-8",
+            throw InputError(
+                .badValue,
+                file: file, item: key, offset: message.startIndex, expected: "valid UTF-8",
                 found: "\(piece)")
         }
         guard (1...6).contains(type) else {
-            throw TextError(
-                file: file, key: key, offset: message.startIndex, expected: "a type from 1 to 6",
+            throw InputError(
+                .badValue,
+                file: file, item: key, offset: message.startIndex, expected: "a type from 1 to 6",
                 found: "\(type)")
         }
         pieces.append(piece)
@@ -117,9 +122,10 @@ struct ProtobufReader {
         position = message.startIndex
     }
 
-    private func error(_ expected: String, _ found: String) -> TextError {
-        TextError(
-            file: file, key: "protocol buffer", offset: position, expected: expected, found: found)
+    private func error(_ expected: String, _ found: String) -> InputError {
+        InputError(
+            .badValue,
+            file: file, item: "protocol buffer", offset: position, expected: expected, found: found)
     }
 
     /// The next field, nil at the end of the message.

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// SentencePiece-BPE with byte fallback (LLaMA, Vicuna), id for id as transformers 5 computes it.
 ///
@@ -18,7 +19,7 @@ public struct SentencePieceTokenizer: TextTokenizing {
 
     /// Builds the tokenizer.
     ///
-    /// - Throws: `TextError` if the tables contradict themselves.
+    /// - Throws: `InputError` if the tables contradict themselves.
     public init(tables: TokenizerTables) throws {
         try tables.validate()
         self.tables = tables

@@ -1,3 +1,5 @@
+import MMQBase
+
 extension TokenizerTables {
     private static let extrasFile = "tokenizer extras"
     private static let extrasFormat = 1
@@ -42,7 +44,7 @@ extension TokenizerTables {
 
     /// Sets what plain GGUF keys could not hold from what `extrasJSON` gave.
     ///
-    /// - Throws: `TextError` naming the key, and nothing is changed.
+    /// - Throws: `InputError` naming the key, and nothing is changed.
     public mutating func apply(extrasJSON: String) throws {
         let reader = try ExtrasReader(
             extrasJSON, file: Self.extrasFile, format: Self.extrasFormat, pieces: pieces.count)
@@ -179,7 +181,7 @@ extension WordPieceTables {
 
     /// Tables from pieces and from what `extrasJSON` gave.
     ///
-    /// - Throws: `TextError` naming the key.
+    /// - Throws: `InputError` naming the key.
     public init(pieces: [[UInt8]], extrasJSON: String) throws {
         let reader = try ExtrasReader(
             extrasJSON, file: Self.extrasFile, format: Self.extrasFormat, pieces: pieces.count)

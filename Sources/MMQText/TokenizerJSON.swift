@@ -1,3 +1,5 @@
+import MMQBase
+
 /// The parts of a `tokenizer.json` (Hugging Face tokenizers) that a SentencePiece-BPE tokenizer can
 /// have. What is not supported is an error that names it; nothing is guessed.
 struct TokenizerJSON {
@@ -15,8 +17,8 @@ struct TokenizerJSON {
         var ignoreMerges: Bool
     }
 
-    func error(_ key: String, _ expected: String, _ found: String) -> TextError {
-        TextError(file: file, key: key, expected: expected, found: found)
+    func error(_ key: String, _ expected: String, _ found: String) -> InputError {
+        InputError(.badValue, file: file, item: key, expected: expected, found: found)
     }
 
     /// The `added_tokens`, in the order of the file.

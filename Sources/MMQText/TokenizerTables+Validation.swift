@@ -1,13 +1,15 @@
+import MMQBase
+
 extension TokenizerTables {
     /// What errors about tables name as their file.
     static let source = "tokenizer tables"
 
     /// Refuses tables that contradict themselves.
     ///
-    /// - Throws: `TextError` naming the field.
+    /// - Throws: `InputError` naming the field.
     func validate() throws {
-        func fail(_ key: String, _ expected: String, _ found: String) -> TextError {
-            TextError(file: Self.source, key: key, expected: expected, found: found)
+        func fail(_ key: String, _ expected: String, _ found: String) -> InputError {
+            InputError(.badValue, file: Self.source, item: key, expected: expected, found: found)
         }
         // Ids are Int32, and the indices count up to twice as many slots.
         guard pieces.count > 0 && pieces.count <= 1 << 26 else {

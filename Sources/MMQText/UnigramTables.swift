@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// One step on a stretch of text before a Unigram model sees it.
 public enum UnigramStep: String, Sendable, Equatable, CaseIterable {
@@ -66,7 +67,7 @@ public struct UnigramTables: Sendable, Equatable {
     /// transformers 5 takes the vocabulary alone and normalizes otherwise (NFC, not the character
     /// map); a `tokenizer.json` that it has written is read as it wrote it.
     ///
-    /// - Throws: `TextError` naming file and key.
+    /// - Throws: `InputError` naming file and key.
     public static func load(folder: String) throws -> UnigramTables {
         var files = try HubTokenizerFiles(folder: folder)
         let source = try UnigramSource(files: files)
@@ -89,8 +90,10 @@ public struct UnigramTables: Sendable, Equatable {
 
     /// Refuses tables that contradict themselves.
     func validate() throws {
-        func fail(_ key: String, _ expected: String, _ found: String) -> TextError {
-            TextError(file: TokenizerTables.source, key: key, expected: expected, found: found)
+        func fail(_ key: String, _ expected: String, _ found: String) -> InputError {
+            InputError(
+                .badValue, file: TokenizerTables.source, item: key, expected: expected, found: found
+            )
         }
         guard !scores.isEmpty, scores.count <= pieces.count, pieces.count <= 1 << 26 else {
             throw fail(
@@ -140,8 +143,9 @@ private struct UnigramSource {
             more = try reader.addedTokens()
         } else {
             guard let bytes = try HubTokenizerFiles.bytes(file) else {
-                throw TextError(
-                    file: files.folder, key: "tokenizer", expected: "tokenizer.json or spm.model",
+                throw InputError(
+                    .badValue,
+                    file: files.folder, item: "tokenizer", expected: "tokenizer.json or spm.model",
                     found: "neither")
             }
             more = try readPieces(SentencePieceModel(bytes, file: file))
@@ -149,8 +153,9 @@ private struct UnigramSource {
         var index = PieceIndex(count: pieces.count)
         for (id, piece) in pieces.enumerated() {
             guard index.insert(piece, id: Int32(clamping: id)) else {
-                throw TextError(
-                    file: file, key: "pieces[\(id)]", expected: "a piece of its own",
+                throw InputError(
+                    .badValue,
+                    file: file, item: "pieces[\(id)]", expected: "a piece of its own",
                     found: String(decoding: piece, as: UTF8.self) + " a second time")
             }
         }
@@ -166,8 +171,9 @@ private struct UnigramSource {
         func id(_ key: String, _ fallback: String) throws -> Int32 {
             let content = files.content(key) ?? Array(fallback.utf8)
             guard let id = added.id(content) else {
-                throw TextError(
-                    file: file, key: key, expected: "a token of the vocabulary",
+                throw InputError(
+                    .badValue,
+                    file: file, item: key, expected: "a token of the vocabulary",
                     found: String(decoding: content, as: UTF8.self))
             }
             return id
@@ -180,12 +186,7 @@ private struct UnigramSource {
             unkID: Int32(clamping: unknown), prefixIDs: around.prefix, suffixIDs: around.suffix,
             steps: steps, characterMap: characterMap, prependsSpace: prependsSpace,
             truncationSide: files.truncation().side)
-        do {
-            try tables.validate()
-        } catch let error as TextError {
-            throw TextError(
-                file: file, key: error.key, expected: error.expected, found: error.found)
-        }
+        try InputError.about(file: file) { try tables.validate() }
         return tables
     }
 
@@ -194,8 +195,9 @@ private struct UnigramSource {
     /// Returns the control and user-defined pieces, which are added tokens.
     private mutating func readPieces(_ model: SentencePieceModel) throws -> [AddedTokenDefinition] {
         guard model.modelType == 1 else {
-            throw TextError(
-                file: file, key: "trainer_spec.model_type", expected: "1 (Unigram)",
+            throw InputError(
+                .badValue,
+                file: file, item: "trainer_spec.model_type", expected: "1 (Unigram)",
                 found: "\(model.modelType)")
         }
         pieces = model.pieces
@@ -205,8 +207,9 @@ private struct UnigramSource {
         steps = [.stripLeft, .stripRight]
         if !characterMap.isEmpty {
             guard UnigramCharacterMap(characterMap) != nil else {
-                throw TextError(
-                    file: file, key: "precompiled_charsmap", expected: "a character map",
+                throw InputError(
+                    .badValue,
+                    file: file, item: "precompiled_charsmap", expected: "a character map",
                     found: "\(characterMap.count) other bytes")
             }
             steps.append(.characterMap)

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// SentencePiece's Unigram as Hugging Face tokenizers runs it, id for id: the most probable cut of
 /// each word, found by Viterbi over its bytes.
@@ -16,7 +17,7 @@ public struct UnigramTokenizer: Sendable {
 
     /// Builds the tokenizer.
     ///
-    /// - Throws: `TextError` if the tables contradict themselves.
+    /// - Throws: `InputError` if the tables contradict themselves.
     public init(tables: UnigramTables) throws {
         try tables.validate()
         self.tables = tables
@@ -29,8 +30,9 @@ public struct UnigramTokenizer: Sendable {
         unknownScore = (tables.scores.min() ?? 0) - 10
         let map = tables.characterMap.isEmpty ? nil : UnigramCharacterMap(tables.characterMap)
         if map == nil, tables.steps.contains(.characterMap) {
-            throw TextError(
-                file: TokenizerTables.source, key: "character map", expected: "a character map",
+            throw InputError(
+                .badValue,
+                file: TokenizerTables.source, item: "character map", expected: "a character map",
                 found: "\(tables.characterMap.count) other bytes")
         }
         characterMap = map

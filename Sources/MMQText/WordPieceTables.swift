@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Everything that is needed to rebuild a BERT WordPiece tokenizer.
 public struct WordPieceTables: Sendable, Equatable {
@@ -38,14 +39,15 @@ public struct WordPieceTables: Sendable, Equatable {
     /// that it has under their usual names.
     ///
     /// - Parameter pieces: the lines of a `vocab.txt`.
-    /// - Throws: `TextError` if `[UNK]` is missing.
+    /// - Throws: `InputError` if `[UNK]` is missing.
     public init(pieces: [[UInt8]]) throws {
         func id(_ name: String) -> Int32? {
             pieces.lastIndex(of: Array(name.utf8)).map { Int32(clamping: $0) }
         }
         guard let unknown = id("[UNK]") else {
-            throw TextError(
-                file: TokenizerTables.source, key: "pieces", expected: "[UNK]", found: "none")
+            throw InputError(
+                .badValue,
+                file: TokenizerTables.source, item: "pieces", expected: "[UNK]", found: "none")
         }
         self.init(pieces: pieces, unknown: unknown)
         padID = id("[PAD]")
@@ -84,7 +86,7 @@ public struct WordPieceTables: Sendable, Equatable {
     /// it is.
     ///
     /// - Parameter folder: path of the folder, `.../qformer_tokenizer`.
-    /// - Throws: `TextError` naming file and key.
+    /// - Throws: `InputError` naming file and key.
     public static func load(folder: String) throws -> WordPieceTables {
         var files = try HubTokenizerFiles(folder: folder)
         let rebuilt: Bool
@@ -92,8 +94,9 @@ public struct WordPieceTables: Sendable, Equatable {
         case "BertTokenizer", "BertTokenizerFast": rebuilt = true
         case "TokenizersBackend", "PreTrainedTokenizerFast": rebuilt = false
         case let other:
-            throw TextError(
-                file: files.path("tokenizer_config.json"), key: "tokenizer_class",
+            throw InputError(
+                .badValue,
+                file: files.path("tokenizer_config.json"), item: "tokenizer_class",
                 expected: "BertTokenizer or TokenizersBackend", found: other ?? "nothing")
         }
         let source = try WordPieceSource(files: files, rebuilt: rebuilt)
@@ -131,13 +134,15 @@ private struct WordPieceSource {
         }
         file = files.path("vocab.txt")
         guard rebuilt, let bytes = try HubTokenizerFiles.bytes(file) else {
-            throw TextError(
-                file: files.folder, key: "tokenizer",
+            throw InputError(
+                .badValue,
+                file: files.folder, item: "tokenizer",
                 expected: rebuilt ? "tokenizer.json or vocab.txt" : "tokenizer.json",
                 found: "none")
         }
         guard UTF8Scan.isValid(bytes) else {
-            throw TextError(file: file, key: "file", expected: "valid UTF-8", found: "other bytes")
+            throw InputError(
+                .badValue, file: file, item: "file", expected: "valid UTF-8", found: "other bytes")
         }
         var lines = bytes.split(separator: 0x0A, omittingEmptySubsequences: false)
         if lines.last?.isEmpty == true { lines.removeLast() }
@@ -178,8 +183,9 @@ private struct WordPieceSource {
             ? files.content("unk_token") ?? Array("[UNK]".utf8)
             : model?.present("unk_token")?.bytes ?? Array("[UNK]".utf8)
         guard let unkID = index.id(unknown) else {
-            throw TextError(
-                file: file, key: "unk_token", expected: "a piece of the vocabulary",
+            throw InputError(
+                .badValue,
+                file: file, item: "unk_token", expected: "a piece of the vocabulary",
                 found: String(decoding: unknown, as: UTF8.self))
         }
         var tables = WordPieceTables(pieces: all, unknown: unkID)

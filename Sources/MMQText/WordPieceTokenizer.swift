@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// BERT's WordPiece, id for id as transformers 5 computes it: greedy, the longest piece first.
 public struct WordPieceTokenizer: TextTokenizing {
@@ -16,7 +17,7 @@ public struct WordPieceTokenizer: TextTokenizing {
 
     /// Builds the tokenizer.
     ///
-    /// - Throws: `TextError` if the tables contradict themselves.
+    /// - Throws: `InputError` if the tables contradict themselves.
     public init(tables: WordPieceTables) throws {
         try tables.validate()
         self.tables = tables
@@ -167,9 +168,10 @@ public struct WordPieceTokenizer: TextTokenizing {
 extension WordPieceTables {
     /// Refuses tables that contradict themselves.
     func validate() throws {
-        func fail(_ key: String, _ expected: String, _ found: String) -> TextError {
-            TextError(
-                file: TokenizerTables.source, key: key, expected: expected, found: found)
+        func fail(_ key: String, _ expected: String, _ found: String) -> InputError {
+            InputError(
+                .badValue,
+                file: TokenizerTables.source, item: key, expected: expected, found: found)
         }
         guard pieces.count > 0 && pieces.count <= 1 << 26 else {
             throw fail("pieces", "between 1 and \(1 << 26) pieces", "\(pieces.count)")

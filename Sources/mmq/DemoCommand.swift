@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -80,7 +81,7 @@ struct DemoCommand: AsyncParsableCommand {
         }
         let found = places.first { FileManager.default.fileExists(atPath: $0 + "/bench") }
         guard let found else {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: places[0],
                 "expected the demo's folder with bench, llava-next and instructblip; found none"
                     + (assets == nil ? " (run from the repository, or name it with --assets)" : ""))
@@ -227,7 +228,7 @@ private struct DemoStudy {
             let template: StudyTemplate = name == "instructblip" ? .instruct : .vicuna
             return (picture, template.apply(to: sample.prompt), sample.answerText)
         }
-        throw StudyError(.badInput, file: bench, "no sample of \(domain.rawValue)")
+        throw InputError(.badInput, file: bench, "no sample of \(domain.rawValue)")
     }
 
     // MARK: - Steps
@@ -249,6 +250,7 @@ private struct DemoStudy {
             arguments.insert(contentsOf: ["--threads", "\(threads)"], at: 1)
         }
         var command = try MMQ.parseAsRoot(arguments)
+        InputLedger.begin()
         let before = try file.map { try Diagnostics.redirect(to: $0) }
         defer { before.map(Diagnostics.restore) }
         if var command = command as? any AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Dispatch
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
@@ -37,6 +38,7 @@ enum Diagnostics {
 
     /// Sends results to a file from now on; gives back what `restore` needs.
     static func redirect(to file: String) throws -> Int32 {
+        try InputLedger.check(output: file)
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
             throw OutputFailure(problem: "\(file): \(String(cString: strerror(errno)))")
@@ -84,6 +86,7 @@ enum Diagnostics {
         signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try root.parseAsRoot()
+            InputLedger.begin()
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
@@ -108,19 +111,7 @@ enum Diagnostics {
 
     /// 2 if what was given is at fault, 1 if the work failed.
     static func exitCode(of error: any Error) -> Int32 {
-        switch error {
-        case let error as StudyError:
-            switch error.kind {
-            case .badInput, .mismatch: 2
-            case .locked, .failed: 1
-            }
-        case let error as FormatError: error.code == .writeFailed ? 1 : 2
-        case is TextError: 2
-        case let error as ImageError: error.code == .outOfMemory ? 1 : 2
-        case let error as ModelError:
-            if case .outOfMemory = error { 1 } else { 2 }
-        default: 1
-        }
+        (error as? InputError).map { $0.code.isFailure ? 1 : 2 } ?? 1
     }
 }
 

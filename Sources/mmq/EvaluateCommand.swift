@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -108,7 +109,7 @@ struct EvaluateCommand: ParsableCommand {
         }
         guard !held.answers.isEmpty else {
             let problem = answers == nil ? "no answers of the \(split) split" : "no answers"
-            throw StudyError(.mismatch, file: answers ?? study ?? "", problem + " to score")
+            throw InputError(.mismatch, file: answers ?? study ?? "", problem + " to score")
         }
         return held.answers
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -47,7 +48,7 @@ struct IdentifyCommand: ParsableCommand {
         }
         let names = try module.isEmpty ? file.modules().map(\.name) : module
         guard !names.isEmpty else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: study.study, "nothing was counted into this study yet")
         }
         let settings = Identification.Settings(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQStudy
 
 /// `mmq import`: counts, neuron sets and answers made elsewhere into a study.
@@ -34,7 +35,7 @@ struct ImportCommand: ParsableCommand {
         do {
             files = try StudyExport.read(paths, into: file, split: split, answerSplit: answerSplit)
             guard !files.isEmpty else {
-                throw StudyError(.badInput, file: paths.joined(separator: " "), "nothing to import")
+                throw InputError(.badInput, file: paths.joined(separator: " "), "nothing to import")
             }
         } catch {
             file.discardIfNewAndEmpty()

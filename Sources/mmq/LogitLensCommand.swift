@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -148,7 +149,7 @@ import Testing
     func isRefused(_ broken: BrokenFile) throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("broken.gguf", broken.bytes)
-        let error = #expect(throws: FormatError.self) { try GGUFFile(path: path) }
+        let error = #expect(throws: InputError.self) { try GGUFFile(path: path) }
         #expect(error?.code == broken.code)
         #expect(error?.item == broken.item || broken.name == "tensors overlap")
         #expect(error?.file == path)
@@ -176,7 +177,7 @@ import Testing
         // The last tensor's data are followed by padding, which may be missing.
         for length in stride(from: 0, to: whole.count - 32, by: 3) {
             let path = try folder.write("cut.gguf", Array(whole[..<length]))
-            #expect(throws: FormatError.self) { try GGUFFile(path: path) }
+            #expect(throws: InputError.self) { try GGUFFile(path: path) }
         }
     }
 
@@ -195,7 +196,7 @@ import Testing
             do {
                 let file = try GGUFFile(path: path)
                 for tensor in file.tensors { _ = try file.bytes(tensor).reduce(0) { $0 &+ $1 } }
-            } catch let error as FormatError {
+            } catch let error as InputError {
                 #expect(error.file == path)
             }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -7,10 +8,10 @@ import Testing
 struct BrokenFile: Sendable, CustomTestStringConvertible {
     let name: String
     let bytes: [UInt8]
-    let code: FormatError.Code
+    let code: InputError.Code
     let item: String?
 
-    init(_ name: String, _ bytes: [UInt8], _ code: FormatError.Code, _ item: String?) {
+    init(_ name: String, _ bytes: [UInt8], _ code: InputError.Code, _ item: String?) {
         (self.name, self.bytes, self.code, self.item) = (name, bytes, code, item)
     }
 
@@ -110,7 +111,7 @@ struct BrokenFile: Sendable, CustomTestStringConvertible {
     func isRefused(_ broken: BrokenFile) throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("broken.safetensors", broken.bytes)
-        let error = #expect(throws: FormatError.self) { try SafetensorsFile(path: path) }
+        let error = #expect(throws: InputError.self) { try SafetensorsFile(path: path) }
         #expect(error?.code == broken.code)
         // Where two tensors collide, which of them is named depends on the sorting of equals.
         let items =
@@ -132,7 +133,7 @@ struct BrokenFile: Sendable, CustomTestStringConvertible {
         let whole = Self.two("[0,4]", "[4,8]", bytes: 8)
         for length in 0..<whole.count {
             let path = try folder.write("cut.safetensors", Array(whole[..<length]))
-            #expect(throws: FormatError.self) { try SafetensorsFile(path: path) }
+            #expect(throws: InputError.self) { try SafetensorsFile(path: path) }
         }
     }
 
@@ -144,14 +145,14 @@ struct BrokenFile: Sendable, CustomTestStringConvertible {
         let file = try SafetensorsFile(path: path)
         try folder.write("w2.safetensors", Array(whole.dropLast(4)))
         try #require(truncate(path, off_t(whole.count - 4)) == 0)
-        let error = #expect(throws: FormatError.self) { try file.floats("w") }
+        let error = #expect(throws: InputError.self) { try file.floats("w") }
         #expect(error?.code == .truncated)
     }
 
     @Test func notAFile() throws {
         let folder = try TemporaryFolder()
-        #expect(throws: FormatError.self) { try SafetensorsFile(path: folder.path) }
-        let error = #expect(throws: FormatError.self) { try SafetensorsFile(path: folder("none")) }
+        #expect(throws: InputError.self) { try SafetensorsFile(path: folder.path) }
+        let error = #expect(throws: InputError.self) { try SafetensorsFile(path: folder("none")) }
         #expect(error?.code == .unreadable)
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -59,11 +60,11 @@ import Testing
         let folder = try TemporaryFolder()
         func code(
             _ metadata: [(key: String, value: GGUFValue)], _ tensors: [GGUFWriter.Declaration]
-        ) -> FormatError.Code? {
+        ) -> InputError.Code? {
             do {
                 _ = try GGUFWriter(path: folder("x.gguf"), metadata: metadata, tensors: tensors)
                 return nil
-            } catch { return (error as? FormatError)?.code }
+            } catch { return (error as? InputError)?.code }
         }
         let w = GGUFWriter.Declaration(name: "w", type: .f32, shape: [2])
         #expect(code([], [w]) == nil)
@@ -76,18 +77,18 @@ import Testing
         #expect(try folder.entries() == [])
 
         let writer = try GGUFWriter(path: folder("y.gguf"), metadata: [], tensors: [w])
-        let error = #expect(throws: FormatError.self) { try writer.commit() }
+        let error = #expect(throws: InputError.self) { try writer.commit() }
         #expect(error?.code == .writeFailed && error?.item == "tensor 'w'")
         [Float(1), 2, 3].withUnsafeBytes { bytes in
-            #expect(throws: FormatError.self) { try writer.write("w", bytes) }
-            #expect(throws: FormatError.self) { try writer.write("v", bytes) }
+            #expect(throws: InputError.self) { try writer.write("w", bytes) }
+            #expect(throws: InputError.self) { try writer.write("v", bytes) }
         }
         writer.abandon()
         #expect(try folder.entries() == [])
     }
 
     @Test func unwritableFolder() throws {
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try GGUFWriter(path: "/nonexistent/x.gguf", metadata: [], tensors: [])
         }
         #expect(error?.code == .writeFailed)
@@ -154,7 +155,7 @@ import Testing
         "NaN", "'a'",
     ])
     func errors(_ text: String) {
-        let error = #expect(throws: FormatError.self) { try parse(text) }
+        let error = #expect(throws: InputError.self) { try parse(text) }
         #expect(error?.code == .badHeader && error?.file == "test")
     }
 }

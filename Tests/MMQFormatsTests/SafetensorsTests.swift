@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -76,9 +77,9 @@ import Testing
         #expect(try file.integers("i") == [-2])
         #expect(try file.integers("s") == [-128])
         #expect(try file.integers("o") == [0, 1])
-        #expect(throws: FormatError.self) { try file.floats("i") }
-        #expect(throws: FormatError.self) { try file.integers("h") }
-        #expect(throws: FormatError.self) { try file.floats("absent") }
+        #expect(throws: InputError.self) { try file.floats("i") }
+        #expect(throws: InputError.self) { try file.integers("h") }
+        #expect(throws: InputError.self) { try file.floats("absent") }
     }
 
     @Test func unfinishedWriterLeavesNothing() throws {
@@ -93,10 +94,10 @@ import Testing
         let writer = try SafetensorsWriter(
             path: path, tensors: [.init(name: "x", type: .f32, shape: [2])])
         try writer.write("x", [Float(1)])
-        let error = #expect(throws: FormatError.self) { try writer.commit() }
+        let error = #expect(throws: InputError.self) { try writer.commit() }
         #expect(error?.code == .writeFailed && error?.item == "tensor 'x'")
-        #expect(throws: FormatError.self) { try writer.write("x", [Float(1), 2, 3]) }
-        #expect(throws: FormatError.self) { try writer.write("y", [Float(1)]) }
+        #expect(throws: InputError.self) { try writer.write("x", [Float(1), 2, 3]) }
+        #expect(throws: InputError.self) { try writer.write("y", [Float(1)]) }
         writer.abandon()
         #expect(try folder.entries() == [])
     }
@@ -104,7 +105,7 @@ import Testing
     @Test func twoWritersOfOneFileAreRefused() throws {
         let path = folder("d.safetensors")
         let first = try SafetensorsWriter(path: path, tensors: [])
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try SafetensorsWriter(path: path, tensors: [])
         }
         #expect(error?.code == .writeFailed)
@@ -130,8 +131,8 @@ import Testing
         #expect(try SafetensorsCheckpoint(folder: folder.path).names == ["a"])
     }
 
-    static let indexes: [(String, FormatError.Code, String?)] = [
-        (#"{"weight_map":{"a":"m-1.safetensors"}}"#, FormatError.Code.extraTensor, "tensor 'z'"),
+    static let indexes: [(String, InputError.Code, String?)] = [
+        (#"{"weight_map":{"a":"m-1.safetensors"}}"#, InputError.Code.extraTensor, "tensor 'z'"),
         (
             #"{"weight_map":{"a":"m-1.safetensors","z":"m-1.safetensors","b":"m-1.safetensors"}}"#,
             .missingTensor, "tensor 'b'"
@@ -145,14 +146,14 @@ import Testing
     ]
 
     @Test(arguments: indexes)
-    func badIndex(_ text: String, _ code: FormatError.Code, _ item: String?) throws {
+    func badIndex(_ text: String, _ code: InputError.Code, _ item: String?) throws {
         let header = """
             {"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},\
             "z":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}
             """
         try folder.write("m-1.safetensors", safetensors(header, data: [1, 2]))
         try folder.write("model.safetensors.index.json", text: text)
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try SafetensorsCheckpoint(folder: folder.path)
         }
         #expect(error?.code == code)
@@ -161,16 +162,16 @@ import Testing
 
     @Test func emptyAndMissingFolders() throws {
         try folder.write("pytorch_model.bin", [1])
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try SafetensorsCheckpoint(folder: folder.path)
         }
         #expect(error?.code == .unreadable)
         #expect(error?.description.contains("pytorch_model.bin") == true)
-        #expect(throws: FormatError.self) { try SafetensorsCheckpoint(folder: folder("none")) }
+        #expect(throws: InputError.self) { try SafetensorsCheckpoint(folder: folder("none")) }
         let one = #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#
         try folder.write("x.safetensors", safetensors(one, data: [1]))
         try folder.write("y.safetensors", safetensors(one, data: [2]))
-        let twice = #expect(throws: FormatError.self) {
+        let twice = #expect(throws: InputError.self) {
             try SafetensorsCheckpoint(folder: folder.path)
         }
         #expect(twice?.code == .duplicate && twice?.item == "tensor 'a'")

@@ -80,10 +80,10 @@ struct ImageConfigTests {
         settings[key] = nil
         let flat = imageError { try parse(settings) }
         #expect(flat?.code == .missingKey)
-        #expect(flat?.key == key)
+        #expect(flat?.item == key)
         #expect(flat?.file == "p.json")
         let nested = imageError { try parse(settings, nested: true) }
-        #expect(nested?.key == "image_processor.\(key)")
+        #expect(nested?.item == "image_processor.\(key)")
     }
 
     @Test("A value that cannot be used is named")
@@ -108,8 +108,8 @@ struct ImageConfigTests {
             var settings = Self.llava
             settings[key] = value
             let error = imageError { try parse(settings) }
-            #expect(error?.code == .wrongValue, "\(key)")
-            #expect(error?.key == named, "\(key)")
+            #expect(error?.code == .badValue, "\(key)")
+            #expect(error?.item == named, "\(key)")
         }
     }
 
@@ -126,7 +126,7 @@ struct ImageConfigTests {
             settings[key] = value
             let error = imageError { try parse(settings) }
             #expect(error?.code == .unsupported, "\(key)")
-            #expect(error?.key == named, "\(key)")
+            #expect(error?.item == named, "\(key)")
         }
         let blip: [(String, Any, String)] = [
             ("resample", 2, "resample"), ("do_resize", false, "do_resize"),
@@ -144,7 +144,7 @@ struct ImageConfigTests {
                 try SquashImageConfig.parse(json: bytes(settings), file: "b.json")
             }
             #expect(error?.code == .unsupported, "\(key)")
-            #expect(error?.key == named, "\(key)")
+            #expect(error?.item == named, "\(key)")
         }
     }
 
@@ -174,7 +174,7 @@ struct ImageConfigTests {
         changed["size"] = nil
         try write("processor_config.json", bytes(changed, nested: true))
         let error = imageError { try LlavaNextImageConfig.load(folder: folder.path) }
-        #expect(error?.key == "image_processor.size")
+        #expect(error?.item == "image_processor.size")
         #expect(error?.file.hasSuffix("/processor_config.json") == true)
 
         try FileManager.default.removeItem(
@@ -198,7 +198,7 @@ struct ImageConfigTests {
         let plain = PixelNormalization(rescaleFactor: nil, mean: nil, std: nil)
         let side = PixelSize(height: 28, width: 28)
         func check(_ config: LlavaNextImageConfig, _ key: String) {
-            #expect(imageError { try LlavaNextImageProcessor(config: config) }?.key == key)
+            #expect(imageError { try LlavaNextImageProcessor(config: config) }?.item == key)
         }
         check(
             LlavaNextImageConfig(
@@ -233,6 +233,6 @@ struct ImageConfigTests {
         let stored =
             "{\"size\":{\"height\":2,\"width\":2},\"normalization\":{\"mean\":[1],\"std\":[1]}}"
         let config = try JSONDecoder().decode(SquashImageConfig.self, from: Data(stored.utf8))
-        #expect(imageError { try SquashImageProcessor(config: config) }?.key == "image_mean")
+        #expect(imageError { try SquashImageProcessor(config: config) }?.item == "image_mean")
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQImage
 import Testing
 
@@ -52,14 +53,14 @@ func decode(_ bytes: [UInt8], name: String = "picture") throws -> RGBImage {
 /// The error a call throws; a failed test if it throws none or another kind.
 func imageError<Result>(
     _ location: SourceLocation = #_sourceLocation, from body: () throws -> Result
-) -> ImageError? {
+) -> InputError? {
     do {
         _ = try body()
         Issue.record("no error", sourceLocation: location)
-    } catch let error as ImageError {
+    } catch let error as InputError {
         return error
     } catch {
-        Issue.record("not an ImageError: \(error)", sourceLocation: location)
+        Issue.record("not an InputError: \(error)", sourceLocation: location)
     }
     return nil
 }

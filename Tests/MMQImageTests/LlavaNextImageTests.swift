@@ -158,7 +158,7 @@ struct LlavaNextImageTests {
                     width: width, height: height, patchSize: patch, additionalTokens: 1,
                     dropsFirstToken: true)
             }
-            #expect(error?.code == .wrongValue)
+            #expect(error?.code == .badValue)
         }
     }
 

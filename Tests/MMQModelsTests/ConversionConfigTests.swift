@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQModels
 import Support
@@ -112,7 +113,7 @@ import Testing
             #"{"model_type": "instructblip", "text_config": {}}"#,
             #"{"model_type": "instructblip", "text_config": {"model_type": "t5"}}"#,
         ] {
-            #expect(throws: FormatError.self) {
+            #expect(throws: InputError.self) {
                 try InstructBLIPConfig(
                     json: JSONValue(parsing: Array(text.utf8), file: "c"), file: "c")
             }

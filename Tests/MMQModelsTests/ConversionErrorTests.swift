@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import Support
@@ -56,7 +57,7 @@ import Testing
     }
 
     /// The error of converting, after checking that it left nothing.
-    func failure(_ checkpoint: String, _ options: ConversionOptions = .init()) throws -> FormatError
+    func failure(_ checkpoint: String, _ options: ConversionOptions = .init()) throws -> InputError
     {
         let output = folder("model")
         var failure: (any Error)?
@@ -64,7 +65,7 @@ import Testing
             try Converter(checkpoint: checkpoint, options: options).convert(to: output)
         } catch { failure = error }
         #expect(!FileManager.default.fileExists(atPath: output))
-        return try #require(failure as? FormatError, "\(String(describing: failure))")
+        return try #require(failure as? InputError, "\(String(describing: failure))")
     }
 
     static let tensor = "multi_modal_projector.linear_1.weight"
@@ -165,11 +166,11 @@ import Testing
     struct BadConfig: Sendable, CustomTestStringConvertible {
         let path: String
         let value: (any Sendable)?
-        let code: FormatError.Code
+        let code: InputError.Code
         let item: String
 
         init(
-            _ path: String, _ value: (any Sendable)?, _ code: FormatError.Code,
+            _ path: String, _ value: (any Sendable)?, _ code: InputError.Code,
             _ item: String? = nil
         ) {
             (self.path, self.value, self.code, self.item) = (path, value, code, item ?? path)
@@ -262,7 +263,7 @@ import Testing
 
     @Test func outputThatCannotBeMade() throws {
         let path = try Golden.path("llava-next/plain-f32/checkpoint")
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try Converter(checkpoint: path, options: .init()).convert(to: "/proc/none/model")
         }
         #expect(error?.code == .writeFailed)

@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQText
 import Support
@@ -20,10 +21,9 @@ import Testing
 
     /// FNV-1a in 64 bits, as tools/make_format_goldens.py computes it.
     static func hash(_ bytes: UnsafeRawBufferPointer) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+        var hash = StableHash()
+        hash.add(bytes)
+        return hash.digits
     }
 
     /// Every tensor of both files equals what the `gguf` package makes of the checkpoint.
@@ -172,14 +172,14 @@ import Testing
         let path = try Golden.path("llava-next/hub-f16/checkpoint")
         let model = folder("model")
         try Converter(checkpoint: path, options: ConversionOptions()).convert(to: model)
-        let error = #expect(throws: FormatError.self) {
+        let error = #expect(throws: InputError.self) {
             try Converter(checkpoint: path, options: ConversionOptions()).convert(to: model)
         }
         #expect(error?.code == .alreadyExists && error?.file == model)
         try Converter(checkpoint: path, options: ConversionOptions(replace: true))
             .convert(to: model)
         try folder.write("file", [1])
-        let other = #expect(throws: FormatError.self) {
+        let other = #expect(throws: InputError.self) {
             try Converter(checkpoint: path, options: ConversionOptions())
                 .convert(to: folder("file"))
         }
@@ -246,7 +246,7 @@ import Testing
         ).convert(to: folder("b")).language
         let files = try? ModelFiles.open(language: language, vision: vision)
         if let files {
-            #expect(throws: FormatError.self) { try files.tokenizerTables() }
+            #expect(throws: InputError.self) { try files.tokenizerTables() }
         }
     }
 
@@ -259,7 +259,7 @@ import Testing
         let declarations = vision.tensors.map {
             Declaration(name: $0.name, type: $0.type, shape: $0.shape)
         }
-        func error(_ tensors: [Declaration]) throws -> FormatError? {
+        func error(_ tensors: [Declaration]) throws -> InputError? {
             let path = folder("changed.gguf")
             let writer = try GGUFWriter(
                 path: path, metadata: vision.metadata.members, tensors: tensors)
@@ -273,7 +273,7 @@ import Testing
             do {
                 _ = try ModelFiles.open(language: result.language, vision: path)
                 return nil
-            } catch { return error as? FormatError }
+            } catch { return error as? InputError }
         }
         #expect(try error(declarations) == nil)
         let missing = try error(declarations.filter { $0.name != "v.pre_ln.bias" })

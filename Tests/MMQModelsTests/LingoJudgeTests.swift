@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -121,12 +122,15 @@ import Testing
 
     /// Python's rules, not Swift's: final sigma, dotted I, ASCII separators as white space.
     @Test func lowersAndStripsAsPython() {
-        #expect(PythonText.lower("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α") == "οδος σ ας. ας\u{301} σ.α")
         #expect(
-            Array(PythonText.lower("İẞÉ").unicodeScalars) == ["i", "\u{307}", "\u{DF}", "\u{E9}"])
-        #expect(PythonText.strip("\u{1C}\u{3000} a b \u{85}\n\u{2028}") == "a b")
-        #expect(PythonText.strip("\u{200B}a\u{FEFF}") == "\u{200B}a\u{FEFF}")
-        #expect(PythonText.strip(" \t") == "")
+            PythonText("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α").lowered().string == "οδος σ ας. ας\u{301} σ.α")
+        #expect(
+            Array(PythonText("İẞÉ").lowered().string.unicodeScalars) == [
+                "i", "\u{307}", "\u{DF}", "\u{E9}",
+            ])
+        #expect(PythonText("\u{1C}\u{3000} a b \u{85}\n\u{2028}").stripped().string == "a b")
+        #expect(PythonText("\u{200B}a\u{FEFF}").stripped().string == "\u{200B}a\u{FEFF}")
+        #expect(PythonText(" \t").stripped().string == "")
     }
 
     // MARK: What is refused
@@ -155,7 +159,7 @@ import Testing
         ("hidden_size", "9223372036854775807"), ("num_hidden_layers", "100000"),
     ])
     func refusesOtherModels(_ key: String, _ value: String) throws {
-        let error = #expect(throws: FormatError.self) { try Self.config([key: value]) }
+        let error = #expect(throws: InputError.self) { try Self.config([key: value]) }
         #expect(error?.file == "config.json")
         #expect(error?.item == key || error?.item == "num_attention_heads", "\(error as Any)")
     }
@@ -174,14 +178,14 @@ import Testing
             try FileManager.default.copyItem(atPath: source + "/" + name, toPath: folder(name))
         }
         let config = try String(contentsOfFile: folder("config.json"), encoding: .utf8)
-        func code(_ from: String, _ to: String) throws -> (FormatError.Code, String)? {
+        func code(_ from: String, _ to: String) throws -> (InputError.Code, String)? {
             try #require(config.contains(from))
             try folder.write("config.json", text: config.replacingOccurrences(of: from, with: to))
             do {
                 try JudgeConverter(checkpoint: folder.path, options: ConversionOptions(type: .f32))
                     .convert(to: folder("out"))
                 return nil
-            } catch let error as FormatError {
+            } catch let error as InputError {
                 #expect(!FileManager.default.fileExists(atPath: folder("out")))
                 return (error.code, error.item ?? "")
             }
@@ -213,10 +217,10 @@ import Testing
         // The last bytes are padding.
         for length in stride(from: 0, to: bytes.count - 32, by: bytes.count / 40) {
             let cut = try folder.write("cut.gguf", Array(bytes[..<length]))
-            #expect(throws: FormatError.self) { try LingoJudge.open(cut) }
+            #expect(throws: InputError.self) { try LingoJudge.open(cut) }
         }
-        #expect(throws: FormatError.self) { try LingoJudge.open(folder("missing")) }
-        #expect(throws: FormatError.self) { try LingoJudge.open(folder.path) }
+        #expect(throws: InputError.self) { try LingoJudge.open(folder("missing")) }
+        #expect(throws: InputError.self) { try LingoJudge.open(folder.path) }
         // Broken metadata opens or throws, whatever byte is changed.
         var random = SeededRandom(seed: 7)
         for _ in 0..<60 {
@@ -226,7 +230,7 @@ import Testing
             do {
                 let judge = try LingoJudge.open(file)
                 _ = try? judge.logit(question: "x", reference: "y", answer: "z")
-            } catch is FormatError {}
+            } catch is InputError {}
         }
     }
 }

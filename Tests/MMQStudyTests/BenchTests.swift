@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import Testing
@@ -130,7 +131,7 @@ import Testing
             domain: .ad, position: 0, index: 0, question: "", prompt: "", answer: .null,
             attributes: [:],
             pictures: [bench + "/ad/train/images/seg0/0.png", pictures + "/" + other], missing: [])
-        let error = #expect(throws: StudyError.self) { try sample.picture() }
+        let error = #expect(throws: InputError.self) { try sample.picture() }
         #expect(error?.problem.contains("rows") == true)
     }
 
@@ -139,7 +140,7 @@ import Testing
         try folder.write("PAR1", to: "ad/train/train.parquet")
         try folder.write("PAR1", to: "doc/data/validation-00000-of-00001.parquet")
         for (domain, split) in [(Domain.ad, "train"), (.doc, "val")] {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try BenchSplit(bench: folder.path, domain: domain, split: split, form: .simple)
             }
             #expect(error?.problem.contains("tools/prepare_bench.py") == true)
@@ -150,10 +151,10 @@ import Testing
     @Test func brokenAnnotationsNameTheirPlace() throws {
         let folder = try TemporaryFolder()
         func fails(_ domain: Domain, _ words: String) {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try BenchSplit(bench: folder.path, domain: domain, split: "val", form: .simple)
             }
-            #expect(error?.kind == .badInput)
+            #expect(error?.code == .badInput)
             #expect(error.map { "\($0)".contains(words) } == true, "\(String(describing: error))")
         }
         fails(.com, "v2_OpenEnded_mscoco_val2014_questions.json")
@@ -179,7 +180,7 @@ import Testing
         try folder.write("Figure_path,Question\n", to: "med/val.csv")
         fails(.med, "Answer: no such column")
         fails(.ad, "val.jsonl")
-        let badSplit = #expect(throws: StudyError.self) {
+        let badSplit = #expect(throws: InputError.self) {
             try BenchSplit(bench: folder.path, domain: .ad, split: "../val", form: .simple)
         }
         #expect(badSplit?.problem.contains("name of a split") == true)
@@ -198,6 +199,6 @@ import Testing
         #expect(train[0].missingFiles.allSatisfy { $0.hasSuffix("seg3/1.png") })
         #expect(train[1].questions == 11)
         #expect(train[4].problem != nil)
-        #expect(throws: StudyError.self) { try BenchCheck(bench: bench + "/nowhere") }
+        #expect(throws: InputError.self) { try BenchCheck(bench: bench + "/nowhere") }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 import Testing
 
@@ -125,8 +126,8 @@ import let Support.kernelSettings
         #expect(found.lens.allSatisfy { $0.samples == 1 && $0.imageAgreement == 1 })
         let other = try study(
             folder.path + "/c.sqlite", LensFixture.model("instructblip/new-f16", in: folder))
-        let error = #expect(throws: StudyError.self) { try StudyComparison(a, other) }
-        #expect(error?.kind == .mismatch)
+        let error = #expect(throws: InputError.self) { try StudyComparison(a, other) }
+        #expect(error?.code == .mismatch)
     }
 
     @Test(arguments: ["llava-next/hub-f16", "instructblip/new-f16"])
@@ -176,7 +177,7 @@ import let Support.kernelSettings
                 #expect(differing >= apart && (differing - apart) % 2 == 0)
             }
         }
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try ModelComparison(first, LensFixture.model("llava-next/plain-f32", in: folder))
         }
     }

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQImage
 import MMQModels
 import Testing
@@ -124,9 +125,9 @@ struct PixelModel: CountingModel {
             try Study(path: path, access: .reading).counts(domain: .med, split: "train")
                 == Study(path: folder.path + "/t.sqlite", access: .reading)
                 .counts(domain: .med, split: "train"))
-        let error = #expect(throws: StudyError.self) { try run(path, .samples(2)) }
-        #expect(error?.kind == .mismatch)
-        #expect(throws: StudyError.self) { try run(path, .visionTokens(48)) }
+        let error = #expect(throws: InputError.self) { try run(path, .samples(2)) }
+        #expect(error?.code == .mismatch)
+        #expect(throws: InputError.self) { try run(path, .visionTokens(48)) }
         #expect(try run(path, .samples(1_000)).outcome == .exhausted)
         #expect(try run(path, .samples(1_000)).outcome == .exhausted)
     }
@@ -135,10 +136,10 @@ struct PixelModel: CountingModel {
         let folder = try TemporaryFolder()
         let path = folder.path + "/s.sqlite"
         _ = try run(path, .samples(1), domain: .rs)
-        let model = #expect(throws: StudyError.self) {
+        let model = #expect(throws: InputError.self) {
             try run(path, .samples(2), domain: .rs, model: PixelModel(fingerprint: "pixels-2"))
         }
-        #expect(model?.kind == .mismatch)
+        #expect(model?.code == .mismatch)
         #expect(model.map { "\($0)".contains("pixels-2") } == true)
 
         let copy = folder.path + "/bench"
@@ -147,10 +148,10 @@ struct PixelModel: CountingModel {
         let answers = copy + "/rs/USGS_split_train_answers.json"
         let text = try String(contentsOfFile: answers, encoding: .utf8)
         try Data((text + "\n").utf8).write(to: URL(fileURLWithPath: answers))
-        let other = #expect(throws: StudyError.self) {
+        let other = #expect(throws: InputError.self) {
             try run(path, .samples(3), domain: .rs, bench: copy)
         }
-        #expect(other?.kind == .mismatch)
+        #expect(other?.code == .mismatch)
     }
 
     @Test func oneWriterAtATime() throws {
@@ -159,10 +160,10 @@ struct PixelModel: CountingModel {
         _ = try run(path, .samples(1))
         do {
             let first = try Study(path: path, access: .writing)
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try Study(path: path, access: .writing)
             }
-            #expect(error?.kind == .locked)
+            #expect(error?.code == .locked)
             // Readers are welcome beside a writer.
             let reader = try Study(path: path, access: .reading)
             #expect(try reader.passes() == first.passes())
@@ -174,10 +175,10 @@ struct PixelModel: CountingModel {
     @Test func whatIsNoStudyIsRefused() throws {
         let folder = try TemporaryFolder()
         func fails(_ name: String, _ access: Study.Access) {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try Study(path: folder.path + "/" + name, access: access)
             }
-            #expect(error?.kind == .badInput, "\(String(describing: error))")
+            #expect(error?.code == .badInput, "\(String(describing: error))")
         }
         fails("none.sqlite", .reading)
         fails("none.sqlite", .updating)
@@ -206,7 +207,7 @@ struct PixelModel: CountingModel {
         try DatabaseQueue(path: other).write { db in
             try db.execute(sql: "CREATE TABLE mine (number INTEGER)")
         }
-        let error = #expect(throws: StudyError.self) { try run(other, .samples(1)) }
+        let error = #expect(throws: InputError.self) { try run(other, .samples(1)) }
         #expect(error?.problem == "a database, but not a study")
     }
 
@@ -243,7 +244,7 @@ struct PixelModel: CountingModel {
         let new = folder.path + "/new.sqlite"
         do {
             let study = try Study(path: new, access: .writing)
-            #expect(throws: StudyError.self) {
+            #expect(throws: InputError.self) {
                 try ActivationRun(
                     study: study, model: PixelModel(), bench: folder.path, goal: .samples(1)
                 ).run(.med)
@@ -268,7 +269,7 @@ struct PixelModel: CountingModel {
         let good = try #require(FileManager.default.contents(atPath: pictures[2]))
         try Data(good.prefix(30)).write(to: URL(fileURLWithPath: pictures[2]))
         let path = folder.path + "/s.sqlite"
-        let error = #expect(throws: ImageError.self) {
+        let error = #expect(throws: InputError.self) {
             try run(path, .samples(4), bench: copy)
         }
         #expect(error?.file == pictures[2])
@@ -302,13 +303,13 @@ struct PixelModel: CountingModel {
         #expect(try study.identification(module: "vision") == two)
         let mask = try study.mask(domain: .med, modules: ["vision"])
         #expect(mask.layers == ["vision": two.neurons[0]])
-        #expect(throws: StudyError.self) { try study.identify(module: "mmproj") }
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) { try study.identify(module: "mmproj") }
+        #expect(throws: InputError.self) {
             try study.identify(module: "lang", domains: [.ad, .rs])
         }
-        #expect(throws: StudyError.self) { try study.identify(module: "lang", domains: [.rs]) }
-        #expect(throws: StudyError.self) { try study.mask(domain: .rs, modules: ["vision"]) }
-        #expect(throws: StudyError.self) { try study.mask(domain: .med, modules: ["lang"]) }
+        #expect(throws: InputError.self) { try study.identify(module: "lang", domains: [.rs]) }
+        #expect(throws: InputError.self) { try study.mask(domain: .rs, modules: ["vision"]) }
+        #expect(throws: InputError.self) { try study.mask(domain: .med, modules: ["lang"]) }
     }
 
     @Test func setsOfEarlierCountsAreNotKept() throws {

@@ -1,4 +1,5 @@
 import GRDB
+import MMQBase
 import MMQModels
 import Testing
 
@@ -22,8 +23,8 @@ import Testing
         do {
             try work()
             Issue.record("\(what): nothing was thrown")
-        } catch let error as StudyError {
-            #expect(error.kind == .badInput && "\(error)".contains("damaged"), "\(what): \(error)")
+        } catch let error as InputError {
+            #expect(error.code == .badInput && "\(error)".contains("damaged"), "\(what): \(error)")
         } catch {
             Issue.record("\(what): \(error)")
         }

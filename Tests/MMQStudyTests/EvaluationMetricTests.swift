@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import Testing
 
@@ -25,7 +26,7 @@ extension JSONValue {
         switch self {
         case .integer(let number): return Double(number)
         case .number(let number): return number
-        default: throw StudyError(.badInput, file: "golden", "not a number: \(kind)")
+        default: throw InputError(.badInput, file: "golden", "not a number: \(kind)")
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Testing
 
@@ -138,7 +139,7 @@ import Testing
         let judged = try Evaluator(judge: SimilarityJudge()).scores(of: [answer])
         #expect(judged.map { $0.score?.value } == [1, 0])
         answer.question = nil
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try Evaluator(judge: SimilarityJudge()).scores(of: [answer])
         }
     }
@@ -199,8 +200,8 @@ import Testing
         do {
             _ = try ScoredAnswer.read(path: folder.path + "/a.jsonl", domain: .med)
             Issue.record("read without complaint")
-        } catch let error as StudyError {
-            #expect(error.kind == .badInput && "\(error)".contains(word), "\(error)")
+        } catch let error as InputError {
+            #expect(error.code == .badInput && "\(error)".contains(word), "\(error)")
         }
     }
 
@@ -217,7 +218,7 @@ import Testing
             do {
                 _ = try Evaluator(judge: SimilarityJudge()).scores(of: [answer], forms: [form])
                 Issue.record("scored without complaint")
-            } catch let error as StudyError {
+            } catch let error as InputError {
                 #expect("\(error)".contains("\(domain.rawValue) 12"), "\(error)")
             }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import Testing
@@ -73,11 +74,11 @@ import Testing
         }
         // Twice is the same as once; a run does not count into it, and it not into a run's study.
         try StudyExport.read([out], into: second)
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try ActivationRun(study: second, model: PixelModel(), bench: bench, goal: .samples(1))
         }
-        let error = #expect(throws: StudyError.self) { try StudyExport.read([out], into: first) }
-        #expect(error?.kind == .mismatch)
+        let error = #expect(throws: InputError.self) { try StudyExport.read([out], into: first) }
+        #expect(error?.code == .mismatch)
     }
 
     @Test func wrongFilesAreRefused() throws {
@@ -104,19 +105,19 @@ import Testing
             try write("med.safetensors", [2], tokens: [1]),
             try write("rs.safetensors", [1], tokens: [1, 2]),
         ] {
-            #expect(throws: StudyError.self, "\(path)") {
+            #expect(throws: InputError.self, "\(path)") {
                 try StudyExport.read([path], into: study)
             }
         }
         try StudyExport.read([try write("doc.safetensors", [1, 0], tokens: [1])], into: study)
         let other = try write("com.safetensors", [1, 0, 0], tokens: [1])
-        #expect(throws: StudyError.self) { try StudyExport.read([other], into: study) }
+        #expect(throws: InputError.self) { try StudyExport.read([other], into: study) }
         try folder.write(
             #"{"domains": ["doc", "doc"], "neurons": {"doc": [[0]]}}"#, to: "mask/lang.json")
         let mask = folder.path + "/mask/lang.json"
-        #expect(throws: StudyError.self) { try StudyExport.read([mask], into: study) }
+        #expect(throws: InputError.self) { try StudyExport.read([mask], into: study) }
         try folder.write(#"{"domains": ["doc"], "neurons": {"doc": [[2]]}}"#, to: "mask/lang.json")
-        #expect(throws: ModelError.self) { try StudyExport.read([mask], into: study) }
+        #expect(throws: InputError.self) { try StudyExport.read([mask], into: study) }
         try folder.write(#"{"domains": ["doc"], "neurons": {"doc": [[1]]}}"#, to: "mask/lang.json")
         try StudyExport.read([folder.path + "/mask/lang.json"], into: study)
         #expect(try study.identification(module: "lang")?.neurons == [[[1]]])

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import Testing
@@ -63,12 +64,12 @@ import Testing
         // Twice is the same as once, but a run's answers are not overwritten.
         try StudyExport.read([out], into: copy)
         #expect(try GenerationFixture.answers(copy) == expected)
-        let error = #expect(throws: StudyError.self) {
+        let error = #expect(throws: InputError.self) {
             try AnswerFiles.read([out + "/" + files[0]], into: study)
         }
-        #expect(error?.kind == .mismatch)
+        #expect(error?.code == .mismatch)
         // Imported neuron sets serve this model; imported answers are not gone on with.
-        #expect(throws: StudyError.self) { try fixture.run(copy, fixture.plan(["none"])) }
+        #expect(throws: InputError.self) { try fixture.run(copy, fixture.plan(["none"])) }
         #expect(try fixture.run(copy, fixture.plan(["lang"], samples: 1)).answered == 1)
     }
 
@@ -94,7 +95,7 @@ import Testing
         for answer in answers.reversed() { try study.add(answer, to: set) }
         #expect(try study.answers(domain: .doc, split: "val", setting: "none") == answers)
         // An answer is added once.
-        #expect(throws: StudyError.self) { try study.add(answers[0], to: set) }
+        #expect(throws: InputError.self) { try study.add(answers[0], to: set) }
         let files = try AnswerFiles.write(study, to: folder.path + "/out")
         #expect(files == [folder.path + "/out/answers/doc/none.jsonl"])
         var expected = answers
@@ -104,7 +105,7 @@ import Testing
         let other = AnswerSet(
             domain: .doc, split: "val", setting: "lang", model: "m", bench: "b", options: "{}",
             mask: [:])
-        #expect(throws: StudyError.self) { try study.add(answers[0], to: other) }
+        #expect(throws: InputError.self) { try study.add(answers[0], to: other) }
     }
 
     @Test func filesOfTheOfficialCodeAreTaken() throws {
@@ -138,17 +139,17 @@ import Testing
             "[1]",
         ].enumerated() {
             try folder.write(text, to: "answers/rs/\(number).jsonl")
-            let error = #expect(throws: StudyError.self, "\(text)") {
+            let error = #expect(throws: InputError.self, "\(text)") {
                 try AnswerFiles.read([folder.path + "/answers/rs/\(number).jsonl"], into: study)
             }
-            #expect(error?.kind == .badInput)
+            #expect(error?.code == .badInput)
         }
         try folder.write("{", to: "answers/rs/x.jsonl")
-        #expect(throws: FormatError.self) {
+        #expect(throws: InputError.self) {
             try AnswerFiles.read([folder.path + "/answers/rs/x.jsonl"], into: study)
         }
         try folder.write("", to: "answers/mars/x.jsonl")
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try AnswerFiles.read([folder.path + "/answers/mars/x.jsonl"], into: study)
         }
         #expect(try study.answerSets().isEmpty)

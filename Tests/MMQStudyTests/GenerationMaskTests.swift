@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 import Testing
 
@@ -41,7 +42,7 @@ import Testing
         #expect(vision.isRandom)
         #expect(try MaskSetting(name: "random-all", modules: llava).name == "random")
         for name in ["", "encoder", "None", "random-none", "random-random", "random-", "lang,"] {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try MaskSetting(name: name, modules: llava)
             }
             #expect(error?.problem.contains("none, lang, vision, mmproj, all, random") == true)
@@ -109,8 +110,8 @@ import Testing
         #expect(try off("lang", .com) == ["lang": [[2], [3], [4]]])
         #expect(try off("vision", .rs) == ["vision": [[6]], "mmproj": [[0, 8]]])
         #expect(try Set(off("all", .com).keys) == ["lang", "vision", "mmproj"])
-        let error = #expect(throws: StudyError.self) { try off("lang", .ad) }
-        #expect(error?.key == "lang")
+        let error = #expect(throws: InputError.self) { try off("lang", .ad) }
+        #expect(error?.item == "lang")
     }
 
     @Test func theControlHasAsManyNeuronsInEachLayer() throws {

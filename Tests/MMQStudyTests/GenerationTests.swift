@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
@@ -216,10 +217,10 @@ struct GenerationFixture {
         try fixture.run(study, fixture.plan(["none", "all"], samples: 2))
         let before = try GenerationFixture.answers(study)
         func fails(_ plan: GenerationRun.Plan, bench: String? = nil, _ words: String) {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try fixture.run(study, plan, bench: bench)
             }
-            #expect(error?.kind == .mismatch)
+            #expect(error?.code == .mismatch)
             #expect(error?.problem.contains(words) == true, "\(String(describing: error))")
         }
         let other = AnswerOptions(seed: 8, maxTokens: 6)
@@ -250,11 +251,11 @@ struct GenerationFixture {
         let path = fixture.folder.path + "/new.sqlite"
         let study = try Study(path: path, access: .writing)
         for name in ["vision", "all", "random"] {
-            let error = #expect(throws: StudyError.self) {
+            let error = #expect(throws: InputError.self) {
                 try fixture.run(study, fixture.plan(["none", name]))
             }
-            #expect(error?.kind == .mismatch)
-            #expect(error?.key == (name == "vision" ? "vision" : "lang"))
+            #expect(error?.code == .mismatch)
+            #expect(error?.item == (name == "vision" ? "vision" : "lang"))
             #expect(error?.problem.contains("mmq identify -d") == true)
         }
         #expect(try study.answerSets().isEmpty)
@@ -263,7 +264,7 @@ struct GenerationFixture {
         study.discardIfNewAndEmpty()
         #expect(FileManager.default.fileExists(atPath: path))
         let narrow = try fixture.study("narrow")
-        let error = #expect(throws: StudyError.self) {
+        let error = #expect(throws: InputError.self) {
             try GenerationRun(
                 study: narrow, model: fixture.model, bench: fixture.bench,
                 plan: .init(domains: [.doc], settings: fixture.settings(["lang"])))
@@ -327,7 +328,7 @@ struct GenerationFixture {
         try Data(good.prefix(30)).write(to: URL(fileURLWithPath: pictures[2]))
         let study = try fixture.study("s")
         let plan = try fixture.plan(["none", "lang"], samples: 4, batch: 1)
-        #expect(throws: ImageError.self) {
+        #expect(throws: InputError.self) {
             try fixture.run(study, plan, domain: .com, bench: copy)
         }
         #expect(try GenerationFixture.answers(study).values.joined().count == 4)

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQModels
 import Testing
@@ -45,15 +46,15 @@ import Testing
 
     @Test func whatCannotBeComparedIsAnError() {
         let full = counts(.ad, [1, 2], tokens: 2)
-        #expect(throws: StudyError.self) { try Identification(counts: [full]) }
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) { try Identification(counts: [full]) }
+        #expect(throws: InputError.self) {
             try Identification(counts: [full, counts(.med, [0, 0], tokens: 0)])
         }
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try Identification(counts: [full, counts(.med, [0], tokens: 1)])
         }
         let settings = Identification.Settings(filterRate: 0.01)
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try Identification(
                 counts: [full, counts(.med, [1, 1], tokens: 2)], settings: settings)
         }

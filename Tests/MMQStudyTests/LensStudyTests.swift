@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 import Testing
 
@@ -155,15 +156,15 @@ enum LensFixture {
         let words = try run(path, model, samples: 1).pass
         let before = try Study(path: path, access: .reading).lensSummary(words)
         let rows = LensOptions(hidesFiller: false)
-        let error = #expect(throws: StudyError.self) {
+        let error = #expect(throws: InputError.self) {
             try run(path, model, samples: 2, options: rows)
         }
-        #expect(error?.kind == .mismatch)
+        #expect(error?.code == .mismatch)
         let again = try run(path, model, samples: 1, options: rows, again: true).pass
         #expect(try Study(path: path, access: .reading).lensSummary(again).layers != before.layers)
-        #expect(throws: StudyError.self) { try run(path, model, samples: 1, setting: "sound") }
+        #expect(throws: InputError.self) { try run(path, model, samples: 1, setting: "sound") }
         // No neurons yet.
-        #expect(throws: StudyError.self) { try run(path, model, samples: 1, setting: "lang") }
+        #expect(throws: InputError.self) { try run(path, model, samples: 1, setting: "lang") }
         do {
             let study = try Study(path: path, access: .writing)
             try LensFixture.identify(study, model)
@@ -195,7 +196,7 @@ enum LensFixture {
         let whole = folder.path + "/whole.sqlite"
         let parts = folder.path + "/parts.sqlite"
         for path in [whole, parts] {
-            #expect(throws: StudyError.self) { try run(path, "lang") }
+            #expect(throws: InputError.self) { try run(path, "lang") }
             try LensFixture.identify(Study(path: path, access: .writing), model)
         }
         for setting in ["lang", "vision"] {
@@ -226,7 +227,7 @@ enum LensFixture {
             let count = samples.reduce(0) { $0 + ($1.mask == .rs ? $1.imageTokens : 0) }
             #expect(summaries[0].layers[0].imageDistance == total / Double(count))
         }
-        #expect(throws: StudyError.self) { try run(whole, "none") }
+        #expect(throws: InputError.self) { try run(whole, "none") }
         // Neurons found anew: what is stored is not theirs.
         do {
             let study = try Study(path: whole, access: .writing)
@@ -238,8 +239,8 @@ enum LensFixture {
                     neurons: Array(
                         repeating: Array(repeating: [0], count: module.layers), count: 2)))
         }
-        let error = #expect(throws: StudyError.self) { try run(whole, "lang") }
-        #expect(error?.kind == .mismatch)
+        let error = #expect(throws: InputError.self) { try run(whole, "lang") }
+        #expect(error?.code == .mismatch)
     }
 
     @Test func theDocumentIsJSON() throws {

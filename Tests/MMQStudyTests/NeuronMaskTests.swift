@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 import Testing
 
@@ -38,7 +39,7 @@ import Testing
         ("", ["m.json", "JSON"]),
     ])
     func wrongMasksNameTheirPlace(text: String, words: [String]) {
-        let error = #expect(throws: ModelError.self) {
+        let error = #expect(throws: InputError.self) {
             try NeuronMask(json: Data(text.utf8), modules: modules, file: "m.json")
         }
         let message = error.map { "\($0)" } ?? ""
@@ -46,6 +47,6 @@ import Testing
     }
 
     @Test func aFileThatIsNotThereIsAnError() {
-        #expect(throws: ModelError.self) { try NeuronMask(path: "/nowhere.json", modules: modules) }
+        #expect(throws: InputError.self) { try NeuronMask(path: "/nowhere.json", modules: modules) }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
@@ -91,14 +92,14 @@ import let Support.kernelSettings
             ("[1, 2]", "[1, 99999999999]", "input_ids"),
         ] {
             try folder.write(good.replacing(from, with: to), to: "bad")
-            let error = #expect(throws: StudyError.self, "\(to)") {
+            let error = #expect(throws: InputError.self, "\(to)") {
                 try PictureLens(file: folder.path + "/bad")
             }
-            #expect(error?.kind == .badInput)
-            #expect(error?.key == key, "\(to): \(error?.key ?? "")")
+            #expect(error?.code == .badInput)
+            #expect(error?.item == key, "\(to): \(error?.item ?? "")")
         }
         try folder.write("not JSON", to: "bad")
-        #expect(throws: FormatError.self) { try PictureLens(file: folder.path + "/bad") }
+        #expect(throws: InputError.self) { try PictureLens(file: folder.path + "/bad") }
     }
 
     @Test func sizeIsBounded() {
@@ -281,7 +282,7 @@ import let Support.kernelSettings
     @Test func largePicturesAreMadeSmaller() throws {
         let folder = try TemporaryFolder()
         // Noise does not compress: above the limit.
-        var generator = SplitMix64(state: 1)
+        var generator = SplitMix64(seed: 1)
         let (width, height) = (900, 700)
         let image = RGBImage(
             width: width, height: height,

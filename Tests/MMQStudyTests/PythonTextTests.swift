@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Testing
 
@@ -55,7 +56,7 @@ import Testing
     func brokenTablesAreErrors(text: String) throws {
         let folder = try TemporaryFolder()
         try folder.write(text, to: "t.csv")
-        #expect(throws: StudyError.self) { try CSVFile(path: folder.path + "/t.csv") }
+        #expect(throws: InputError.self) { try CSVFile(path: folder.path + "/t.csv") }
     }
 
     @Test(arguments: [
@@ -71,7 +72,7 @@ import Testing
         let folder = try TemporaryFolder()
         try folder.write(text, to: "t.json")
         let file = try AnnotationFile(path: folder.path + "/t.json")
-        #expect(throws: StudyError.self) {
+        #expect(throws: InputError.self) {
             try readList("questions", of: file) { reader, _ in _ = try reader.value() }
         }
     }
@@ -80,7 +81,7 @@ import Testing
         let folder = try TemporaryFolder()
         try folder.write(String(repeating: "[", count: 1_000_000), to: "t.json")
         var reader = JSONReader(try AnnotationFile(path: folder.path + "/t.json"))
-        #expect(throws: StudyError.self) { try reader.skip() }
+        #expect(throws: InputError.self) { try reader.skip() }
     }
 
     @Test func jsonReadsAsWritten() throws {

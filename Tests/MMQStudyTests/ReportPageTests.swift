@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import Testing
@@ -25,7 +26,7 @@ private final class Elements: NSObject, XMLParserDelegate {
         let parser = XMLParser(data: Data(xml.utf8))
         parser.delegate = elements
         guard parser.parse() else {
-            throw StudyError(
+            throw InputError(
                 .failed, file: "svg", "\(parser.parserError.map { "\($0)" } ?? "")\n\(xml)")
         }
         return elements.names

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import Testing
@@ -249,7 +250,7 @@ private struct Yes: AnswerJudge {
         let blip = try LensFixture.model("instructblip/new-f16", in: folder)
         try LensFixture.identify(one, LensFixture.model(in: folder))
         try LensFixture.identify(two, blip)
-        #expect(throws: StudyError.self) { try ReportDocument(one, others: [two]) }
+        #expect(throws: InputError.self) { try ReportDocument(one, others: [two]) }
         // Neuron sets without counts: no entropies, but a page.
         let document = try ReportDocument(one)
         #expect(document.modules.allSatisfy { $0.isIdentified && $0.entropies == nil })

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Testing
 
 @testable import MMQText
@@ -74,10 +75,10 @@ import Testing
         let folder = try Goldens.temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try Data(bad.utf8).write(to: URL(fileURLWithPath: folder + "/tokenizer.json"))
-        let error = #expect(throws: TextError.self) {
+        let error = #expect(throws: InputError.self) {
             try TokenizerTables.load(folder: folder, model: .llavaNext)
         }
-        #expect(error?.key == test.key)
+        #expect(error?.item == test.key)
         #expect(error?.file == folder + "/tokenizer.json")
     }
 
@@ -91,7 +92,7 @@ import Testing
             do {
                 let cut = try SentencePieceModel(Array(model[..<length]), file: "cut")
                 #expect(cut.pieces.count <= 640)
-            } catch let error as TextError {
+            } catch let error as InputError {
                 errors += 1
                 #expect(error.file == "cut")
                 #expect((error.offset ?? 0) <= length)
@@ -101,7 +102,7 @@ import Testing
         let json = [UInt8](
             try Data(contentsOf: URL(fileURLWithPath: folders + "blip-hub/tokenizer.json")))
         for length in stride(from: 0, to: json.count - 1, by: 211) {
-            #expect(throws: TextError.self) {
+            #expect(throws: InputError.self) {
                 try JSONReader.parse(Array(json[..<length]), file: "cut")
             }
         }
@@ -120,13 +121,13 @@ import Testing
             _ = try? SentencePieceModel(bytes, file: "random")
         }
         let deep = Array(repeating: UInt8(ascii: "["), count: 100_000)
-        #expect(throws: TextError.self) { try JSONReader.parse(deep, file: "deep") }
+        #expect(throws: InputError.self) { try JSONReader.parse(deep, file: "deep") }
     }
 
     @Test func noTokenizer() throws {
         let folder = try Goldens.temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let error = #expect(throws: TextError.self) {
+        let error = #expect(throws: InputError.self) {
             try TokenizerTables.load(folder: folder, model: .llavaNext)
         }
         #expect(error?.found == "neither")
@@ -140,10 +141,10 @@ import Testing
                 value: .make(["tokenizer_class": .text("GPT2Tokenizer")]))
         ])
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let error = #expect(throws: TextError.self) {
+        let error = #expect(throws: InputError.self) {
             try TokenizerTables.load(folder: folder, model: .instructBLIP)
         }
-        #expect(error?.key == "tokenizer_class")
+        #expect(error?.item == "tokenizer_class")
     }
 
     @Test func tablesThatContradictThemselves() throws {
@@ -154,10 +155,10 @@ import Testing
         func key(_ change: (inout TokenizerTables) -> Void) -> String? {
             var tables = good
             change(&tables)
-            let error = #expect(throws: TextError.self) {
+            let error = #expect(throws: InputError.self) {
                 try SentencePieceTokenizer(tables: tables)
             }
-            return error?.key
+            return error?.item
         }
         #expect(key { $0.pieces = [] } == "pieces")
         #expect(key { $0.scores = [0] } == "scores")
@@ -169,10 +170,10 @@ import Testing
         #expect(key { $0.addedTokens = [AddedToken(id: 9)] } == "addedTokens")
         #expect(key { $0.mergeOrder = .explicit([MergePair(1, 7)]) } == "merges[0]")
         var tables = good
-        #expect(throws: TextError.self) { try tables.apply(extrasJSON: "{}") }
-        #expect(throws: TextError.self) { try tables.apply(extrasJSON: #"{"format":2}"#) }
+        #expect(throws: InputError.self) { try tables.apply(extrasJSON: "{}") }
+        #expect(throws: InputError.self) { try tables.apply(extrasJSON: #"{"format":2}"#) }
         let extras = good.extrasJSON.replacingOccurrences(of: "leftID", with: "leftid")
-        #expect(throws: TextError.self) { try tables.apply(extrasJSON: extras) }
+        #expect(throws: InputError.self) { try tables.apply(extrasJSON: extras) }
         #expect(tables == good)
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 @testable import MMQText
 
@@ -29,16 +30,17 @@ enum Goldens {
 
     static func required<T>(_ value: T?) throws -> T {
         guard let value else {
-            throw TextError(file: "golden", key: "", expected: "a value", found: "none")
+            throw InputError(
+                .badValue, file: "golden", item: "", expected: "a value", found: "none")
         }
         return value
     }
 
     /// FNV-1a over ids, as the script computes it.
     static func digest(_ ids: [Int32]) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for id in ids { hash = (hash ^ UInt64(id)) &* 0x100_0000_01b3 }
-        return String(format: "%016lx", hash)
+        var hash = StableHash()
+        for id in ids { hash.add(UInt64(id)) }
+        return hash.digits
     }
 
     /// A new folder with copies of files and with JSON files; the caller removes it.

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Testing
 
 @testable import MMQText
@@ -122,9 +123,9 @@ import Testing
             do {
                 _ = try UnigramTables.load(folder: folder)
                 return "no error"
-            } catch let error as TextError {
+            } catch let error as InputError {
                 #expect(error.file.hasSuffix("tokenizer.json"))
-                return error.key
+                return error.item ?? ""
             }
         }
         func set(_ key: String, _ json: String) throws -> String {

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// Which neurons fired at which token of one pass: a bit for every module, layer, token and neuron.
 ///
@@ -62,15 +63,15 @@ public final class FiringPattern {
 
     /// Pairs of a neuron and a token in a layer at which this pattern and another differ.
     ///
-    /// - Throws: `ModelError.prompt` if the two passes saw different numbers of tokens.
+    /// - Throws: `InputError.prompt` if the two passes saw different numbers of tokens.
     public func differences(_ other: FiringPattern, module: Int, layer: Int) throws -> UInt64 {
         guard modules[module] == other.modules[module] else {
-            throw ModelError.prompt("modules of other shapes cannot be compared")
+            throw InputError.prompt("modules of other shapes cannot be compared")
         }
         let mine = layers[module][layer]
         let its = other.layers[module][layer]
         guard mine.rows == its.rows else {
-            throw ModelError.prompt(
+            throw InputError.prompt(
                 "\(modules[module].name) saw \(mine.rows) tokens in one model, \(its.rows) in the "
                     + "other")
         }

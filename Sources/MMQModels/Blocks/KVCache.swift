@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 
 /// Keys and values of one sequence, f16, [layers, kv heads, capacity, head dim].
 public final class KVCache {
@@ -14,7 +15,7 @@ public final class KVCache {
     private let keys: UnsafeMutablePointer<UInt16>
     private let values: UnsafeMutablePointer<UInt16>
 
-    /// - Throws: `ModelError.outOfMemory`: how many positions there may be is said by a file.
+    /// - Throws: `InputError.outOfMemory`: how many positions there may be is said by a file.
     init(layers: Int, kvHeads: Int, headDim: Int, capacity: Int) throws {
         self.layers = layers
         self.kvHeads = kvHeads
@@ -25,11 +26,11 @@ public final class KVCache {
         // Not initialised: pages that are never reached are never resident. `allocate` would end
         // the process where there is no room.
         guard !overflow, let first = malloc(size) else {
-            throw ModelError.outOfMemory("keys and values of \(capacity) tokens")
+            throw InputError.outOfMemory("keys and values of \(capacity) tokens")
         }
         guard let second = malloc(size) else {
             free(first)
-            throw ModelError.outOfMemory("keys and values of \(capacity) tokens")
+            throw InputError.outOfMemory("keys and values of \(capacity) tokens")
         }
         keys = first.assumingMemoryBound(to: UInt16.self)
         values = second.assumingMemoryBound(to: UInt16.self)

@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 
 /// The language model: LLaMA decoder layers, final norm and head, over embeddings.
 ///
@@ -189,7 +190,7 @@ final class LlamaDecoder {
         csimd_rope_interleaved(key, angles, tokens, kvHeads, headDim, keyWidth)
         workspace.stages?.did(.rope, bytes: tokens * (queryWidth + keyWidth) * 8)
         guard attend(query, key, value, attended) else {
-            throw ModelError.outOfMemory("attention of decoder layer \(index)")
+            throw InputError.outOfMemory("attention of decoder layer \(index)")
         }
         workspace.stages?.did(.attention, operations: pairs * 4 * queryWidth)
         layer.output.apply(

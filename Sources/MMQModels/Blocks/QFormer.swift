@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// InstructBLIP's Q-Former: a BERT encoder over queries and instruction text together. Attention
 /// runs over both; only the queries look at the picture, and each kind has an MLP of its own.
@@ -147,7 +148,7 @@ struct QFormer {
             csimd_attention(
                 query, hiddenSize, &k, &v, attended, hiddenSize, 1, tokens, memoryTokens, 0,
                 heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
-        else { throw ModelError.outOfMemory("attention of the Q-Former") }
+        else { throw InputError.outOfMemory("attention of the Q-Former") }
         workspace.stages?.did(.attention, operations: tokens * memoryTokens * 4 * hiddenSize)
         attention.output.apply(
             workspace.operand(attended, tokens: tokens, cols: hiddenSize), to: delta)

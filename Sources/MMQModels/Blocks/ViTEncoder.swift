@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// The encoder of a vision tower: pre-norm transformer layers over whole pictures, attention
 /// unmasked. CLIP's and EVA's differ in data only.
@@ -64,7 +65,7 @@ struct ViTEncoder {
                 csimd_attention(
                     query, hiddenSize, &k, &v, normed, hiddenSize, images, tokens, tokens, 0,
                     heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
-            else { throw ModelError.outOfMemory("attention of the vision tower") }
+            else { throw InputError.outOfMemory("attention of the vision tower") }
             workspace.stages?.did(
                 .attention, operations: images * tokens * tokens * 4 * hiddenSize)
             layer.output.apply(

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 
 /// Finds weights by name and hands them out as the blocks want them.
 struct Weights {
@@ -41,23 +42,19 @@ extension ModelFiles {
     /// every weight that `convert` left), of the tensors' names, types and shapes, and of a few bytes
     /// from the middle of each, for files without a digest. A file of gigabytes is not read for it.
     var fingerprint: String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        func add(_ bytes: some Sequence<UInt8>) {
-            for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        }
+        var hash = StableHash()
         for file in [language, vision] {
             for (key, value) in file.metadata.members where key != "general.name" {
-                add(key.utf8)
-                add(value.encoded)
+                hash.add(key.utf8)
+                hash.add(value.encoded)
             }
             for tensor in file.tensors {
-                add("\(tensor.name) \(tensor.type.name) \(tensor.shape)".utf8)
+                hash.add("\(tensor.name) \(tensor.type.name) \(tensor.shape)".utf8)
                 guard let bytes = try? file.bytes(tensor) else { continue }
-                add(bytes[(bytes.count / 2)...].prefix(64))
+                hash.add(bytes[(bytes.count / 2)...].prefix(64))
             }
         }
-        let digits = String(hash, radix: 16)
-        return model.architecture + "-" + String(repeating: "0", count: 16 - digits.count) + digits
+        return model.architecture + "-" + hash.digits
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 
@@ -28,7 +29,7 @@ struct CheckpointFolder {
         }
         let old = file("preprocessor_config.json")
         guard has("preprocessor_config.json") else {
-            throw FormatError(
+            throw InputError(
                 .unreadable, file: path,
                 expected: "preprocessor_config.json, or image_processor in processor_config.json",
                 found: "neither")
@@ -49,7 +50,7 @@ struct CheckpointFolder {
         }
         return try list.map {
             guard case .integer(let id) = $0, let id = Int32(exactly: id) else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: name, item: "eos_token_id",
                     expected: "a token id or a list of them", found: $0.kind)
             }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// Reads typed values out of a `config.json`; every error names the file and the JSON path.
@@ -11,7 +12,7 @@ struct ConfigReader {
 
     init(_ json: JSONValue, file: String) throws {
         guard case .object(let object) = json else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file, expected: "a JSON object", found: json.kind)
         }
         self.init(file: file, path: "", object: object)
@@ -34,9 +35,9 @@ struct ConfigReader {
 
     /// An error about `key`.
     func wrong(
-        _ key: String, _ expected: String, _ found: JSONValue?, _ code: FormatError.Code = .badValue
-    ) -> FormatError {
-        FormatError(
+        _ key: String, _ expected: String, _ found: JSONValue?, _ code: InputError.Code = .badValue
+    ) -> InputError {
+        InputError(
             found == nil ? .missingKey : code, file: file, item: item(key), expected: expected,
             found: found?.kind ?? "no such key")
     }

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 import MMQFormats
 
 /// Types that weights may be converted to.
@@ -97,7 +98,7 @@ struct ConversionPlan: Sendable {
                 PlannedTensor(row: row, file: file, source: source, type: stored.type(of: row)))
         }
         for name in checkpoint.names where !used.contains(name) && !table.ignores(name) {
-            throw FormatError(
+            throw InputError(
                 .extraTensor, file: checkpoint[name]?.file.path ?? checkpoint.folder,
                 item: "tensor '\(name)'", expected: "only tensors of a \(architecture) model",
                 found: "one more")
@@ -150,24 +151,24 @@ struct ConversionPlan: Sendable {
     ) throws -> (SafetensorsFile, SafetensorsTensor) {
         let found = row.sources.filter { checkpoint[$0] != nil }
         guard let name = found.first, let (file, tensor) = checkpoint[name] else {
-            throw FormatError(
+            throw InputError(
                 .missingTensor, file: checkpoint.folder,
                 item: "tensor '\(likelyName(row, checkpoint))'",
                 expected: "shape \(row.sourceShape)", found: "no such tensor")
         }
         let item = "tensor '\(name)'"
         guard found.count == 1 else {
-            throw FormatError(
+            throw InputError(
                 .duplicate, file: file.path, item: item, expected: "one tensor for \(row.name)",
                 found: found.joined(separator: ", "))
         }
         guard tensor.type.isFloat else {
-            throw FormatError(
+            throw InputError(
                 .badType, file: file.path, item: item, expected: "F64, F32, F16 or BF16",
                 found: tensor.type.rawValue)
         }
         guard tensor.shape == row.sourceShape else {
-            throw FormatError(
+            throw InputError(
                 .badShape, file: file.path, item: item, expected: "shape \(row.sourceShape)",
                 found: "\(tensor.shape)")
         }

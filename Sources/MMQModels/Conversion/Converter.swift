@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQText
@@ -58,7 +59,7 @@ public final class Converter: Sendable {
     public init(checkpoint path: String, options: ConversionOptions) throws {
         let folder = CheckpointFolder(path: path)
         guard folder.has("config.json") else {
-            throw FormatError(
+            throw InputError(
                 .unreadable, file: path, expected: "a Hugging Face folder with config.json",
                 found: "no such file")
         }
@@ -109,19 +110,19 @@ public final class Converter: Sendable {
             } catch {
                 let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
                 let reason = cause.map { String(cString: strerror(Int32($0.code))) }
-                throw FormatError(
+                throw InputError(
                     .writeFailed, file: folder, expected: "a folder that can be made",
                     found: reason ?? (error as NSError).localizedDescription)
             }
             return true
         }
         guard isFolder.boolValue else {
-            throw FormatError(
+            throw InputError(
                 .alreadyExists, file: folder, expected: "a folder", found: "a file of that name")
         }
         let old = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         if let name = old.sorted().first(where: { $0.hasSuffix(".gguf") }), !replace {
-            throw FormatError(
+            throw InputError(
                 .alreadyExists, file: folder, expected: "a folder without GGUF files (or --force)",
                 found: name)
         }

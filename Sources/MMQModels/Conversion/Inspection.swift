@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// What a model folder, a checkpoint folder or a single file holds, for `mmq inspect`.
@@ -112,7 +113,7 @@ public struct Inspection: Encodable, Sendable {
         self.path = path
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw FormatError(
+            throw InputError(
                 .unreadable, file: path, expected: "a folder or file", found: "nothing")
         }
         if isFolder.boolValue {

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 
@@ -61,7 +62,7 @@ extension InstructBLIPConfig {
 extension VisionTowerConfig {
     fileprivate func check(_ size: PixelSize, what: String, file: String) throws {
         guard size.height == imageSize, size.width == imageSize else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file, item: "picture settings (size, crop_size)",
                 expected: "\(what) of \(imageSize) x \(imageSize), the tower's image_size",
                 found: "\(size.height) x \(size.width)")
@@ -74,7 +75,7 @@ extension ModelFiles {
     private func imageProcessor() throws -> (json: [UInt8], file: String) {
         let key = ProcessorMetadata.imageKey
         guard case .bytes(let json) = vision.metadata[key] else {
-            throw FormatError(.missingKey, file: vision.path, item: "key '\(key)'")
+            throw InputError(.missingKey, file: vision.path, item: "key '\(key)'")
         }
         return (json, "\(vision.path): key '\(key)'")
     }

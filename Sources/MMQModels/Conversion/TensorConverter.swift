@@ -1,6 +1,7 @@
 import CSIMD
 import Dispatch
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// Converts planned tensors into their GGUF files, piece by piece on several threads.
@@ -138,7 +139,7 @@ final class TensorConverter: @unchecked Sendable {  // shared state is behind th
             index.insert(rest % max(1, dimension), at: 0)
             rest /= max(1, dimension)
         }
-        throw FormatError(
+        throw InputError(
             .nonFinite, file: piece.tensor.file.path, item: "tensor '\(source.name)'",
             expected: "finite weights that \(piece.tensor.type.name) can store",
             found: "\(values[bad]) at \(index)")

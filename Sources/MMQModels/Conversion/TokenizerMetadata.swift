@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -30,11 +31,9 @@ enum TokenizerMetadata {
             reference = .instructBLIP
             let path = (folder as NSString).appendingPathComponent("qformer_tokenizer")
             words = try WordPieceMetadata.members(
-                asFormatError { try WordPieceTables.load(folder: path) })
+                WordPieceTables.load(folder: path))
         }
-        let tables = try asFormatError {
-            try TokenizerTables.load(folder: folder, model: reference)
-        }
+        let tables = try TokenizerTables.load(folder: folder, model: reference)
         if case .llavaNext(let config) = model {
             // Placeholders in a prompt become this id; features replace it.
             let image = Array(PromptText.image.utf8)
@@ -42,7 +41,7 @@ enum TokenizerMetadata {
                 tables.pieces[config.imageTokenID] == image
             else {
                 let id = tables.pieces.firstIndex(of: image)
-                throw FormatError(
+                throw InputError(
                     .badValue, file: (folder as NSString).appendingPathComponent("config.json"),
                     item: "key 'image_token_index'",
                     expected: id.map { "\($0), the tokenizer's id of '\(PromptText.image)'" }
@@ -52,19 +51,6 @@ enum TokenizerMetadata {
         }
         let rows = model.text.vocabularySize
         return (try language(tables, rows: rows, file: folder), vision(tables) + words)
-    }
-
-    /// Runs `work`; the tokenizers' own error becomes this module's, which the command line counts as
-    /// unreadable input.
-    static func asFormatError<T>(in file: String? = nil, _ work: () throws -> T) throws -> T {
-        do {
-            return try work()
-        } catch let error as TextError {
-            throw FormatError(
-                .badValue, file: file ?? error.file, item: error.key,
-                offset: error.offset.map { UInt64(max(0, $0)) }, expected: error.expected,
-                found: error.found)
-        }
     }
 
     /// What the plain keys cannot say.
@@ -81,15 +67,13 @@ enum TokenizerMetadata {
 
     /// FNV-1a over the ordinary and the byte pieces with their ids.
     private static func vocabularyHash(_ tables: TokenizerTables) -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        var hash = StableHash()
         for (id, piece) in tables.pieces.enumerated() {
             guard tables.types[id] == .normal || tables.types[id] == .byte else { continue }
-            withUnsafeBytes(of: UInt32(truncatingIfNeeded: id).littleEndian) {
-                for byte in $0 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-            }
-            for byte in piece { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+            hash.add(littleEndian: UInt32(truncatingIfNeeded: id))
+            hash.add(piece)
         }
-        return hash
+        return hash.value
     }
 
     /// The tables of a language file with what the vision file adds.
@@ -103,7 +87,7 @@ enum TokenizerMetadata {
         let pieces = try metadata.strings(addedPiecesKey)
         let types = try metadata.integers(addedTypesKey)
         guard ids.count == pieces.count, ids.count == types.count else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: vision.path, item: "key '\(addedPiecesKey)'",
                 expected: "\(ids.count) pieces and types", found: "\(pieces.count), \(types.count)")
         }
@@ -111,7 +95,7 @@ enum TokenizerMetadata {
             guard (0..<1 << 20).contains(id),
                 let type = PieceType(rawValue: Int32(clamping: types[index]))
             else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: vision.path, item: "key '\(addedIDsKey)'",
                     expected: "token ids below 2^20, types from 1 to 6",
                     found: "id \(id), type \(types[index])")
@@ -122,13 +106,13 @@ enum TokenizerMetadata {
         }
         let expected = metadata[vocabularyKey]
         guard expected == .uint64(vocabularyHash(tables)) else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: language.path, item: "key 'tokenizer.ggml.tokens'",
                 expected: "the vocabulary for which \(vision.path) was made",
                 found: "another one")
         }
         let extras = try metadata.string(extrasKey)
-        try asFormatError(in: vision.path) { try tables.apply(extrasJSON: extras) }
+        try InputError.about(file: vision.path) { try tables.apply(extrasJSON: extras) }
         return tables
     }
 
@@ -137,7 +121,7 @@ enum TokenizerMetadata {
         _ tables: TokenizerTables, rows: Int, file: String
     ) throws -> Members {
         guard tables.pieces.count <= rows else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file, item: "tokenizer",
                 expected: "at most vocab_size \(rows) tokens", found: "\(tables.pieces.count)")
         }
@@ -170,7 +154,7 @@ enum TokenizerMetadata {
         let metadata = file.metadata
         let model = try metadata.string("tokenizer.ggml.model")
         guard model == "llama" else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key 'tokenizer.ggml.model'",
                 expected: "'llama'", found: "'\(model)'")
         }
@@ -179,7 +163,7 @@ enum TokenizerMetadata {
         let numbers = try metadata.integers("tokenizer.ggml.token_type")
         let types = try numbers.map { number in
             guard let raw = Int32(exactly: number), let type = PieceType(rawValue: raw) else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: file.path, item: "key 'tokenizer.ggml.token_type'",
                     expected: "types from 1 to 6", found: "\(number)")
             }
@@ -187,7 +171,7 @@ enum TokenizerMetadata {
         }
         for (key, count) in [("scores", scores.count), ("token_type", types.count)] {
             guard count == pieces.count else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: file.path, item: "key 'tokenizer.ggml.\(key)'",
                     expected: "\(pieces.count) elements, one per token", found: "\(count)")
             }

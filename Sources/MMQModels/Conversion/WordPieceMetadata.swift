@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -41,8 +42,8 @@ enum WordPieceMetadata {
 
     static func tables(_ file: GGUFFile) throws -> WordPieceTables {
         let metadata = file.metadata
-        func wrong(_ key: String, _ expected: String, _ found: String) -> FormatError {
-            FormatError(
+        func wrong(_ key: String, _ expected: String, _ found: String) -> InputError {
+            InputError(
                 .badValue, file: file.path, item: "key '\(prefix)\(key)'", expected: expected,
                 found: found)
         }
@@ -56,7 +57,7 @@ enum WordPieceMetadata {
         func ids(_ key: String) throws -> [Int32] {
             try metadata.integers(prefix + key).map { try id($0, key) }
         }
-        var tables = try TokenizerMetadata.asFormatError(in: file.path) {
+        var tables = try InputError.about(file: file.path) {
             try WordPieceTables(pieces: pieces)
         }
         let added = try ids("added_ids")

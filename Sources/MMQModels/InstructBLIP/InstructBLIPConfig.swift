@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// The sizes and constants of InstructBLIP's Q-Former.
@@ -62,7 +63,7 @@ public struct QFormerConfig: Sendable, Codable, Equatable {
         activation = try metadata.activation("mmq.qformer.activation", [.gelu, .quickGELU])
         normEpsilon = try metadata.positiveFloat("mmq.qformer.attention.layer_norm_epsilon")
         guard hiddenSize % heads == 0 else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: metadata.file, item: "key 'mmq.qformer.attention.head_count'",
                 expected: "a divisor of \(hiddenSize)", found: "\(heads)")
         }

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQText
@@ -45,8 +46,8 @@ public final class InstructBLIPModel: VisionLanguageModel {
         try config.check(images, file: files.vision.path)
         self.images = try SquashImageProcessor(config: images)
         guard instructionTokenizer.vocabularySize <= config.qformer.vocabularySize else {
-            throw ModelError.file(
-                path: files.vision.path, item: "instruction vocabulary",
+            throw InputError(
+                .badValue, file: files.vision.path, item: "instruction vocabulary",
                 expected: "at most \(config.qformer.vocabularySize) tokens",
                 found: "\(instructionTokenizer.vocabularySize)")
         }
@@ -90,7 +91,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
         let instruction = instructionTokenizer.encode(
             text, addSpecialTokens: true, maximumLength: longest)
         guard instruction.count <= qformer.contextLength else {
-            throw ModelError.tooLong(tokens: instruction.count, context: qformer.contextLength)
+            throw InputError.tooLong(tokens: instruction.count, context: qformer.contextLength)
         }
         let ids =
             Array(repeating: backend.imageToken, count: config.queryTokens)
@@ -107,7 +108,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
     /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let instruction = input.qformerIDs else {
-            throw ModelError.prompt("the input was prepared for another architecture")
+            throw InputError.prompt("the input was prepared for another architecture")
         }
         let workspace = backend.workspace
         func sites(_ module: Int) -> ModuleSites {

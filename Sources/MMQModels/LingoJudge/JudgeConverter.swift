@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -36,9 +37,9 @@ public final class JudgeConverter: Sendable {
         self.options = options
         plan = try ConversionPlan(judge: config, folder: path, type: options.type)
         sourceBytes = plan.sourceBytes
-        let tables = try TokenizerMetadata.asFormatError { try UnigramTables.load(folder: path) }
+        let tables = try UnigramTables.load(folder: path)
         guard tables.pieces.count <= config.vocabularySize else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: path, item: "tokenizer",
                 expected: "at most vocab_size \(config.vocabularySize) tokens",
                 found: "\(tables.pieces.count)")

@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -14,7 +15,7 @@ final class JudgeFile: Sendable {
         file = try GGUFFile(path: path)
         let architecture = try file.metadata.string("mmq.architecture")
         guard architecture == LingoJudgeConfig.architecture else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: path, item: "key 'mmq.architecture'",
                 expected: "a judge ('\(LingoJudgeConfig.architecture)')",
                 found: "'\(architecture)'")
@@ -63,7 +64,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
     /// Opens a judge that `mmq convert` made.
     ///
     /// - Parameter path: the folder with the one `judge-<type>.gguf`, or that file.
-    /// - Throws: `FormatError` naming file and tensor or key.
+    /// - Throws: `InputError` naming file and tensor or key.
     public static func open(_ path: String) throws -> LingoJudge {
         var isFolder: ObjCBool = false
         let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
@@ -76,12 +77,12 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
         config = file.config
         let tables = try UnigramMetadata.tables(file.file)
         guard tables.pieces.count <= config.vocabularySize else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: path, item: "tokenizer",
                 expected: "at most \(config.vocabularySize) tokens",
                 found: "\(tables.pieces.count)")
         }
-        tokenizer = try TokenizerMetadata.asFormatError(in: path) {
+        tokenizer = try InputError.about(file: path) {
             try UnigramTokenizer(tables: tables)
         }
         encoder = try DisentangledEncoder(
@@ -98,7 +99,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
     ///   - answer: the answer to judge.
     ///   - cleans: reference and answer are lower-cased and stripped, as the official evaluation
     ///     does before it asks the judge; false takes them as they are.
-    /// - Throws: `ModelError` if the number is none (weights that overflow).
+    /// - Throws: `InputError` if the number is none (weights that overflow).
     public func logit(
         question: String, reference: String, answer: String, cleans: Bool = true
     ) throws -> Float {
@@ -114,7 +115,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
         question: String, reference: String, answer: String, cleans: Bool = true
     ) -> [Int32] {
         func clean(_ text: String) -> String {
-            cleans ? PythonText.strip(PythonText.lower(text)) : text
+            cleans ? PythonText(text).lowered().stripped().string : text
         }
         return tokenizer.encode(
             "[CLS]\nQuestion: \(question)\nAnswer: \(clean(reference))\nStudent: \(clean(answer))",
@@ -125,7 +126,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
     func logit(ids: [Int32], seen: (UnsafePointer<Float>) -> Void = { _ in }) throws -> Float {
         guard !ids.isEmpty, ids.count <= Self.maximumTokens,
             ids.allSatisfy({ $0 >= 0 && $0 < config.vocabularySize })
-        else { throw ModelError.prompt("1 to \(Self.maximumTokens) ids of the vocabulary") }
+        else { throw InputError.prompt("1 to \(Self.maximumTokens) ids of the vocabulary") }
         let workspace = Workspace()
         let states = encoder.run(ids, workspace: workspace, seen: seen)
         // The first token's state stands for the text.
@@ -137,8 +138,9 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
         classifier.apply(
             workspace.operand(pooled.pointer, tokens: 1, cols: hidden), to: &logit)
         guard logit.isFinite else {
-            throw ModelError.file(
-                path: file.file.path, item: "logit", expected: "a number", found: "\(logit)")
+            throw InputError(
+                .badValue, file: file.file.path, item: "logit", expected: "a number",
+                found: "\(logit)")
         }
         return logit
     }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// What a Lingo-Judge is: its `config.json`, or the metadata of the GGUF file made of it.
@@ -101,7 +102,7 @@ public struct LingoJudgeConfig: Sendable, Codable, Equatable {
         maximumDistance = try integer("maximum_distance", sizes)
         normsPositions = try metadata.bool(Self.prefix + "norms_positions")
         if let problem {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file.path, item: "key '\(Self.prefix)*'",
                 expected: problem.expected, found: "others")
         }

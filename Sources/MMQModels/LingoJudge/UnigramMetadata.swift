@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -36,8 +37,8 @@ enum UnigramMetadata {
 
     static func tables(_ file: GGUFFile) throws -> UnigramTables {
         let metadata = file.metadata
-        func wrong(_ key: String, _ expected: String, _ found: String) -> FormatError {
-            FormatError(
+        func wrong(_ key: String, _ expected: String, _ found: String) -> InputError {
+            InputError(
                 .badValue, file: file.path, item: "key '\(prefix)\(key)'", expected: expected,
                 found: found)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// What a LLaVA-Next model is: its `config.json`, or the metadata of the two GGUF files made of it.
@@ -126,7 +127,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
                 range.contains(height), range.contains(width)
             else { throw reader.wrong(key, "pairs [height, width] of positive integers", row) }
             guard height % Int64(tile) == 0, width % Int64(tile) == 0 else {
-                throw FormatError(
+                throw InputError(
                     .badValue, file: reader.file, item: reader.item(key),
                     expected: "multiples of the tile's side \(tile)", found: "[\(height), \(width)]"
                 )
@@ -144,7 +145,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
         featureLayer = try metadata.integer("mmq.feature_layer", in: 0...vision.layers)
         let strategy = try metadata.string("mmq.feature_strategy")
         guard let known = FeatureStrategy(rawValue: strategy) else {
-            throw FormatError(
+            throw InputError(
                 .unsupported, file: file.path, item: "key 'mmq.feature_strategy'",
                 expected: "default or full", found: strategy)
         }
@@ -159,7 +160,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
         guard !numbers.isEmpty, numbers.count % 2 == 0,
             numbers.allSatisfy({ (1...65536).contains($0) && $0 % tile == 0 })
         else {
-            throw FormatError(
+            throw InputError(
                 .badValue, file: file.path, item: "key 'clip.vision.image_grid_pinpoints'",
                 expected: "pairs of multiples of \(tile)", found: "\(numbers.prefix(8))")
         }

@@ -1,4 +1,5 @@
 import CSIMD
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQText
@@ -36,8 +37,9 @@ public final class LlavaNextModel: VisionLanguageModel {
         tokenizer: SentencePieceTokenizer
     ) throws {
         guard config.featureStrategy == .default else {
-            throw ModelError.file(
-                path: files.vision.path, item: "key 'mmq.feature_strategy'", expected: "default",
+            throw InputError(
+                .badValue, file: files.vision.path, item: "key 'mmq.feature_strategy'",
+                expected: "default",
                 found: config.featureStrategy.rawValue)
         }
         try config.check(images, file: files.vision.path)
@@ -85,14 +87,14 @@ public final class LlavaNextModel: VisionLanguageModel {
             additionalTokens: 1, dropsFirstToken: true)
         let packed = vision.patches + unpadded(tiling).tokenCount
         guard packed == count else {
-            throw ModelError.file(
-                path: files.vision.path, item: "picture settings: image_grid_pinpoints",
+            throw InputError(
+                .badValue, file: files.vision.path, item: "picture settings: image_grid_pinpoints",
                 expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
                 found: "a grid whose \(packed) features are not \(count) tokens")
         }
         let pictures = PromptText.count(PromptText.image, in: prompt)
         guard pictures == 1 else {
-            throw ModelError.prompt(
+            throw InputError.prompt(
                 "expected <image> once, where the picture belongs, found it \(pictures) times")
         }
         // Expanded before it is tokenized, as LlavaNextProcessor does.
@@ -112,7 +114,7 @@ public final class LlavaNextModel: VisionLanguageModel {
     /// Runs the towers; see ``VisionLanguageModel``.
     public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
         guard let tiling = input.tiling else {
-            throw ModelError.prompt("the input was prepared for another architecture")
+            throw InputError.prompt("the input was prepared for another architecture")
         }
         let workspace = backend.workspace
         let patches = vision.patches

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// What a bench folder holds.
 public struct BenchCheck: Sendable, Equatable, Codable {
@@ -38,7 +39,7 @@ public struct BenchCheck: Sendable, Equatable, Codable {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: bench, isDirectory: &isFolder),
             isFolder.boolValue
-        else { throw StudyError(.badInput, file: bench, "no such folder") }
+        else { throw InputError(.badInput, file: bench, "no such folder") }
         entries = domains.flatMap { domain in
             splits.map { split in
                 Self.check(bench, domain, split) { progress(domain, split, $0, $1) }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQImage
 
@@ -67,18 +68,18 @@ public struct BenchSample: Sendable, Equatable {
 
     /// Decodes the picture; several are joined side by side, as `numpy.concatenate(axis=1)` does.
     ///
-    /// - Throws: what decoding throws; `StudyError` if the heights differ.
+    /// - Throws: what decoding throws; `InputError` if the heights differ.
     public func picture() throws -> RGBImage {
         let images = try pictures.map { try RGBImage.decode(path: $0) }
         guard images.count > 1, let first = images.first else {
             guard let only = images.first else {
-                throw StudyError(
+                throw InputError(
                     .badInput, file: domain.rawValue, "sample \(position) has no picture")
             }
             return only
         }
         if let other = images.firstIndex(where: { $0.height != first.height }) {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: pictures[other],
                 "\(images[other].height) rows, but \(pictures[0]), left of it, has \(first.height)")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// One domain of a bench folder, one split of it: its samples in the official order.
@@ -24,14 +25,14 @@ public final class BenchSplit {
 
     /// Opens a domain of the bench in folder `bench`.
     ///
-    /// - Throws: `StudyError` naming the file and place if annotations are missing or broken.
+    /// - Throws: `InputError` naming the file and place if annotations are missing or broken.
     public init(bench: String, domain: Domain, split: String, form: PromptForm) throws {
         let letters = split.utf8.allSatisfy {
             (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
                 || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
         }
         guard letters, !split.isEmpty else {
-            throw StudyError(.badInput, file: bench, "'\(split)' is not the name of a split")
+            throw InputError(.badInput, file: bench, "'\(split)' is not the name of a split")
         }
         self.domain = domain
         self.split = split

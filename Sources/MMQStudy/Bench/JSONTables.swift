@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// RSVQA: plain JSON, `rs/USGS_split_<split>_{questions,answers}.json` and `rs/Data/<img_id>.png`.
@@ -73,8 +74,8 @@ struct AerialTable: BenchTable {
         }
         // The official code looks answers up by their place, not by their id.
         if let bad = firstAnswers.firstIndex(where: { $0 < 0 || Int($0) >= answers.count }) {
-            throw StudyError(
-                .badInput, file: questionFile.path, key: "answers_ids", offset: questions[bad],
+            throw InputError(
+                .badInput, file: questionFile.path, item: "answers_ids", offset: questions[bad],
                 "answer \(firstAnswers[bad]) is not among the \(answers.count) answers")
         }
         self.images = images
@@ -125,7 +126,7 @@ struct EverydayTable: BenchTable {
         let annotations = "\(bench)/vqav2/v2_mscoco_\(split)2014_annotations.json"
         answersAreAnnotations = !exists(dictionary)
         if answersAreAnnotations, !exists(annotations) {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: annotations, "not there, and neither is the ansdict file beside it"
             )
         }
@@ -164,7 +165,7 @@ struct EverydayTable: BenchTable {
             : try Self.dictionaryPlaces(answerFile, expecting: ids.count)
         answers = try ids.enumerated().map { row, id in
             guard let place = places[id] else {
-                throw StudyError(
+                throw InputError(
                     .badInput, file: answerFile.path, "no answers for question \(id)")
             }
             return place
@@ -259,7 +260,7 @@ func readList(
         }
     }
     try reader.finish()
-    guard found else { throw StudyError(.badInput, file: file.path, key: key, "not there") }
+    guard found else { throw InputError(.badInput, file: file.path, item: key, "not there") }
 }
 
 /// A value as Python's `str` prints it; only texts and numbers are expected here.

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// LingoQA in its prepared form: `ad/<split>/<split>.jsonl`, one line per row of the parquet file,
@@ -87,7 +88,7 @@ struct LineFile {
     /// Opens the prepared form, or says how to make it if only parquet is there.
     init(path: String, parquet: String?, bench: String) throws {
         if !exists(path), let parquet, exists(parquet) {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: parquet,
                 "parquet has to be prepared first: run tools/prepare_bench.py \(bench)")
         }
@@ -129,8 +130,8 @@ struct LineRecord {
     let file: String
     let offset: Int
 
-    func error(_ key: String, _ problem: String) -> StudyError {
-        StudyError(.badInput, file: file, key: key, offset: offset, problem)
+    func error(_ key: String, _ problem: String) -> InputError {
+        InputError(.badInput, file: file, item: key, offset: offset, problem)
     }
 
     func text(_ key: String) throws -> String {

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQImage
 import MMQModels
 
@@ -55,10 +56,10 @@ public struct ModelComparison: Sendable, Codable {
 
     /// Nothing compared yet.
     ///
-    /// - Throws: `StudyError`, `.mismatch` if the models are not of one shape.
+    /// - Throws: `InputError`, `.mismatch` if the models are not of one shape.
     public init(_ first: any VisionLanguageModel, _ second: any VisionLanguageModel) throws {
         guard first.modules == second.modules else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: "compare", "the two models have different modules")
         }
         firing = first.modules.flatMap { module in
@@ -68,7 +69,7 @@ public struct ModelComparison: Sendable, Codable {
 
     /// Runs both models over a picture and a prompt.
     ///
-    /// - Throws: `StudyError`, `.mismatch` if the models see other tokens.
+    /// - Throws: `InputError`, `.mismatch` if the models see other tokens.
     public mutating func add(
         _ first: any VisionLanguageModel, _ second: any VisionLanguageModel, image: RGBImage,
         prompt: String, options: LensOptions = LensOptions()
@@ -78,7 +79,7 @@ public struct ModelComparison: Sendable, Codable {
         guard input.inputIDs == other.inputIDs, input.qformerIDs == other.qformerIDs,
             input.pixelShape == other.pixelShape
         else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: "compare",
                 "the two models turn this picture and prompt into different tokens")
         }

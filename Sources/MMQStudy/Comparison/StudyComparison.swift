@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 /// What differs between two studies over the same samples: int8 or int4 against fp16, say.
@@ -112,7 +113,7 @@ public struct StudyComparison: Sendable, Codable {
     /// - Parameters:
     ///   - split: the split of counts and lens; answers of every split are compared.
     ///   - judge: scores driving answers.
-    /// - Throws: `StudyError`, `.mismatch` if the models have other modules, or if there is nothing
+    /// - Throws: `InputError`, `.mismatch` if the models have other modules, or if there is nothing
     ///   that both studies hold over the same samples.
     public init(
         _ first: Study, _ second: Study, split: String = "train", judge: (any AnswerJudge)? = nil
@@ -120,7 +121,7 @@ public struct StudyComparison: Sendable, Codable {
         let modules = try first.modules()
         let others = try second.modules()
         guard !modules.isEmpty, Set(modules) == Set(others) else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: second.path,
                 "its modules are not those of \(first.path); only studies of one architecture and "
                     + "size compare")
@@ -132,7 +133,7 @@ public struct StudyComparison: Sendable, Codable {
         (answers, scores) = try Self.answers(first, second, judge, &notes)
         self.notes = notes
         guard !activation.isEmpty || !neurons.isEmpty || !lens.isEmpty || !answers.isEmpty else {
-            throw StudyError(
+            throw InputError(
                 .mismatch, file: second.path,
                 "nothing to compare with \(first.path)"
                     + (notes.isEmpty ? "" : ": " + notes.joined(separator: "; ")))
@@ -312,7 +313,7 @@ public struct StudyComparison: Sendable, Codable {
                     interval: wilson(equal, of: pairs.count)))
             do {
                 scores += try change(set, pairs, judge, first.path, second.path)
-            } catch let error as StudyError where error.kind == .badInput {
+            } catch let error as InputError where error.code == .badInput {
                 // Imported ground truths may not have the form that scoring takes.
                 notes.append("\(what): not scored: \(error)")
             }

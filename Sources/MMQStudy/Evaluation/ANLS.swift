@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Average normalized Levenshtein similarity: DocVQA's score.
 enum ANLS {
     /// As the Robust Reading Competition's script computes it: distances between cleaned texts

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// RSVQA's accuracy.
 ///
 /// The data set's own model is a classifier whose classes are normalised answers; a text counts as

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQModels
 
 /// Says how well an answer agrees with a reference: Lingo-Judge, or what stands in for it.

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// PMC-VQA's multiple choice accuracy.
 enum ChoiceAccuracy {
     /// As the data set's script for its encoder model has it: the output is compared with "A" to

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// A mean over samples with its interval.
 public struct MeanScore: Sendable, Equatable, Codable {
     /// Samples (of `ad` questions) that the mean is over.
@@ -65,7 +67,7 @@ public struct Evaluator {
     /// The scores, by domain, form and rule; within these in the order in which the settings first
     /// occur.
     ///
-    /// - Throws: `StudyError`, `.badInput` naming a sample whose ground truth has not the domain's
+    /// - Throws: `InputError`, `.badInput` naming a sample whose ground truth has not the domain's
     ///   form; whatever the judge throws.
     public func scores(
         of answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Whose rule a score follows.
 public enum MetricForm: String, Sendable, Codable, CaseIterable {
     /// The data set's own evaluation script.

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// A 95 % interval.
 public struct Interval: Sendable, Equatable, Codable {
@@ -58,7 +59,7 @@ public struct Resampling: Sendable, Equatable {
         if values.allSatisfy({ $0 == first }) { return Array(repeating: first, count: draws) }
         // A product of 32 random bits and the count: no value is favoured by more than n / 2³².
         let count = UInt64(truncatingIfNeeded: min(values.count, Int(UInt32.max)))
-        var random = SplitMix(seed: seed, stream: stream)
+        var random = SplitMix64(seed: seed, stream: stream)
         var means = Array(repeating: 0.0, count: draws)
         values.withUnsafeBufferPointer { values in
             var draw = 0
@@ -113,7 +114,7 @@ public struct Resampling: Sendable, Equatable {
             for value in nonzero { sums = sums.flatMap { [$0 + value, $0 - value] } }
             return (Double(sums.count { abs($0) >= bar }) / Double(sums.count), .everyFlip)
         }
-        var random = SplitMix(seed: seed, stream: .max)
+        var random = SplitMix64(seed: seed, stream: .max)
         var extreme = 0
         for _ in 0..<draws {
             var sum = 0.0
@@ -143,23 +144,12 @@ public struct Resampling: Sendable, Equatable {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a counter, scrambled.
-private struct SplitMix {
-    private var state: UInt64
-
-    init(seed: UInt64, stream: UInt64) {
-        state = seed
-        // Streams begin far apart: the state is itself a scrambled number.
+extension SplitMix64 {
+    /// Numbers of their own for each stream of a seed: streams begin far apart, since the state is
+    /// itself a scrambled number.
+    fileprivate init(seed: UInt64, stream: UInt64) {
         var mixer = seed &+ stream &* 0xd1b5_4a32_d192_ed03
         mixer ^= mixer >> 29
-        state = mixer &* 0xbf58_476d_1ce4_e5b9
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
+        self.init(seed: mixer &* 0xbf58_476d_1ce4_e5b9)
     }
 }

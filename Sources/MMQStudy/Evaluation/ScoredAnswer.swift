@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// One answer with what is needed to score it.
@@ -42,9 +43,9 @@ public struct ScoredAnswer: Sendable, Equatable {
 
     // MARK: - Ground truth
 
-    func error(_ problem: String) -> StudyError {
-        StudyError(
-            .badInput, file: source, key: "\(domain.rawValue) \(index)", problem)
+    func error(_ problem: String) -> InputError {
+        InputError(
+            .badInput, file: source, item: "\(domain.rawValue) \(index)", problem)
     }
 
     func requiredQuestion() throws -> String {
@@ -123,7 +124,7 @@ public struct ScoredAnswer: Sendable, Equatable {
         path: String, domain: Domain, setting: String = "none"
     ) throws -> (answers: [ScoredAnswer], unanswered: Int) {
         let lines = try LineFile(path: path, parquet: nil, bench: "")
-        guard lines.count > 0 else { throw StudyError(.badInput, file: path, "no answers") }
+        guard lines.count > 0 else { throw InputError(.badInput, file: path, "no answers") }
         var answers: [ScoredAnswer] = []
         for number in 0..<lines.count {
             let record = try lines.record(number)

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// How alike two texts are, as Python's `difflib.SequenceMatcher(None, a, b).ratio()` measures it.
 ///
 /// The longest common block is found, then those left and right of it, and so on; the ratio is

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// VQAv2's accuracy, as the data set's own `vqaEval.py` computes it, quirks included.

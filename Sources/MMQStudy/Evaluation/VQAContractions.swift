@@ -1,3 +1,5 @@
+import MMQBase
+
 /// What VQAv2's script makes of contractions that lack an apostrophe: data, in the script's order.
 /// Words come to it in lower case, so that its keys with a capital never match.
 let vqaContractions: [PythonText: PythonText] = {

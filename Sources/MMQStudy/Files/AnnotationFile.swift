@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 
 /// A bench's annotation file, mapped: files of hundreds of megabytes are read in place.
@@ -16,8 +17,8 @@ final class AnnotationFile: @unchecked Sendable {
         do {
             mapping = try MappedFile(path: path)
             bytes = try mapping.bytes(at: 0, count: mapping.count)
-        } catch let error as FormatError {
-            throw StudyError(.badInput, file: path, error.found ?? "cannot be read")
+        } catch let error as InputError {
+            throw InputError(.badInput, file: path, error.problem)
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// A CSV file as pandas' `read_csv` with default options reads it, cell by cell.
 ///
@@ -32,11 +33,11 @@ struct CSVFile {
         let file = try AnnotationFile(path: path)
         var scanner = CSVScanner(file)
         guard let head = try scanner.next() else {
-            throw StudyError(.badInput, file: path, "no header line")
+            throw InputError(.badInput, file: path, "no header line")
         }
         let header = try head.map { cell in
             guard let text = cell.withUnsafeBytes({ utf8Text($0) }) else {
-                throw StudyError(.badInput, file: path, offset: 0, "a header that is not UTF-8")
+                throw InputError(.badInput, file: path, offset: 0, "a header that is not UTF-8")
             }
             return text
         }
@@ -49,7 +50,7 @@ struct CSVFile {
         var kinds = Array(repeating: [Kind](), count: header.count)
         while let row = try scanner.next() {
             guard row.count <= header.count else {
-                throw StudyError(
+                throw InputError(
                     .badInput, file: path, offset: scanner.rowStart,
                     "\(row.count) cells in a row, the header has \(header.count)")
             }
@@ -86,8 +87,8 @@ struct CSVFile {
     func column(_ name: String) throws -> Int {
         guard let column = header.firstIndex(of: name) else {
             let names = header.joined(separator: ", ")
-            throw StudyError(
-                .badInput, file: file.path, key: name, "no such column, the header has \(names)")
+            throw InputError(
+                .badInput, file: file.path, item: name, "no such column, the header has \(names)")
         }
         return column
     }
@@ -101,8 +102,8 @@ struct CSVFile {
             let cell = column < raw.count ? raw[column] : []
             guard kind == .verbatim || !isMissing(cell) else { return .missing }
             guard let text = cell.withUnsafeBytes({ utf8Text($0) }) else {
-                throw StudyError(
-                    .badInput, file: file.path, key: header[column], offset: rows[number],
+                throw InputError(
+                    .badInput, file: file.path, item: header[column], offset: rows[number],
                     "a cell that is not UTF-8")
             }
             switch kind {
@@ -244,7 +245,7 @@ private struct CSVScanner {
             }
         }
         guard state != .quoted else {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: file.path, offset: rowStart, "a quoted cell without an end")
         }
         return cells + [cell]

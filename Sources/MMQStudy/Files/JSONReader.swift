@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// A strict JSON pull parser over a mapped file.
@@ -32,8 +33,8 @@ struct JSONReader {
         end = range.upperBound
     }
 
-    func error(_ problem: String, at place: Int? = nil) -> StudyError {
-        StudyError(.badInput, file: file.path, offset: place ?? offset, problem)
+    func error(_ problem: String, at place: Int? = nil) -> InputError {
+        InputError(.badInput, file: file.path, offset: place ?? offset, problem)
     }
 
     // MARK: - Walking
@@ -291,8 +292,9 @@ struct JSONReader {
             && bytes[at + 1] == UInt8(ascii: "u")
         if pairs {
             let second = try unit(at)
-            let value = 0x10000 + (first - 0xd800) << 10 + (second &- 0xdc00)
-            if (0xdc00..<0xe000).contains(second), let scalar = Unicode.Scalar(value) {
+            if (0xdc00..<0xe000).contains(second),
+                let scalar = Unicode.Scalar(0x10000 + (first - 0xd800) << 10 + (second - 0xdc00))
+            {
                 at += 6
                 return scalar
             }

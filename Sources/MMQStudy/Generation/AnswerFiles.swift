@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 
@@ -29,7 +30,7 @@ public enum AnswerFiles {
                 try FileManager.default.createDirectory(
                     atPath: path, withIntermediateDirectories: true)
             } catch {
-                throw StudyError(.failed, file: path, "the folder cannot be made")
+                throw InputError(.failed, file: path, "the folder cannot be made")
             }
             let answers = try study.answers(
                 domain: set.domain, split: split, setting: set.setting)
@@ -67,14 +68,14 @@ public enum AnswerFiles {
             let folder = url.deletingLastPathComponent().lastPathComponent
             guard let domain = Domain(rawValue: folder) else {
                 let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
-                throw StudyError(
+                throw InputError(
                     .badInput, file: file, "not in a folder called after a domain (\(names))")
             }
             if let held = try study.answerSet(domain: domain, split: split, setting: setting),
                 held.bench != PassState.imported
             {
-                throw StudyError(
-                    .mismatch, file: study.path, key: "\(domain.rawValue) \(setting)",
+                throw InputError(
+                    .mismatch, file: study.path, item: "\(domain.rawValue) \(setting)",
                     "holds answers of a run; import into another study")
             }
             let answers = try answers(file)
@@ -91,16 +92,14 @@ public enum AnswerFiles {
     /// The answers of a JSONL file: `index`, `ground_truth` and `answer` in each line, the rest if
     /// it is there.
     ///
-    /// - Throws: `StudyError` with the line's number, `FormatError` where a line is not JSON.
+    /// - Throws: `InputError` with the line's number, `InputError` where a line is not JSON.
     public static func answers(_ file: String) throws -> [StoredAnswer] {
-        guard let data = FileManager.default.contents(atPath: file) else {
-            throw StudyError(.badInput, file: file, "cannot be read")
-        }
+        let data = try readSmallFile(file, limit: 1 << 30)
         var answers: [StoredAnswer] = []
         var positions: Set<Int> = []
         for (number, bytes) in data.split(separator: UInt8(ascii: "\n")).enumerated() {
-            func fault(_ key: String, _ problem: String) -> StudyError {
-                StudyError(.badInput, file: file, key: key, "answer \(number + 1): \(problem)")
+            func fault(_ key: String, _ problem: String) -> InputError {
+                InputError(.badInput, file: file, item: key, "answer \(number + 1): \(problem)")
             }
             if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0d || $0 == 0x09 }) { continue }
             let line = try JSONValue(parsing: Array(bytes), file: file)
@@ -168,14 +167,14 @@ public enum AnswerFiles {
 
     private static func neurons(_ file: String) throws -> [String: [[Int]]] {
         guard case .object(let object) = try JSONValue(file: file) else {
-            throw StudyError(.badInput, file: file, "expected an object")
+            throw InputError(.badInput, file: file, "expected an object")
         }
         var mask: [String: [[Int]]] = [:]
         for (name, layers) in object.members {
             let lists = layers.asList?.map { $0.asList?.map(\.asInteger) }
             guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
-                throw StudyError(
-                    .badInput, file: file, key: name, "expected lists of integers")
+                throw InputError(
+                    .badInput, file: file, item: name, "expected lists of integers")
             }
             mask[name] = lists.map { ($0 ?? []).compactMap { $0 } }
         }

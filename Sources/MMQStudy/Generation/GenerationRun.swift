@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 /// Answers a bench's questions under mask settings into a study: resumable, several answers at a
@@ -84,7 +85,7 @@ public final class GenerationRun {
 
     /// A run of a model over the bench in a folder.
     ///
-    /// - Throws: `StudyError`, `.mismatch` if the study is another model's, or if a setting needs
+    /// - Throws: `InputError`, `.mismatch` if the study is another model's, or if a setting needs
     ///   neurons of a module that were not identified.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, plan: Plan
@@ -98,8 +99,8 @@ public final class GenerationRun {
             // Neuron sets that came from files serve any model that has such neurons.
             let shapes = try study.modules()
             guard Set(shapes) == Set(model.modules) else {
-                throw StudyError(
-                    .mismatch, file: study.path, key: "model",
+                throw InputError(
+                    .mismatch, file: study.path, item: "model",
                     "holds imported counts of modules of other shapes")
             }
         } else {
@@ -186,7 +187,7 @@ public final class GenerationRun {
                 do {
                     let answer = try begin(job, queue: queue)
                     running.append((job, answer))
-                } catch let error as ModelError {
+                } catch let error as InputError {
                     guard let reason = error.reasonOfSample else { throw error }
                     try study.add(job.stored(problem: reason), to: job.lane.set)
                     result.problems += 1
@@ -208,8 +209,8 @@ public final class GenerationRun {
     /// The settings of a domain with what the study holds of each, its set begun if there is none.
     private func lanes(_ domain: Domain, bench fingerprint: String) throws -> [Lane] {
         guard let neurons = neurons[domain] else {
-            throw StudyError(
-                .failed, file: study.path, key: domain.rawValue, "not among the planned domains")
+            throw InputError(
+                .failed, file: study.path, item: domain.rawValue, "not among the planned domains")
         }
         var lanes: [Lane] = []
         for (setting, off) in zip(plan.settings, neurons) {
@@ -220,8 +221,8 @@ public final class GenerationRun {
             let held = try study.answerSet(
                 domain: domain, split: plan.split, setting: setting.name)
             if let held, held != set, !plan.replaces {
-                throw StudyError(
-                    .mismatch, file: study.path, key: "\(domain.rawValue) \(setting.name)",
+                throw InputError(
+                    .mismatch, file: study.path, item: "\(domain.rawValue) \(setting.name)",
                     Self.difference(held, set) + "; answer into another study, or let this run "
                         + "replace them (--replace)")
             }
@@ -249,7 +250,7 @@ public final class GenerationRun {
         }
         let tokens = input.inputIDs.count
         guard tokens + max(1, plan.options.minTokens) <= model.contextLength else {
-            throw ModelError.tooLong(
+            throw InputError.tooLong(
                 tokens: tokens + max(1, plan.options.minTokens), context: model.contextLength)
         }
         let features = try queue.features(of: job) {
@@ -263,12 +264,13 @@ public final class GenerationRun {
     }
 }
 
-extension ModelError {
+extension InputError {
     /// Why a model cannot take a sample; nil if the error is no fault of the sample's.
     var reasonOfSample: String? {
-        switch self {
-        case .prompt, .tooLong: description
-        case .outOfMemory, .file: nil
+        switch code {
+        case .badPrompt: description
+        case .tooLong: problem
+        default: nil
         }
     }
 }

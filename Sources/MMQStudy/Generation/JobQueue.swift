@@ -1,3 +1,4 @@
+import MMQBase
 import MMQImage
 import MMQModels
 
@@ -63,7 +64,7 @@ final class JobQueue {
     /// The jobs of the sample at hand, last first.
     private var waiting: [Job] = []
     private var position: Int?
-    private var input: Swift.Result<PreparedInput, ModelError>?
+    private var input: Swift.Result<PreparedInput, InputError>?
     private var features: [[String: [[Int]]]: [Float]] = [:]
 
     init(samples: BenchSplit, lanes: [Lane], limit: Int) {
@@ -110,7 +111,7 @@ final class JobQueue {
             let made = try prepare(job.sample)
             input = .success(made)
             return made
-        } catch let error as ModelError {
+        } catch let error as InputError {
             // The same for every setting: no need to find it out again.
             input = .failure(error)
             throw error

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQModels
 
 /// Which modules' domain-specific neurons are off while answering.
@@ -52,7 +53,7 @@ public struct MaskSetting: Hashable, Sendable {
     /// The setting called `name`: one of `standard`, or `random-<setting>` for the control of one
     /// of them.
     ///
-    /// - Throws: `StudyError`, `.badInput` naming the settings of the model.
+    /// - Throws: `InputError`, `.badInput` naming the settings of the model.
     public init(name: String, modules: [ModuleShape]) throws {
         let standard = Self.standard(of: modules)
         if let found = standard.first(where: { $0.name == name }) {
@@ -69,8 +70,8 @@ public struct MaskSetting: Hashable, Sendable {
                 : MaskSetting(name: name, modules: base.modules, isRandom: true)
             return
         }
-        throw StudyError(
-            .badInput, file: "masks", key: name,
+        throw InputError(
+            .badInput, file: "masks", item: name,
             "no such setting; this model has " + standard.map(\.name).joined(separator: ", ")
                 + ", and random-<setting> for the control of one of them")
     }
@@ -86,21 +87,21 @@ public struct MaskSetting: Hashable, Sendable {
     /// - Parameters:
     ///   - study: holds the neuron sets.
     ///   - seed: for the control; the same seed draws the same neurons.
-    /// - Throws: `StudyError`, `.mismatch` naming the module that nothing was identified in.
+    /// - Throws: `InputError`, `.mismatch` naming the module that nothing was identified in.
     public func neurons(
         of domain: Domain, in study: Study, seed: UInt64
     ) throws -> [String: [[Int]]] {
         var off: [String: [[Int]]] = [:]
         for name in modules {
             guard let found = try study.identification(module: name) else {
-                throw StudyError(
-                    .mismatch, file: study.path, key: name,
+                throw InputError(
+                    .mismatch, file: study.path, item: name,
                     "the mask setting '\(self.name)' needs this module's neurons: "
                         + "run mmq identify -d \(name) first")
             }
             guard let layers = found.neurons(of: domain) else {
-                throw StudyError(
-                    .mismatch, file: study.path, key: name,
+                throw InputError(
+                    .mismatch, file: study.path, item: name,
                     "the mask setting '\(self.name)' needs this module's neurons of "
                         + "\(domain.rawValue), which mmq identify -d \(name) did not compare")
             }
@@ -118,7 +119,7 @@ public struct MaskSetting: Hashable, Sendable {
     /// `count` different numbers below `range`, each choice equally likely, ascending: Floyd's
     /// method (Bentley and Floyd, A sample of brilliance, 1987).
     static func draw(_ count: Int, of range: Int, seed: UInt64) -> [Int] {
-        var generator = SplitMix64(state: seed)
+        var generator = SplitMix64(seed: seed)
         var drawn: Set<Int> = []
         for last in max(0, range - count)..<range {
             let candidate = generator.number(below: last + 1)
@@ -128,40 +129,15 @@ public struct MaskSetting: Hashable, Sendable {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct SplitMix64 {
-    var state: UInt64
-
-    /// 0 ..< limit, each equally likely (Lemire, Fast random integer generation in an interval,
-    /// 2019). The standard library's own way may change from version to version.
-    mutating func number(below limit: Int) -> Int {
-        let limit = UInt64(max(1, limit))
-        let threshold = (0 &- limit) % limit
-        while true {
-            let product = next().multipliedFullWidth(by: limit)
-            if product.low >= threshold { return Int(product.high) }
-        }
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-}
-
 /// A seed of its own for each place that draws: FNV-1a over the run's seed and the names of the
 /// place, mixed once more so that neighbours share no bits.
 func seedHash(_ seed: UInt64, _ parts: String...) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    var hash = StableHash()
     // 0 ends a part: no name holds it, so ("a", "bc") and ("ab", "c") differ.
     for part in [String(seed)] + parts {
-        for byte in Array(part.utf8) + [0] {
-            hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3
-        }
+        hash.add(part.utf8)
+        hash.add(UInt8(0))
     }
-    var generator = SplitMix64(state: hash)
+    var generator = SplitMix64(seed: hash.value)
     return generator.next()
 }

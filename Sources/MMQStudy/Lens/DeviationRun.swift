@@ -1,3 +1,4 @@
+import MMQBase
 import MMQModels
 
 /// How far each domain's mask moves the decoder's hidden states, over a bench: one transaction per
@@ -9,7 +10,7 @@ public struct DeviationRun {
     /// A run of a model over the bench in a folder, up to `samples` samples a domain.
     ///
     /// - Parameter again: drop what an earlier run measured.
-    /// - Throws: `StudyError`, `.mismatch` if the study is another model's.
+    /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
         samples: Int, again: Bool = false
@@ -28,7 +29,7 @@ public struct DeviationRun {
     ///   - missing: called with the files of each picture that is not there.
     ///   - unusable: called with the place of each sample that the model cannot take, and why.
     ///   - progress: called after every sample.
-    /// - Throws: `StudyError`, `.mismatch` where no neurons were identified.
+    /// - Throws: `InputError`, `.mismatch` where no neurons were identified.
     public func run(
         _ domain: Domain, setting: String, interrupted: () -> Bool = { false },
         missing: ([String]) -> Void = { _ in }, unusable: (Int, String) -> Void = { _, _ in },
@@ -37,12 +38,12 @@ public struct DeviationRun {
         let study = walk.study
         let masked = try MaskSetting(name: setting, modules: model.modules)
         guard let first = masked.modules.first else {
-            throw StudyError(
-                .mismatch, file: study.path, key: setting, "a deviation needs a mask")
+            throw InputError(
+                .mismatch, file: study.path, item: setting, "a deviation needs a mask")
         }
         guard let domains = try study.identification(module: first)?.domains else {
-            throw StudyError(
-                .mismatch, file: study.path, key: first,
+            throw InputError(
+                .mismatch, file: study.path, item: first,
                 "no neurons were identified in this module")
         }
         let masks = try domains.map { domain in
@@ -129,8 +130,8 @@ extension Study {
             var sums = [Double](repeating: 0, count: first.sums.count)
             for sample in some {
                 guard sample.sums.count == sums.count, sums.count % 4 == 0 else {
-                    throw StudyError(
-                        .badInput, file: path, key: mask.rawValue,
+                    throw InputError(
+                        .badInput, file: path, item: mask.rawValue,
                         "samples of the deviation with different numbers of layers")
                 }
                 for i in sums.indices { sums[i] += sample.sums[i] }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQModels
 
 /// The logit lens over a bench: one pass per sample, one transaction per sample, resumable.
@@ -12,7 +13,7 @@ public struct LensRun {
     /// A run of a model over the bench in a folder, up to `samples` samples a domain.
     ///
     /// - Parameter again: drop what an earlier run measured.
-    /// - Throws: `StudyError`, `.mismatch` if the study is another model's.
+    /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
         samples: Int, options: LensOptions = LensOptions(), again: Bool = false
@@ -136,8 +137,8 @@ extension Study {
             guard let sample = try lensSample(pass, place: place) else { continue }
             if sums.isEmpty { sums = Array(repeating: LensSums(), count: sample.sums.count) }
             guard sums.count == sample.sums.count else {
-                throw StudyError(
-                    .badInput, file: path, key: pass.domain.rawValue,
+                throw InputError(
+                    .badInput, file: path, item: pass.domain.rawValue,
                     "samples of the lens with different numbers of layers")
             }
             for i in sums.indices { sums[i].add(sample.sums[i]) }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQModels
 
 /// A resumable walk over a domain with one transaction per sample, for passes of the lens and of the
@@ -37,13 +38,13 @@ struct LensWalk {
                 try study.remove(stored)
             } else {
                 guard stored.bench == pass.bench else {
-                    throw StudyError(
-                        .mismatch, file: study.path, key: domain.rawValue,
+                    throw InputError(
+                        .mismatch, file: study.path, item: domain.rawValue,
                         "measured with other annotations than those in \(bench)")
                 }
                 guard stored.options == options else {
-                    throw StudyError(
-                        .mismatch, file: study.path, key: domain.rawValue,
+                    throw InputError(
+                        .mismatch, file: study.path, item: domain.rawValue,
                         "measured with other settings or neuron sets (\(stored.options)) than now "
                             + "(\(options)); start over with --again")
                 }
@@ -75,7 +76,7 @@ struct LensWalk {
                 pass.samples += 1
                 do {
                     try measure(sample, pass)
-                } catch let error as ModelError {
+                } catch let error as InputError {
                     guard let reason = error.reasonOfSample else { throw error }
                     unusable(sample.position, reason)
                     pass.samples -= 1
@@ -90,16 +91,15 @@ struct LensWalk {
 
     /// A mask's neurons in a short text that changes with them.
     static func fingerprint(_ mask: NeuronMask) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        func mix(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        var hash = StableHash()
         for (name, layers) in mask.layers.sorted(by: { $0.key < $1.key }) {
-            name.utf8.forEach(mix)
+            hash.add(name.utf8)
             for layer in layers {
                 for neuron in [layer.count] + layer {
-                    withUnsafeBytes(of: UInt64(neuron).littleEndian) { $0.forEach(mix) }
+                    hash.add(littleEndian: UInt64(neuron))
                 }
             }
         }
-        return String(hash, radix: 16)
+        return String(hash.value, radix: 16)
     }
 }

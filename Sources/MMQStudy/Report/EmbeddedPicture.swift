@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 
@@ -24,7 +25,7 @@ public struct EmbeddedPicture: Sendable, Codable, Equatable {
 
     /// Decodes a picture and gets it ready for a page.
     ///
-    /// - Throws: `ImageError`, `FormatError`.
+    /// - Throws: `InputError`, `InputError`.
     static func read(_ path: String) throws -> (image: RGBImage, embedded: EmbeddedPicture) {
         let image = try RGBImage.decode(path: path)
         var own: (type: String, bytes: [UInt8])?

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// Reads a `LensDocument` back.
@@ -5,8 +6,8 @@ struct LensFileReader {
     let json: JSONValue
     let file: String
 
-    func error(_ key: String, _ problem: String) -> StudyError {
-        StudyError(.badInput, file: file, key: key, problem)
+    func error(_ key: String, _ problem: String) -> InputError {
+        InputError(.badInput, file: file, item: key, problem)
     }
 
     func text(_ key: String) throws -> String {

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 import MMQText
@@ -194,7 +195,7 @@ extension PictureLens {
     /// Reads what `mmq logit-lens --output` wrote. Such a file does not say where its image positions
     /// lie, and has no picture.
     ///
-    /// - Throws: `FormatError` or `StudyError`, `.badInput` naming the key.
+    /// - Throws: `InputError` or `InputError`, `.badInput` naming the key.
     public init(file: String, top: Int = 10, limit: Int = defaultLimit) throws {
         let json = try JSONValue(
             parsing: readSmallFile(file, limit: 512 << 20), file: file)

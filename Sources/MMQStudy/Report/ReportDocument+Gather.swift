@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 /// What a report looks at.
@@ -42,7 +43,7 @@ extension ReportDocument {
     ///   - model: the study's model, for its types.
     ///   - judge: scores driving answers; without one their score is missing.
     ///   - made: the date of the report.
-    /// - Throws: `StudyError`, `.mismatch` if another study does not compare.
+    /// - Throws: `InputError`, `.mismatch` if another study does not compare.
     public init(
         _ study: Study, others: [Study] = [], models: [ModelFidelity] = [],
         pictures: [PictureLens] = [],
@@ -124,9 +125,9 @@ extension ReportScores {
             guard !answers.isEmpty else { continue }
             do {
                 scores += try evaluator.scores(of: answers, forms: options.forms)
-            } catch let error as StudyError where error.kind == .badInput {
+            } catch let error as InputError where error.code == .badInput {
                 problems.append(
-                    "\(domain.rawValue): not scored: \(error.key ?? ""): \(error.problem)")
+                    "\(domain.rawValue): not scored: \(error.item ?? ""): \(error.problem)")
             }
         }
         self.scores = scores

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQModels
 
@@ -197,23 +198,23 @@ public struct ModelFidelity: Sendable, Codable {
 
     /// Reads a file.
     ///
-    /// - Throws: `FormatError`, or `StudyError`, `.badInput` if it holds something else.
+    /// - Throws: `InputError`, or `InputError`, `.badInput` if it holds something else.
     public init(file: String) throws {
         let bytes = try readSmallFile(file)
         do {
             entries = try JSONDecoder().decode([Entry].self, from: Data(bytes))
                 .filter { $0.comparison.samples > 0 }
         } catch {
-            throw StudyError(
+            throw InputError(
                 .badInput, file: file, "not what 'mmq compare --model A --model B --json' prints")
         }
         guard !entries.isEmpty else {
-            throw StudyError(.badInput, file: file, "no sample was compared")
+            throw InputError(.badInput, file: file, "no sample was compared")
         }
         // Layers become places of a chart.
         for layer in entries.flatMap({ $0.comparison.firing }).map(\.layer)
         where !(0..<10_000).contains(layer) {
-            throw StudyError(.badInput, file: file, key: "layer", "\(layer) is no layer")
+            throw InputError(.badInput, file: file, item: "layer", "\(layer) is no layer")
         }
         self.file = ReportDocument.name(file)
     }

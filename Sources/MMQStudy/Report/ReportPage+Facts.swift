@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQModels
 
 extension ReportPage {

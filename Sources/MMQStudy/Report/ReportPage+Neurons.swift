@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 extension ReportPage {
     private var identified: [ModuleNeurons] { document.modules.filter(\.isIdentified) }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// A report as one HTML file: no network, no library, readable without its script, on paper, in the
 /// dark and on a phone.

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQFormats
 import MMQModels
 
@@ -225,15 +226,15 @@ extension Study {
                 set.setting,
             ])
         guard db.changesCount == 1 else {
-            throw StudyError(
-                .failed, file: path, key: set.setting, "an answer of a set that was not begun")
+            throw InputError(
+                .failed, file: path, item: set.setting, "an answer of a set that was not begun")
         }
     }
 
     private func answerSet(_ row: Row) throws -> AnswerSet {
         let name: String = row["domain"]
         guard let domain = Domain(rawValue: name) else {
-            throw StudyError(.badInput, file: path, key: name, "answers of an unknown domain")
+            throw InputError(.badInput, file: path, item: name, "answers of an unknown domain")
         }
         let mask: String = row["mask"]
         return AnswerSet(
@@ -252,8 +253,8 @@ extension Study {
         do {
             return try JSONDecoder().decode(T.self, from: Data(text.utf8))
         } catch {
-            throw StudyError(
-                .badInput, file: path, key: domain.rawValue, "damaged answers: \(error)")
+            throw InputError(
+                .badInput, file: path, item: domain.rawValue, "damaged answers: \(error)")
         }
     }
 }

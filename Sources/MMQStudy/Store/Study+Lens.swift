@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQModels
 
 /// How far a pass of the lens, or of the deviation under masks, has come in a domain.
@@ -185,8 +186,8 @@ extension Study {
         guard sums.count % (2 * LensSums.width) == 0, count > 0,
             best.count == count * 2 || best.count == count * 4
         else {
-            throw StudyError(
-                .badInput, file: path, key: pass.domain.rawValue,
+            throw InputError(
+                .badInput, file: path, item: pass.domain.rawValue,
                 "sample \(place) of the lens is damaged")
         }
         let ids: [Int32] =
@@ -212,13 +213,13 @@ extension Study {
         return try rows.map { row in
             let name: String = row["mask"]
             guard let mask = Domain(rawValue: name) else {
-                throw StudyError(.badInput, file: path, key: name, "not a domain")
+                throw InputError(.badInput, file: path, item: name, "not a domain")
             }
             let image: Int = row["image_tokens"]
             let text: Int = row["text_tokens"]
             guard (0...Int(Int32.max)).contains(image), (0...Int(Int32.max)).contains(text) else {
-                throw StudyError(
-                    .badInput, file: path, key: name,
+                throw InputError(
+                    .badInput, file: path, item: name,
                     "a damaged study file: \(image) image and \(text) text tokens")
             }
             return DeviationSample(
@@ -312,7 +313,7 @@ extension Study {
 
     private func doubles(_ data: Data) throws -> [Double] {
         guard data.count % 8 == 0 else {
-            throw StudyError(.badInput, file: path, "\(data.count) bytes of 8-byte numbers")
+            throw InputError(.badInput, file: path, "\(data.count) bytes of 8-byte numbers")
         }
         return elements(data, UInt64(0)).map { Double(bitPattern: $0) }
     }

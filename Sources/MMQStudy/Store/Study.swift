@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQModels
 
 /// A study file: what was counted and found for one model, in SQLite.
@@ -27,19 +28,20 @@ public final class Study {
 
     /// Opens a study file, bringing an older one up to date.
     ///
-    /// - Throws: `StudyError`, `.locked` if another process writes to it.
+    /// - Throws: `InputError`, `.locked` if another process writes to it.
     public init(path: String, access: Access) throws {
         self.path = path
-        guard !path.isEmpty else { throw StudyError(.badInput, file: path, "a study needs a name") }
+        guard !path.isEmpty else { throw InputError(.badInput, file: path, "a study needs a name") }
         isNew = !exists(path)
         if access != .writing, isNew {
-            throw StudyError(.badInput, file: path, "no such study file")
+            throw InputError(.badInput, file: path, "no such study file")
         }
         var isFolder: ObjCBool = false
         if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
         {
-            throw StudyError(.badInput, file: path, "a folder, not a study file")
+            throw InputError(.badInput, file: path, "a folder, not a study file")
         }
+        for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
         lock = access == .reading ? nil : try StudyLock(study: path)
         var configuration = Configuration()
         configuration.journalMode = .wal
@@ -59,12 +61,12 @@ public final class Study {
                         try Self.check(path, readonly: false)
                     }
                 } else if access != .writing {
-                    throw StudyError(.badInput, file: path, "an empty file, not a study")
+                    throw InputError(.badInput, file: path, "an empty file, not a study")
                 }
                 let database = try DatabaseQueue(
                     path: Self.absolute(path), configuration: configuration)
                 if try database.read(StudySchema.migrator.hasBeenSuperseded) {
-                    throw StudyError(.badInput, file: path, "made by a newer mmq")
+                    throw InputError(.badInput, file: path, "made by a newer mmq")
                 }
                 try StudySchema.migrator.migrate(database)
                 return database
@@ -91,12 +93,12 @@ public final class Study {
             let tables = try Int.fetchOne(
                 db, sql: "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'grdb_migrations'")
             guard id == StudySchema.applicationID || tables == 0 else {
-                throw StudyError(.badInput, file: path, "a database, but not a study")
+                throw InputError(.badInput, file: path, "a database, but not a study")
             }
             // Rows are read as the tables declare them: a damaged file must not get there.
             let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
             guard check == "ok" else {
-                throw StudyError(.badInput, file: path, "a damaged study file: \(check)")
+                throw InputError(.badInput, file: path, "a damaged study file: \(check)")
             }
         }
     }
@@ -110,8 +112,11 @@ public final class Study {
         Self.remove(path)
     }
 
+    /// The file itself and what SQLite keeps beside it.
+    private static let suffixes = ["", "-wal", "-shm", "-journal"]
+
     private static func remove(_ path: String) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
+        for suffix in suffixes {
             try? FileManager.default.removeItem(atPath: path + suffix)
         }
     }
@@ -131,8 +136,8 @@ public final class Study {
             guard (1...Self.most).contains(shape.layers), (1...Self.most).contains(shape.neurons),
                 shape.layers * shape.neurons <= Self.most
             else {
-                throw StudyError(
-                    .badInput, file: path, key: shape.name,
+                throw InputError(
+                    .badInput, file: path, item: shape.name,
                     "a damaged study file: \(shape.layers) × \(shape.neurons) neurons")
             }
             return shape
@@ -147,8 +152,8 @@ public final class Study {
         let modules = try modules()
         guard let module = modules.first(where: { $0.name == name }) else {
             let names = modules.map(\.name).joined(separator: ", ")
-            throw StudyError(
-                .mismatch, file: path, key: name, "no such module; the study has \(names)")
+            throw InputError(
+                .mismatch, file: path, item: name, "no such module; the study has \(names)")
         }
         return module
     }
@@ -157,13 +162,13 @@ public final class Study {
     public func bind(modules: [ModuleShape], fingerprint: String) throws {
         if let model = try model() {
             guard model == fingerprint else {
-                throw StudyError(
-                    .mismatch, file: path, key: "model",
+                throw InputError(
+                    .mismatch, file: path, item: "model",
                     "made with another model (\(model)), not with this one (\(fingerprint))")
             }
             guard try self.modules() == modules else {
-                throw StudyError(
-                    .mismatch, file: path, key: "model", "made with modules of other shapes")
+                throw InputError(
+                    .mismatch, file: path, item: "model", "made with modules of other shapes")
             }
             return
         }
@@ -194,7 +199,7 @@ public final class Study {
 
     func write<T>(_ body: (Database) throws -> T) throws -> T {
         guard lock != nil else {
-            throw StudyError(.failed, file: path, "opened for reading only")
+            throw InputError(.failed, file: path, "opened for reading only")
         }
         if let transaction { return try body(transaction) }
         return try Self.translating(path) { try database.write(body) }
@@ -216,15 +221,15 @@ public final class Study {
             let text = error.message ?? "error \(error.resultCode.rawValue)"
             switch error.resultCode {
             case .SQLITE_NOTADB:
-                throw StudyError(.badInput, file: path, "not a study file: \(text)")
+                throw InputError(.badInput, file: path, "not a study file: \(text)")
             case .SQLITE_CORRUPT:
-                throw StudyError(.badInput, file: path, "a damaged study file: \(text)")
+                throw InputError(.badInput, file: path, "a damaged study file: \(text)")
             case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
-                throw StudyError(.badInput, file: path, "cannot be opened for writing: \(text)")
+                throw InputError(.badInput, file: path, "cannot be opened for writing: \(text)")
             case .SQLITE_BUSY, .SQLITE_LOCKED:
-                throw StudyError(.locked, file: path, "in use by another process: \(text)")
+                throw InputError(.locked, file: path, "in use by another process: \(text)")
             default:
-                throw StudyError(.failed, file: path, "database: \(text)")
+                throw InputError(.failed, file: path, "database: \(text)")
             }
         }
     }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Holds a study for one process: two runs counting into the same file would each overwrite the
 /// other's totals.
@@ -15,7 +16,7 @@ final class StudyLock {
         while true {
             let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
             guard descriptor >= 0 else {
-                throw StudyError(
+                throw InputError(
                     .badInput, file: path, "cannot be made: \(String(cString: strerror(errno)))")
             }
             guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -23,8 +24,8 @@ final class StudyLock {
                 let reason = String(cString: strerror(errno))
                 close(descriptor)
                 throw held
-                    ? StudyError(.locked, file: study, "another process is writing to this study")
-                    : StudyError(.failed, file: path, "cannot be locked: \(reason)")
+                    ? InputError(.locked, file: study, "another process is writing to this study")
+                    : InputError(.failed, file: path, "cannot be locked: \(reason)")
             }
             // The holder before may have removed the file between our opening and locking it.
             var mine = stat()

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQModels
 
 extension Study {
@@ -21,11 +22,9 @@ extension Study {
             try self.counts(domain: domain, split: split).first { $0.shape.name == module }
                 .map { (domain: domain, counts: $0) }
         }
-        do {
-            return try Identification(counts: counts, split: split, settings: settings)
-        } catch let error as StudyError {
-            // The computation does not know the file that the counts came from.
-            throw StudyError(error.kind, file: path, key: error.key, error.problem)
+        // The computation does not know the file that the counts came from.
+        return try InputError.about(file: path) {
+            try Identification(counts: counts, split: split, settings: settings)
         }
     }
 
@@ -40,7 +39,7 @@ extension Study {
                     db, sql: "SELECT ordinal FROM module WHERE name = ?",
                     arguments: [found.module.name])
             else {
-                throw StudyError(.mismatch, file: path, key: found.module.name, "no such module")
+                throw InputError(.mismatch, file: path, item: found.module.name, "no such module")
             }
             try db.execute(sql: "DELETE FROM identification WHERE module = ?", arguments: [module])
             try db.execute(
@@ -81,7 +80,7 @@ extension Study {
         guard let head else { return nil }
         let selected: Int = head["selected"]
         guard (0...module.layers * module.neurons).contains(selected) else {
-            throw StudyError(.badInput, file: path, key: name, "a damaged list of neuron sets")
+            throw InputError(.badInput, file: path, item: name, "a damaged list of neuron sets")
         }
         let names: String = head["domains"]
         let domains = names.split(separator: " ").compactMap { Domain(rawValue: String($0)) }
@@ -91,8 +90,8 @@ extension Study {
             guard let layers, layers.count == module.layers,
                 layers.allSatisfy({ $0.allSatisfy { (0..<module.neurons).contains($0) } })
             else {
-                throw StudyError(
-                    .badInput, file: path, key: name, "a damaged neuron set of \(domain.rawValue)")
+                throw InputError(
+                    .badInput, file: path, item: name, "a damaged neuron set of \(domain.rawValue)")
             }
             return layers
         }
@@ -108,15 +107,15 @@ extension Study {
 
     /// The mask that switches a domain's neurons off in some modules.
     ///
-    /// - Throws: `StudyError`, `.mismatch` where no neurons were looked for.
+    /// - Throws: `InputError`, `.mismatch` where no neurons were looked for.
     public func mask(domain: Domain, modules names: [String]) throws -> NeuronMask {
         var layers: [String: [[Int]]] = [:]
         for name in names {
             guard let found = try identification(module: name),
                 let lists = found.neurons(of: domain)
             else {
-                throw StudyError(
-                    .mismatch, file: path, key: name,
+                throw InputError(
+                    .mismatch, file: path, item: name,
                     "no neurons of \(domain.rawValue) were identified in this module")
             }
             layers[name] = lists

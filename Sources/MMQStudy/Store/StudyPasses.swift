@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MMQBase
 import MMQModels
 
 /// How far a counting pass over a domain has come.
@@ -57,7 +58,7 @@ extension Study {
 
     /// What a pass has counted, one entry per module, in the model's order.
     ///
-    /// - Throws: `StudyError`, `.mismatch` if the study holds no such pass.
+    /// - Throws: `InputError`, `.mismatch` if the study holds no such pass.
     public func counts(
         domain: Domain, split: String, form: PromptForm = .simple
     ) throws -> [ModuleCounts] {
@@ -72,8 +73,8 @@ extension Study {
                     """, arguments: [domain.rawValue, split, form.rawValue])
         }
         guard !rows.isEmpty else {
-            throw StudyError(
-                .mismatch, file: path, key: domain.rawValue,
+            throw InputError(
+                .mismatch, file: path, item: domain.rawValue,
                 "the study holds no counts of this domain's \(split) split")
         }
         return try modules.compactMap { shape in
@@ -171,8 +172,8 @@ extension Study {
         _ data: Data, like zeros: [Number], _ shape: ModuleShape
     ) throws -> [Number] {
         guard data.count == zeros.count * MemoryLayout<Number>.stride else {
-            throw StudyError(
-                .badInput, file: path, key: shape.name,
+            throw InputError(
+                .badInput, file: path, item: shape.name,
                 "\(data.count) bytes of counts, expected \(zeros.count) numbers of 8 bytes")
         }
         var numbers = zeros

@@ -3,7 +3,7 @@
 /// The official PMC-VQA prompt prints a list of the four choices, so quotes, escapes and the choice
 /// between `'` and `"` are part of what the model reads. Characters count as printable as in
 /// Python 3.11 (Unicode 14): one that a later Unicode added is written as an escape.
-func pythonRepr(_ text: String) -> String {
+public func pythonRepr(_ text: String) -> String {
     let scalars = text.unicodeScalars
     let quote: Unicode.Scalar = scalars.contains("'") && !scalars.contains("\"") ? "\"" : "'"
     var out = String.UnicodeScalarView()
@@ -43,7 +43,7 @@ private func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
 
 /// A float as Python's `repr` prints it: the shortest digits that read back the same, with an
 /// exponent below 1e-4 and from 1e16 on.
-func pythonRepr(_ number: Double) -> String {
+public func pythonRepr(_ number: Double) -> String {
     if number.isNaN { return "nan" }
     if number.isInfinite { return number < 0 ? "-inf" : "inf" }
     if number == 0 { return number.sign == .minus ? "-0.0" : "0.0" }

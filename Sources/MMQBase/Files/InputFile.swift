@@ -14,19 +14,26 @@ public final class InputFile: Sendable {
     /// Opens a regular file.
     public init(path: String) throws {
         self.path = path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FormatError.system(.unreadable, file: path, errno) }
+        // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw errno == ENOENT
+                ? InputError(.unreadable, file: path, cause: "no such file")
+                : InputError.system(.unreadable, file: path, errno)
+        }
         var info = stat()
         guard fstat(descriptor, &info) == 0 else {
             let error = errno
             close(descriptor)
-            throw FormatError.system(.unreadable, file: path, error)
+            throw InputError.system(.unreadable, file: path, error)
         }
         guard info.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw FormatError(
-                .unreadable, file: path, expected: "a file", found: "a folder or device")
+            throw InputError(
+                .unreadable, file: path, expected: "a file",
+                found: info.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a pipe or a device")
         }
+        InputLedger.add(path, info)
         self.descriptor = descriptor
         count = Int(info.st_size)
     }
@@ -36,8 +43,8 @@ public final class InputFile: Sendable {
     /// Fills `buffer` with the bytes from `offset` on.
     public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
         guard offset >= 0, offset <= count, buffer.count <= count - offset else {
-            throw FormatError(
-                .truncated, file: path, offset: UInt64(max(0, offset)),
+            throw InputError(
+                .truncated, file: path, offset: max(0, offset),
                 expected: "\(buffer.count) bytes", found: "\(max(0, count - max(0, offset)))")
         }
         guard let base = buffer.baseAddress else { return }
@@ -47,11 +54,11 @@ public final class InputFile: Sendable {
             if got > 0 {
                 done += got
             } else if got == 0 {
-                throw FormatError(
-                    .truncated, file: path, offset: UInt64(offset + done),
+                throw InputError(
+                    .truncated, file: path, offset: offset + done,
                     expected: "\(buffer.count - done) more bytes", found: "the end of the file")
             } else if errno != EINTR {
-                throw FormatError.system(.unreadable, file: path, errno)
+                throw InputError.system(.unreadable, file: path, errno)
             }
         }
     }
@@ -59,8 +66,8 @@ public final class InputFile: Sendable {
     /// The `count` bytes from `offset` on.
     public func bytes(at offset: Int, count: Int) throws -> [UInt8] {
         guard count >= 0, offset >= 0, offset <= self.count, count <= self.count - offset else {
-            throw FormatError(
-                .truncated, file: path, offset: UInt64(max(0, offset)), expected: "\(count) bytes",
+            throw InputError(
+                .truncated, file: path, offset: max(0, offset), expected: "\(count) bytes",
                 found: "\(max(0, self.count - max(0, offset)))")
         }
         return try [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
@@ -74,11 +81,11 @@ public final class InputFile: Sendable {
 
 /// A small text file (a configuration, an index), whole.
 ///
-/// - Throws: `FormatError` if it cannot be read or is larger than `limit` bytes.
+/// - Throws: `InputError` if it cannot be read or is larger than `limit` bytes.
 public func readSmallFile(_ path: String, limit: Int = 64 << 20) throws -> [UInt8] {
     let file = try InputFile(path: path)
     guard file.count <= limit else {
-        throw FormatError(
+        throw InputError(
             .tooLarge, file: path, expected: "at most \(limit) bytes", found: "\(file.count)")
     }
     return try file.bytes(at: 0, count: file.count)

@@ -35,7 +35,7 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
         guard
             let address = mmap(nil, file.count, PROT_READ, MAP_SHARED, file.descriptor, 0),
             address != MAP_FAILED
-        else { throw FormatError.system(.unreadable, file: path, errno) }
+        else { throw InputError.system(.unreadable, file: path, errno) }
         base = UnsafeRawPointer(address)
     }
 
@@ -51,8 +51,8 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
     /// The slice is valid as long as this object lives.
     public func bytes(at offset: Int, count: Int) throws -> UnsafeRawBufferPointer {
         guard offset >= 0, count >= 0, offset <= self.count, count <= self.count - offset else {
-            throw FormatError(
-                .truncated, file: path, offset: UInt64(max(0, offset)), expected: "\(count) bytes",
+            throw InputError(
+                .truncated, file: path, offset: max(0, offset), expected: "\(count) bytes",
                 found: "\(max(0, self.count - max(0, offset)))")
         }
         guard let base else { return UnsafeRawBufferPointer(start: nil, count: 0) }

@@ -1,10 +1,10 @@
 import Foundation
 
-/// What went wrong with a file: the one error type of this module.
+/// What went wrong, and where: the one error type of mmq.
 ///
-/// It carries the noun: which file, which tensor or key in it, where, what was expected and what
-/// was found. The models use it too, for configurations and tensor tables.
-public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, LocalizedError {
+/// It carries the noun: which file (or what stands for one: `prompt`, `picture settings`), which
+/// tensor, key, domain or module in it, where, what was expected and what was found.
+public struct InputError: Error, Sendable, Equatable, CustomStringConvertible, LocalizedError {
     /// The kind of failure, for callers and tests that must tell failures apart.
     public enum Code: String, Sendable, Codable, CaseIterable {
         /// The file or folder cannot be opened or read.
@@ -49,8 +49,37 @@ public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, 
         case nonFinite
         /// A file that must not be replaced is already there.
         case alreadyExists
+        /// An output would replace a file that the same command reads.
+        case outputIsInput
         /// Writing failed; a full disk, for example.
         case writeFailed
+        /// The bytes contradict their own format.
+        case corrupt
+        /// A picture without rows or columns.
+        case empty
+        /// What the file holds cannot be used; `found` says why.
+        case badInput
+        /// What is asked for does not fit what is there: another model, another bench, a domain or
+        /// a module that a study does not hold.
+        case mismatch
+        /// A prompt (or what was prepared from it) does not fit the model.
+        case badPrompt
+        /// The sequence is longer than the model's context.
+        case tooLong
+        /// Another process is working on the file.
+        case locked
+        /// The work itself failed: a full disk, a database error.
+        case failed
+        /// Memory that the work needs cannot be had.
+        case outOfMemory
+
+        /// Whether the work failed, while nothing is wrong with what was given.
+        public var isFailure: Bool {
+            switch self {
+            case .writeFailed, .locked, .failed, .outOfMemory: true
+            default: false
+            }
+        }
     }
 
     /// The kind of failure.
@@ -60,16 +89,18 @@ public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, 
     /// The tensor (`tensor 'x'`), key or JSON path in the file, if any.
     public let item: String?
     /// Byte offset in the file, where that helps.
-    public let offset: UInt64?
+    public let offset: Int?
     /// What should have been there.
     public let expected: String?
     /// What was there.
     public let found: String?
+    /// Why, in the words of the system or of another error.
+    public let cause: String?
 
     /// An error about `file`, or about `item` in it.
     public init(
-        _ code: Code, file: String, item: String? = nil, offset: UInt64? = nil,
-        expected: String? = nil, found: String? = nil
+        _ code: Code, file: String, item: String? = nil, offset: Int? = nil,
+        expected: String? = nil, found: String? = nil, cause: String? = nil
     ) {
         self.code = code
         self.file = file
@@ -77,30 +108,82 @@ public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, 
         self.offset = offset
         self.expected = expected
         self.found = found
+        self.cause = cause
+    }
+
+    /// An error that a sentence tells best.
+    public init(
+        _ code: Code, file: String, item: String? = nil, offset: Int? = nil, _ problem: String
+    ) {
+        self.init(code, file: file, item: item, offset: offset, found: problem)
+    }
+
+    /// The error with the file named that it is about, where it was found by code that does not
+    /// know it.
+    public func about(file: String) -> InputError {
+        InputError(
+            code, file: file, item: item, offset: offset, expected: expected, found: found,
+            cause: cause)
+    }
+
+    /// Runs `work`, whose errors are about `file`.
+    public static func about<T>(file: String, _ work: () throws -> T) throws -> T {
+        do {
+            return try work()
+        } catch let error as InputError {
+            throw error.about(file: file)
+        }
+    }
+
+    /// What is wrong, without file and item: `expected ..., found ...`, or a sentence.
+    public var problem: String {
+        let facts =
+            if let expected {
+                "expected \(expected)" + (found.map { ", found \($0)" } ?? "")
+            } else {
+                [code.words, found].compactMap { $0 }.joined(separator: ": ")
+            }
+        return cause.map { "\(facts): \($0)" } ?? facts
     }
 
     /// `file: item: expected ..., found ... (at byte N)`, or `file: cannot be written: ...`.
     public var description: String {
-        var parts = [file]
-        if let item { parts.append(item) }
-        var facts: [String] = []
-        if let expected {
-            facts.append("expected \(expected)")
-            if let found { facts.append("found \(found)") }
-        } else {
-            facts.append(Self.words(code) + (found.map { ": \($0)" } ?? ""))
-        }
-        var tail = facts.joined(separator: ", ")
-        if let offset { tail += " (at byte \(offset))" }
-        parts.append(tail)
-        return parts.joined(separator: ": ")
+        let place = offset.map { " (at byte \($0))" } ?? ""
+        return [file, item, problem + place].compactMap { $0 }.joined(separator: ": ")
     }
 
     /// The same text, for Foundation's users.
     public var errorDescription: String? { description }
 
-    private static func words(_ code: Code) -> String {
-        switch code {
+    /// The error for the last failed system call.
+    public static func system(_ code: Code, file: String, item: String? = nil, _ error: Int32)
+        -> InputError
+    {
+        InputError(code, file: file, item: item, cause: String(cString: strerror(error)))
+    }
+
+    /// The prompt, or what was prepared from it, does not fit the model.
+    public static func prompt(_ problem: String) -> InputError {
+        InputError(.badPrompt, file: "prompt", problem)
+    }
+
+    /// A sequence of `tokens` tokens is longer than the model's context.
+    public static func tooLong(tokens: Int, context: Int) -> InputError {
+        InputError(
+            .tooLong, file: "prompt",
+            "the sequence has \(tokens) tokens, the model's context \(context)")
+    }
+
+    /// Memory for `what` cannot be had.
+    public static func outOfMemory(_ what: String) -> InputError {
+        InputError(.outOfMemory, file: "out of memory", what)
+    }
+}
+
+extension InputError.Code {
+    /// What is wrong where only the code says it; nil where `found` always does.
+    fileprivate var words: String? {
+        switch self {
         case .unreadable: "cannot be read"
         case .truncated: "is cut short"
         case .badMagic: "is not of this format"
@@ -122,19 +205,16 @@ public struct FormatError: Error, Sendable, Equatable, CustomStringConvertible, 
         case .nonFinite: "is not finite"
         case .alreadyExists: "already exists"
         case .writeFailed: "cannot be written"
+        case .outputIsInput: "is an input of the same command"
+        case .corrupt: "contradicts its own format"
+        case .empty: "is empty"
+        case .badInput, .mismatch, .badPrompt, .tooLong, .locked, .failed, .outOfMemory: nil
         }
-    }
-
-    /// The error for the last failed system call.
-    static func system(_ code: Code, file: String, item: String? = nil, _ error: Int32)
-        -> FormatError
-    {
-        FormatError(code, file: file, item: item, found: String(cString: strerror(error)))
     }
 }
 
 /// A name from a file, quoted, cut and with control characters escaped, for error messages.
-func quoted(_ name: String) -> String {
+public func quoted(_ name: String) -> String {
     var text = ""
     for scalar in name.unicodeScalars.prefix(120) {
         if scalar.value < 0x20 || scalar.value == 0x7f {
@@ -147,16 +227,16 @@ func quoted(_ name: String) -> String {
 }
 
 /// `tensor 'name'`, the item of errors about a tensor.
-func tensorItem(_ name: String) -> String { "tensor " + quoted(name) }
+public func tensorItem(_ name: String) -> String { "tensor " + quoted(name) }
 
 /// The text of `bytes`, or nil if they are not UTF-8.
-func strictUTF8(_ bytes: some Collection<UInt8>) -> String? {
+public func strictUTF8(_ bytes: some Collection<UInt8>) -> String? {
     let text = String(decoding: bytes, as: UTF8.self)
     return text.utf8.elementsEqual(bytes) ? text : nil
 }
 
 /// The product of a shape's dimensions, or nil if it does not fit an Int or a dimension is negative.
-func elementCount(_ shape: [Int]) -> Int? {
+public func elementCount(_ shape: [Int]) -> Int? {
     var product = 1
     var zero = false
     for dimension in shape {

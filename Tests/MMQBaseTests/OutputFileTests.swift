@@ -1,5 +1,5 @@
 import Foundation
-import MMQFormats
+import MMQBase
 import Support
 import Testing
 
@@ -27,7 +27,7 @@ import Testing
         #expect(
             try manager.contentsOfDirectory(atPath: folder("there")).sorted() == ["file", "new"])
         try manager.createSymbolicLink(atPath: folder("self"), withDestinationPath: "self")
-        #expect(throws: FormatError.self) { try OutputFile.write([1], to: folder("self")) }
+        #expect(throws: InputError.self) { try OutputFile.write([1], to: folder("self")) }
     }
 
     @Test func pipesAndDevicesAreRefused() throws {
@@ -39,7 +39,7 @@ import Testing
             #expect {
                 try OutputFile.write([1], to: folder(name))
             } throws: {
-                ($0 as? FormatError)?.description.contains("a pipe or a device") ?? false
+                ($0 as? InputError)?.description.contains("a pipe or a device") ?? false
             }
         }
         var info = stat()

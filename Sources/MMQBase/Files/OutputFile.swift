@@ -27,36 +27,37 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             case S_IFLNK:
                 guard
                     let link = try? FileManager.default.destinationOfSymbolicLink(atPath: target)
-                else { throw FormatError.system(.writeFailed, file: path, errno) }
+                else { throw InputError.system(.writeFailed, file: path, errno) }
                 let folder = (target as NSString).deletingLastPathComponent
                 target =
                     link.hasPrefix("/") ? link : (folder as NSString).appendingPathComponent(link)
             default:
-                throw FormatError(
+                throw InputError(
                     .writeFailed, file: path, expected: "a file, or a name for a new one",
                     found: "a pipe or a device")
             }
         }
-        throw FormatError.system(.writeFailed, file: path, ELOOP)
+        throw InputError.system(.writeFailed, file: path, ELOOP)
     }
 
     /// Creates the partial file.
     ///
-    /// - Throws: `FormatError` if it cannot be created or another process is writing it.
+    /// - Throws: `InputError` if it cannot be created or another process is writing it.
     public init(path: String) throws {
         self.path = path
         target = try Self.target(of: path)
+        try InputLedger.check(output: target, named: path)
         partialPath = target + ".partial"
         let descriptor = open(partialPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw FormatError.system(.writeFailed, file: path, errno) }
+        guard descriptor >= 0 else { throw InputError.system(.writeFailed, file: path, errno) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
-            throw FormatError(.writeFailed, file: path, found: "another process writing it")
+            throw InputError(.writeFailed, file: path, found: "another process writing it")
         }
         guard ftruncate(descriptor, 0) == 0 else {
             let error = errno
             close(descriptor)
-            throw FormatError.system(.writeFailed, file: path, error)
+            throw InputError.system(.writeFailed, file: path, error)
         }
         self.descriptor = descriptor
     }
@@ -68,7 +69,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         guard let base = bytes.baseAddress else { return }
         let descriptor = lock.withLock { self.descriptor }
         guard descriptor >= 0 else {
-            throw FormatError(.writeFailed, file: path, found: "the file already closed")
+            throw InputError(.writeFailed, file: path, found: "the file already closed")
         }
         var done = 0
         while done < bytes.count {
@@ -78,7 +79,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             } else if written < 0, errno == EINTR {
                 continue
             } else {
-                throw FormatError.system(.writeFailed, file: path, written < 0 ? errno : ENOSPC)
+                throw InputError.system(.writeFailed, file: path, written < 0 ? errno : ENOSPC)
             }
         }
     }
@@ -90,7 +91,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
 
     /// A digest of the written bytes [from, to): of each 8 bytes a hash of their value and place, all
     /// added up.
-    func digest(from: Int, to: Int) throws -> UInt64 {
+    public func digest(from: Int, to: Int) throws -> UInt64 {
         let descriptor = lock.withLock { self.descriptor }
         var sum = UInt64(to - from)
         var chunk = [UInt8](repeating: 0, count: 1 << 20)
@@ -123,7 +124,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             let got = pread(descriptor, base + done, bytes.count - done, off_t(offset + done))
             if got < 0, errno == EINTR { continue }
             guard got > 0 else {
-                throw FormatError.system(.writeFailed, file: path, got < 0 ? errno : EIO)
+                throw InputError.system(.writeFailed, file: path, got < 0 ? errno : EIO)
             }
             done += got
         }
@@ -133,15 +134,17 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     public func sync() throws {
         let descriptor = lock.withLock { self.descriptor }
         guard descriptor >= 0, fsync(descriptor) == 0 else {
-            throw FormatError.system(.writeFailed, file: path, errno)
+            throw InputError.system(.writeFailed, file: path, errno)
         }
     }
 
     /// Syncs the file and gives it its final name, replacing a file of that name.
     public func commit() throws {
+        // Once more: an input may have been opened since.
+        try InputLedger.check(output: target, named: path)
         try sync()
         guard rename(partialPath, target) == 0 else {
-            throw FormatError.system(.writeFailed, file: path, errno)
+            throw InputError.system(.writeFailed, file: path, errno)
         }
         lock.withLock {
             close(descriptor)

@@ -3,26 +3,28 @@
 /// The metrics compare, cut and measure texts as Python does. Swift's `String` would take "é" and
 /// "e\u{301}" for the same text and count a flag as one character. Properties are those of
 /// Unicode 14, which Python 3.11 has: a character that a later Unicode added has none.
-struct PythonText: Hashable, Sendable {
+public struct PythonText: Hashable, Sendable {
     /// The code points.
-    var scalars: [Unicode.Scalar]
+    public var scalars: [Unicode.Scalar]
 
-    init(_ text: String) { scalars = Array(text.unicodeScalars) }
+    /// The code points of a Swift string.
+    public init(_ text: String) { scalars = Array(text.unicodeScalars) }
 
-    init(scalars: some Sequence<Unicode.Scalar>) { self.scalars = Array(scalars) }
+    /// These code points.
+    public init(scalars: some Sequence<Unicode.Scalar>) { self.scalars = Array(scalars) }
 
     /// The text as a Swift string.
-    var string: String {
+    public var string: String {
         var view = String.UnicodeScalarView()
         view.append(contentsOf: scalars)
         return String(view)
     }
 
     /// `len(text)`.
-    var count: Int { scalars.count }
+    public var count: Int { scalars.count }
 
     /// `text.lower()`: full case mapping, a sigma at the end of a word in its final form.
-    func lowered() -> PythonText {
+    public func lowered() -> PythonText {
         var out: [Unicode.Scalar] = []
         out.reserveCapacity(scalars.count)
         for (i, scalar) in scalars.enumerated() {
@@ -39,7 +41,7 @@ struct PythonText: Hashable, Sendable {
     }
 
     /// `len(text.upper())`: "ß" counts as two.
-    var upperedCount: Int {
+    public var upperedCount: Int {
         scalars.reduce(0) { sum, scalar in
             scalar.value < 0x80
                 ? sum + 1 : sum + Self.mapped(scalar, scalar.properties.uppercaseMapping).count
@@ -47,7 +49,7 @@ struct PythonText: Hashable, Sendable {
     }
 
     /// `text.strip()`.
-    func stripped() -> PythonText {
+    public func stripped() -> PythonText {
         guard let first = scalars.firstIndex(where: { !Self.isSpace($0) }),
             let last = scalars.lastIndex(where: { !Self.isSpace($0) })
         else { return PythonText(scalars: []) }
@@ -55,26 +57,26 @@ struct PythonText: Hashable, Sendable {
     }
 
     /// `text.split()`.
-    func words() -> [PythonText] {
+    public func words() -> [PythonText] {
         scalars.split(whereSeparator: Self.isSpace).map { PythonText(scalars: $0) }
     }
 
     /// `" ".join(words)`.
-    static func joined(_ words: [PythonText]) -> PythonText {
+    public static func joined(_ words: [PythonText]) -> PythonText {
         PythonText(scalars: words.map(\.scalars).joined(separator: [" "]))
     }
 
     /// `text.replace(one, other)` for a single character.
-    func replacing(_ one: Unicode.Scalar, with other: Unicode.Scalar?) -> PythonText {
+    public func replacing(_ one: Unicode.Scalar, with other: Unicode.Scalar?) -> PythonText {
         PythonText(scalars: scalars.compactMap { $0 == one ? other : $0 })
     }
 
     /// `" ".join(text.strip().lower().split())`.
-    func collapsed() -> PythonText { Self.joined(stripped().lowered().words()) }
+    public func collapsed() -> PythonText { Self.joined(stripped().lowered().words()) }
 
     /// `str.isspace()` of one character: the bidirectional classes WS, B and S, and the space
     /// separators.
-    static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+    public static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x09...0x0d, 0x1c...0x20, 0x85, 0xa0, 0x1680, 0x2000...0x200a, 0x2028, 0x2029, 0x202f,
             0x205f, 0x3000:
@@ -84,7 +86,7 @@ struct PythonText: Hashable, Sendable {
     }
 
     /// The value of `\d`, a decimal digit of any script; nil for everything else.
-    static func digit(_ scalar: Unicode.Scalar) -> Int? {
+    public static func digit(_ scalar: Unicode.Scalar) -> Int? {
         if scalar.value < 0x80 {
             return (0x30...0x39).contains(scalar.value) ? Int(scalar.value) - 0x30 : nil
         }
