@@ -53,8 +53,10 @@ let package = Package(
             name: "CImageCodecs", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png")]),
 
+        // Says which mapped file it was when another process shortens one: a signal handler, so C.
+        .target(name: "CMappings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])]),
         // The ground floor: one error, files, stable hash and random numbers, Python's text rules.
-        .target(name: "MMQBase"),
+        .target(name: "MMQBase", dependencies: ["CMappings"]),
         .target(name: "MMQFormats", dependencies: ["CSIMD", "MMQBase"]),
         .target(name: "MMQText", dependencies: ["MMQBase"]),
         .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD", "MMQBase"]),

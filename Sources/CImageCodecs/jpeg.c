@@ -97,9 +97,40 @@ static image_codecs_status check_segment(uint8_t marker, const uint8_t* body, si
     return IMAGE_CODECS_OK;
 }
 
+// Scans that every picture may have: what encoders write by default is 10 in colour.
+enum { FREE_SCANS = 16 };
+
+// More scans cost no bytes to speak of and a pass over all coefficients each. Beyond FREE_SCANS so
+// many pixels times scans are decoded: about a second's work.
+static const uint64_t max_scanned_pixels = (uint64_t)1 << 27;
+
+// The scans of a file, from the first one's marker at `position` on. Within a scan 0xFF stands
+// before a zero, a restart marker or the next segment.
+static uint64_t count_scans(const uint8_t* bytes, size_t count, size_t position) {
+    uint64_t scans = 0;
+    while (position < count) {
+        const uint8_t* found = memchr(bytes + position, 0xFF, count - position);
+        if (!found)
+            break;
+        position = (size_t)(found - bytes) + 1;
+        if (position >= count)
+            break;
+        const uint8_t marker = bytes[position];
+        if (marker == 0xFF || marker == 0 || stands_alone(marker))
+            continue;
+        if (marker == START_OF_SCAN)
+            scans++;
+        if (count - position < 3)
+            break;
+        const size_t length = (size_t)bytes[position + 1] << 8 | bytes[position + 2];
+        position += 1 + (length < 2 ? 2 : length);
+    }
+    return scans;
+}
+
 // Pillow walks the markers itself before libjpeg does, and refuses some that libjpeg would pass.
 static image_codecs_status walk_header(const uint8_t* bytes, size_t count,
-                                       image_codecs_picture* picture) {
+                                       uint64_t* scans, image_codecs_picture* picture) {
     size_t position = 2;
     int has_frame = 0;
     for (;;) {
@@ -132,6 +163,7 @@ static image_codecs_status walk_header(const uint8_t* bytes, size_t count,
             if (!has_frame)
                 return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
                                     "a scan before the frame header");
+            *scans = count_scans(bytes, count, place);
             return IMAGE_CODECS_OK;
         }
         has_frame |= is_frame(marker);
@@ -146,6 +178,7 @@ typedef struct {
     struct jpeg_decompress_struct info;
     error_trap trap;
     memory_source source;
+    uint64_t scans;
     uint8_t* row; // one row of four-component samples
 } decoding;
 
@@ -188,6 +221,11 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
     image_codecs_status status = picture_check_size(picture, max_pixels, reached(state));
     if (status != IMAGE_CODECS_OK)
         return status;
+    const uint64_t pixels = (uint64_t)picture->width * picture->height;
+    if (state->scans > FREE_SCANS && state->scans > max_scanned_pixels / pixels)
+        return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, reached(state),
+                            "%llu scans of %llu pixels each; so many take too long",
+                            (unsigned long long)state->scans, (unsigned long long)pixels);
     switch (info->num_components) {
     case 1:
         info->out_color_space = JCS_GRAYSCALE;
@@ -233,7 +271,8 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
 image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
                                              uint64_t max_pixels, image_codecs_picture* picture) {
     picture_clear(picture);
-    image_codecs_status status = walk_header(bytes, count, picture);
+    uint64_t scans = 0;
+    image_codecs_status status = walk_header(bytes, count, &scans, picture);
     if (status != IMAGE_CODECS_OK)
         return status;
     decoding* state = calloc(1, sizeof *state);
@@ -244,6 +283,7 @@ image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
     state->trap.manager.emit_message = ignore_message;
     state->trap.manager.output_message = ignore_output;
     state->source.count = count;
+    state->scans = scans;
     state->source.manager = (struct jpeg_source_mgr){
         .next_input_byte = bytes,
         .bytes_in_buffer = count,

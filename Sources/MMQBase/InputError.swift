@@ -215,14 +215,8 @@ extension InputError.Code {
 
 /// A name from a file, quoted, cut and with control characters escaped, for error messages.
 public func quoted(_ name: String) -> String {
-    var text = ""
-    for scalar in name.unicodeScalars.prefix(120) {
-        if scalar.value < 0x20 || scalar.value == 0x7f {
-            text += "\\u{" + String(scalar.value, radix: 16) + "}"
-        } else {
-            text.unicodeScalars.append(scalar)
-        }
-    }
+    let text = shown(
+        String(String.UnicodeScalarView(name.unicodeScalars.prefix(120))), lines: false)
     return "'\(text)\(name.unicodeScalars.count > 120 ? "..." : "")'"
 }
 

@@ -10,8 +10,8 @@ import MMQText
 
 /// What goes to stderr, and what the process exits with.
 enum Diagnostics {
-    /// Writes a line to stderr.
-    static func note(_ text: String) { show(text + "\n") }
+    /// Writes a line to stderr; what a terminal would obey is escaped.
+    static func note(_ text: String) { show(shown(text) + "\n") }
 
     /// Writes text to stderr as it is. That nobody can read it is no reason to fail.
     static func show(_ text: String) { _ = write(Array(text.utf8), to: STDERR_FILENO) }
@@ -22,9 +22,10 @@ enum Diagnostics {
         return ExitCode(130)
     }
 
-    /// Writes text to stdout at once, behind what was printed before.
+    /// Writes text to stdout at once, behind what was printed before; what a terminal would obey is
+    /// escaped, in a way that JSON reads as the character itself.
     static func write(_ text: String) throws {
-        guard fflush(nil) == 0, write(Array(text.utf8), to: STDOUT_FILENO) else {
+        guard fflush(nil) == 0, write(Array(shown(text).utf8), to: STDOUT_FILENO) else {
             throw OutputFailure(problem: String(cString: strerror(errno)))
         }
     }
@@ -84,6 +85,7 @@ enum Diagnostics {
     static func main(_ root: any ParsableCommand.Type) async -> Never {
         // A file that may not grow further is an error like a full disk, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        MappedFile.reportShortenedFiles()
         do {
             var command = try root.parseAsRoot()
             InputLedger.begin()
@@ -216,4 +218,11 @@ final class InterruptFlag: @unchecked Sendable {  // the flag is behind the lock
 
     /// Whether the process was asked to end.
     var isRaised: Bool { lock.withLock { raised } }
+}
+
+/// Prints results to stdout, with what a terminal would obey escaped: names and texts that come
+/// from files go through here, in place of the standard library's `print`.
+func print(_ items: Any..., terminator: String = "\n") {
+    let line = items.map { shown("\($0)") }.joined(separator: " ")
+    Swift.print(line, terminator: terminator)
 }

@@ -47,6 +47,32 @@ import Testing
         return try Data(contentsOf: URL(fileURLWithPath: output + "/m/activation/rs.safetensors"))
     }
 
+    /// Reading a mapped file that another program shortened is SIGBUS: said, and survived.
+    @Test(arguments: ["language-f16.gguf", "vision-f16.gguf"])
+    func aShortenedModelIsNamed(_ file: String) throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let whole = try Data(contentsOf: URL(fileURLWithPath: model + "/" + file))
+        let bench = try makeBench(1500, in: folder)
+        let activation = [
+            "activation", "--model", model, "--bench", bench, "--study", folder("study"),
+            "--domain", "rs", "--samples", "1500",
+        ]
+        let result = try Command.shell(
+            """
+            "$@" & pid=$!
+            sleep 1
+            : > "\(model)/\(file)"
+            wait $pid
+            """, activation)
+        #expect(result.code == 1)
+        #expect(result.errors.contains("\(file): cannot be read"), "\(result.errors)")
+        // The study holds what was committed, and goes on with the whole file.
+        try whole.write(to: URL(fileURLWithPath: model + "/" + file))
+        try expectExit(0, activation)
+        #expect(try !exported(folder("study"), in: folder).isEmpty)
+    }
+
     @Test func countsSurviveKills() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)

@@ -1,3 +1,4 @@
+import CMappings
 import Foundation
 
 /// A file mapped into memory, read only, with bounds-checked slices.
@@ -10,6 +11,12 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
     /// The size in bytes.
     public let count: Int
     private let base: UnsafeRawPointer?
+    /// The mapping's number where shortened files are reported, -1 for none.
+    private let number: Int32
+
+    /// From now on a mapped file that another process shortens while it is read ends this process
+    /// with 1 and a message that names it, not with SIGBUS and nothing. For programs, not libraries.
+    public static func reportShortenedFiles() { mappings_report_shortened("mmq: ") }
 
     /// How pages will be used; hints for the kernel, never needed for correctness.
     public enum Advice: Sendable {
@@ -30,6 +37,7 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
         count = file.count
         guard file.count > 0 else {
             base = nil
+            number = -1
             return
         }
         guard
@@ -37,12 +45,14 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
             address != MAP_FAILED
         else { throw InputError.system(.unreadable, file: path, errno) }
         base = UnsafeRawPointer(address)
+        number = mappings_add(address, file.count, path)
     }
 
     /// All bytes; valid as long as this object lives.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     deinit {
+        mappings_remove(number)
         if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
     }
 

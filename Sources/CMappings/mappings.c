@@ -1,0 +1,94 @@
+#include "mappings.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAPPINGS = 4096, PATH_BYTES = 240 };
+
+// A slot is written before `count` becomes nonzero, and read only by the handler.
+typedef struct {
+    atomic_uintptr_t base;
+    atomic_size_t count;
+    atomic_flag taken;
+    char path[PATH_BYTES];
+} mapping;
+
+static mapping mappings[MAPPINGS];
+static char program_name[32];
+
+// A text that may go to a terminal: control characters become '?', a long one keeps its end.
+static void copy_shown(char* out, size_t size, const char* text) {
+    size_t length = strlen(text);
+    const char* from = length < size ? text : text + length - size + 1;
+    size_t i = 0;
+    for (; from[i] && i + 1 < size; i++) {
+        unsigned char byte = (unsigned char)from[i];
+        out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
+    }
+    out[i] = 0;
+}
+
+static void say(const char* text) {
+    size_t length = strlen(text);
+    while (length > 0) {
+        ssize_t written = write(STDERR_FILENO, text, length);
+        if (written <= 0) {
+            return;
+        }
+        text += written;
+        length -= (size_t)written;
+    }
+}
+
+// Only what POSIX calls async-signal-safe: strlen, write, _exit, signal, raise.
+static void report(int number, siginfo_t* info, void* context) {
+    (void)context;
+    const uintptr_t address = (uintptr_t)info->si_addr;
+    for (int i = 0; i < MAPPINGS; i++) {
+        const size_t count = atomic_load(&mappings[i].count);
+        const uintptr_t base = atomic_load(&mappings[i].base);
+        // The last page belongs to the mapping as a whole.
+        if (count > 0 && address >= base && address - base < count + 65536) {
+            say(program_name);
+            say(mappings[i].path);
+            say(": cannot be read: the file became shorter, or its disk failed, while it was in "
+                "use\n");
+            _exit(1);
+        }
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void mappings_report_shortened(const char* program) {
+    copy_shown(program_name, sizeof program_name, program);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = report;
+    action.sa_flags = SA_SIGINFO;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+int mappings_add(const void* base, size_t count, const char* path) {
+    for (int i = 0; i < MAPPINGS; i++) {
+        if (!atomic_flag_test_and_set(&mappings[i].taken)) {
+            copy_shown(mappings[i].path, PATH_BYTES, path);
+            atomic_store(&mappings[i].base, (uintptr_t)base);
+            atomic_store(&mappings[i].count, count);
+            return i;
+        }
+    }
+    return -1;
+}
+
+void mappings_remove(int number) {
+    if (number < 0) {
+        return;
+    }
+    atomic_store(&mappings[number].count, 0);
+    atomic_flag_clear(&mappings[number].taken);
+}
