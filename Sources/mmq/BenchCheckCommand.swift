@@ -6,15 +6,21 @@ struct BenchCheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench-check",
         abstract: "Say what a bench folder holds, what is missing, and how many samples there are.",
-        discussion: "Exits with 2 if nothing could be read, with 0 otherwise.")
+        discussion: """
+            Exits with 2 if nothing could be read, or if something that is there (or was asked for by \
+            name) could not be read, with 0 otherwise.
+            """)
 
     @Argument(help: "The bench folder.")
     var bench: String
 
     @OptionGroup var domains: DomainOptions
 
-    @Option(help: "Splits to look for, separated by commas.")
-    var split: String = "train,val"
+    @Option(help: "Splits to look for, separated by commas (default: train,val).")
+    var split: String?
+
+    @Flag(help: "Pictures may lie outside the folder, by links or by their paths.")
+    var allowOutside = false
 
     @OptionGroup var threading: ThreadOptions
 
@@ -26,7 +32,8 @@ struct BenchCheckCommand: ParsableCommand {
         var label = ""
         let check = try BenchCheck(
             bench: bench, domains: try domains.chosen() ?? Domain.allCases,
-            splits: split.split(separator: ",").map(String.init)
+            splits: (split ?? "train,val").split(separator: ",").map(String.init),
+            allowsOutside: allowOutside
         ) { domain, split, done, total in
             if label != "\(domain.rawValue) \(split)" {
                 report?.clear()
@@ -41,7 +48,13 @@ struct BenchCheckCommand: ParsableCommand {
         } else {
             for entry in check.entries { print(Self.text(entry)) }
         }
-        if check.entries.allSatisfy({ $0.problem != nil }) { throw ExitCode(2) }
+        let named = try split != nil && domains.chosen() != nil
+        let problems = check.entries.filter { $0.problem != nil }
+        if problems.count == check.entries.count
+            || problems.contains(where: { named || !$0.isAbsent })
+        {
+            throw ExitCode(2)
+        }
     }
 
     private static func text(_ entry: BenchCheck.Entry) -> String {

@@ -88,12 +88,17 @@ struct EvaluateCommand: ParsableCommand {
         let evaluator = Evaluator(
             judge: try judging.open(ifNeeded: given.contains { $0.domain == .ad }),
             resampling: Resampling(draws: draws, seed: seed), baseline: baseline)
-        let scores = try evaluator.scores(of: given, forms: metric.forms)
+        let (scores, problems) = try evaluator.scoresOfEachDomain(of: given, forms: metric.forms)
+        if let first = problems.first, scores.isEmpty { throw first.error }
         if json {
             try Diagnostics.printJSON(Document(draws: draws, seed: seed, scores: scores))
         } else {
             print(ScoreTable(scores: scores, types: types).text)
         }
+        for problem in problems {
+            Diagnostics.note("mmq: \(problem.domain.rawValue) is not scored: \(problem.error)")
+        }
+        if !problems.isEmpty { throw ExitCode(2) }
     }
 
     private func read() throws -> [ScoredAnswer] {

@@ -138,6 +138,14 @@ import Testing
         let check = try expectExit(0, ["bench-check", goldenBench, "--json"])
         _ = try check.json()
         try expectExit(2, ["bench-check", folder.path])
+        // What is not there is no failure unless it was asked for; what is broken is one.
+        try expectExit(2, ["bench-check", goldenBench, "--domain", "doc,rs", "--split", "train"])
+        let copy = folder("bench")
+        try FileManager.default.copyItem(atPath: goldenBench, toPath: copy)
+        try expectExit(0, ["bench-check", copy])
+        try folder.write("bench/rs/USGS_split_val_questions.json", text: "{")
+        let broken = try expectExit(2, ["bench-check", copy])
+        #expect(broken.output.contains("rs train (RSVQA): 24 questions"))
         try expectExit(2, ["bench-check", folder("nowhere")])
     }
 }

@@ -51,7 +51,10 @@ import Testing
         ("export", ["--study", "--output", "--threads", "--json"]),
         ("import", ["--study", "<paths>", "--threads", "--json"]),
         ("bench", ["--model", "-p", "-n", "--image", "--stages", "--threads", "--json"]),
-        ("bench-check", ["<bench>", "--domain", "--split", "--threads", "--json"]),
+        (
+            "bench-check",
+            ["<bench>", "--domain", "--split", "--allow-outside", "--threads", "--json"]
+        ),
     ]
 
     @Test(arguments: options.map(\.command))

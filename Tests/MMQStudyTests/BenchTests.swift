@@ -201,4 +201,66 @@ import Testing
         #expect(train[4].problem != nil)
         #expect(throws: InputError.self) { try BenchCheck(bench: bench + "/nowhere") }
     }
+
+    /// Annotations come from elsewhere: they cannot make mmq read any file of this machine.
+    @Test func picturesOutsideAreRefused() throws {
+        let folder = try TemporaryFolder()
+        let manager = FileManager.default
+        let copy = folder.path + "/bench"
+        try manager.copyItem(atPath: bench, toPath: copy)
+        let data = copy + "/rs/Data"
+        try manager.moveItem(atPath: data, toPath: folder.path + "/elsewhere")
+        try manager.createSymbolicLink(
+            atPath: data, withDestinationPath: folder.path + "/elsewhere")
+        func first(_ allowsOutside: Bool) throws -> BenchItem? {
+            try BenchSplit(
+                bench: copy, domain: .rs, split: "train", form: .simple,
+                allowsOutside: allowsOutside
+            ).next()
+        }
+        let error = #expect(throws: InputError.self) { try first(false) }
+        #expect(error?.file.hasSuffix(".png") == true)
+        #expect(error?.description.contains("elsewhere") == true)
+        #expect(error?.description.contains("--allow-outside") == true)
+        guard case .sample = try first(true) else {
+            Issue.record("a linked picture that was allowed is not read")
+            return
+        }
+        // A bench that is itself a link is inside itself.
+        try manager.createSymbolicLink(
+            atPath: folder.path + "/link", withDestinationPath: bench)
+        let linked = try BenchSplit(
+            bench: folder.path + "/link", domain: .com, split: "train", form: .simple)
+        guard case .sample = try linked.next() else {
+            Issue.record("a bench behind a link is not read")
+            return
+        }
+    }
+
+    /// A folder where a picture should be is a missing picture.
+    @Test func aFolderIsNoPicture() throws {
+        let folder = try TemporaryFolder()
+        let copy = folder.path + "/bench"
+        try FileManager.default.copyItem(atPath: bench, toPath: copy)
+        func samples() throws -> (there: [String], missing: Int) {
+            let walk = try BenchSplit(bench: copy, domain: .rs, split: "train", form: .simple)
+            var there: [String] = []
+            var missing = 0
+            while let item = try walk.next() {
+                switch item {
+                case .sample(let sample): there += sample.pictures
+                case .missing: missing += 1
+                }
+            }
+            return (there, missing)
+        }
+        let before = try samples()
+        let picture = try #require(before.there.first)
+        try FileManager.default.removeItem(atPath: picture)
+        try FileManager.default.createDirectory(
+            atPath: picture, withIntermediateDirectories: false)
+        let after = try samples()
+        #expect(after.there == Array(before.there.dropFirst()))
+        #expect(after.missing == before.missing + 1)
+    }
 }

@@ -205,6 +205,24 @@ import Testing
         }
     }
 
+    /// One sample without references stops its own domain, and is named; the others are scored.
+    @Test func aDomainThatCannotBeScoredLeavesTheOthers() throws {
+        func answer(_ domain: Domain, _ index: Int, _ truth: String) throws -> ScoredAnswer {
+            ScoredAnswer(
+                domain: domain, index: index, setting: "none", question: "?",
+                groundTruth: try JSONValue(parsing: Array(truth.utf8), file: "test"),
+                answer: "B", source: "answers.jsonl")
+        }
+        let answers = [
+            try answer(.med, 1, "\"B\""), try answer(.doc, 2, "[\"B\"]"), try answer(.doc, 3, "[]"),
+        ]
+        let (scores, problems) = try Evaluator().scoresOfEachDomain(of: answers)
+        #expect(Set(scores.map(\.domain)) == [.med])
+        #expect(problems.map(\.domain) == [.doc])
+        #expect(problems.first?.error.description.contains("3") == true)
+        #expect(throws: InputError.self) { try Evaluator().scores(of: answers) }
+    }
+
     @Test(arguments: [
         (Domain.ad, "3"), (.med, "[\"A\"]"), (.rs, "{\"question\": 1}"), (.com, "\"cat\""),
         (.com, "[]"), (.com, "[{\"answer\": 2, \"answer_confidence\": \"yes\"}]"), (.doc, "[]"),

@@ -90,3 +90,16 @@ public func readSmallFile(_ path: String, limit: Int = 64 << 20) throws -> [UInt
     }
     return try file.bytes(at: 0, count: file.count)
 }
+
+/// Whether a path leads to a regular file, through links if need be: no folder, pipe or device.
+public func isRegularFile(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+}
+
+/// The absolute path without links; nil if nothing lies there.
+public func realPath(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+}

@@ -20,13 +20,22 @@ public final class BenchSplit {
     /// in the same way.
     public private(set) var position = 0
 
+    private let bench: String
+    /// Where the bench really lies; nil where pictures may lie anywhere.
+    private let root: String?
     private let table: any BenchTable
     private var seen: Set<String> = []
 
     /// Opens a domain of the bench in folder `bench`.
     ///
+    /// - Parameter allowsOutside: whether pictures may lie outside the folder, by a link or by a
+    ///   path in the annotations. Annotations come from elsewhere: by default they cannot name any
+    ///   file of this machine.
     /// - Throws: `InputError` naming the file and place if annotations are missing or broken.
-    public init(bench: String, domain: Domain, split: String, form: PromptForm) throws {
+    public init(
+        bench: String, domain: Domain, split: String, form: PromptForm,
+        allowsOutside: Bool = false
+    ) throws {
         let letters = split.utf8.allSatisfy {
             (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
                 || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
@@ -34,6 +43,8 @@ public final class BenchSplit {
         guard letters, !split.isEmpty else {
             throw InputError(.badInput, file: bench, "'\(split)' is not the name of a split")
         }
+        self.bench = bench
+        root = allowsOutside ? nil : realPath(bench)
         self.domain = domain
         self.split = split
         self.form = form
@@ -67,7 +78,8 @@ public final class BenchSplit {
             var found: [String] = []
             var missing: [String] = []
             for candidates in content.pictures {
-                if let file = candidates.first(where: { exists($0) }) {
+                if let file = candidates.first(where: isRegularFile) {
+                    try checkPlace(of: file)
                     found.append(file)
                 } else {
                     missing += candidates
@@ -84,6 +96,16 @@ public final class BenchSplit {
                     missing: missing))
         }
         return nil
+    }
+
+    /// A picture outside the bench is read only where that was allowed.
+    private func checkPlace(of picture: String) throws {
+        guard let root, let place = realPath(picture) else { return }
+        guard place.hasPrefix(root.hasSuffix("/") ? root : root + "/") else {
+            throw InputError(
+                .badInput, file: picture, expected: "a picture within \(bench)",
+                found: "\(place); --allow-outside lets a bench name pictures elsewhere")
+        }
     }
 
     /// Moves the walk on to `place` as if it had been walked there, without looking at pictures.

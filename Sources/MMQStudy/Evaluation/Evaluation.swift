@@ -90,6 +90,28 @@ public struct Evaluator {
         return scores
     }
 
+    /// The scores of the domains that can be scored, and what is wrong with the others' answers.
+    ///
+    /// Domains do not depend on each other: answers that cannot be scored (imported ones may have
+    /// another form, or lack their references) leave the others' scores as they are.
+    ///
+    /// - Throws: whatever the judge throws.
+    public func scoresOfEachDomain(
+        of answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases
+    ) throws -> (scores: [Score], problems: [(domain: Domain, error: InputError)]) {
+        var scores: [Score] = []
+        var problems: [(domain: Domain, error: InputError)] = []
+        for domain in Domain.allCases {
+            do {
+                scores += try self.scores(
+                    of: answers.filter { $0.domain == domain }, forms: forms)
+            } catch let error as InputError where error.code == .badInput {
+                problems.append((domain, error))
+            }
+        }
+        return (scores, problems)
+    }
+
     private func scores(
         _ domain: Domain, _ form: MetricForm, _ metric: Metric, _ settings: [String],
         _ answers: [ScoredAnswer]

@@ -116,21 +116,11 @@ extension ReportScores {
         unanswered = held.unanswered
         let evaluator = Evaluator(
             judge: judge, resampling: options.resampling, baseline: options.baseline)
-        var scores: [Score] = []
-        var problems: [String] = []
-        // Domains do not depend on each other: answers that cannot be scored (imported ones may
-        // have another form) leave the others' scores as they are.
-        for domain in Domain.allCases {
-            let answers = held.answers.filter { $0.domain == domain }
-            guard !answers.isEmpty else { continue }
-            do {
-                scores += try evaluator.scores(of: answers, forms: options.forms)
-            } catch let error as InputError where error.code == .badInput {
-                problems.append(
-                    "\(domain.rawValue): not scored: \(error.item ?? ""): \(error.problem)")
-            }
-        }
+        let (scores, problems) = try evaluator.scoresOfEachDomain(
+            of: held.answers, forms: options.forms)
         self.scores = scores
-        self.problems = problems
+        self.problems = problems.map {
+            "\($0.domain.rawValue): not scored: \($0.error.item ?? ""): \($0.error.problem)"
+        }
     }
 }
