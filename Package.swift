@@ -69,10 +69,17 @@ let package = Package(
                 "MMQModels", "MMQFormats", "MMQImage", "MMQText", "MMQBase",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
+        // A study as one page.
+        .target(
+            name: "MMQReport",
+            dependencies: [
+                "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQBase",
+            ]),
         .executableTarget(
             name: "mmq",
             dependencies: [
-                "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText", "MMQBase", "CSIMD",
+                "MMQReport", "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText",
+                "MMQBase", "CSIMD",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
@@ -84,7 +91,14 @@ let package = Package(
         .testTarget(name: "MMQTextTests", dependencies: ["MMQText", "Support"]),
         .testTarget(name: "MMQImageTests", dependencies: ["MMQImage", "Support"]),
         .testTarget(name: "MMQModelsTests", dependencies: ["MMQModels", "Support"]),
-        .testTarget(name: "MMQStudyTests", dependencies: ["MMQStudy", "Support"]),
+        // A study of a small golden model, for the tests of studies and of their reports.
+        .target(
+            name: "StudySupport", dependencies: ["MMQStudy", "MMQModels", "MMQBase", "Support"],
+            path: "Tests/StudySupport"),
+        .testTarget(name: "MMQStudyTests", dependencies: ["MMQStudy", "Support", "StudySupport"]),
+        .testTarget(
+            name: "MMQReportTests",
+            dependencies: ["MMQReport", "MMQStudy", "Support", "StudySupport"]),
         // Runs the built binary: exit codes, what goes to stdout and what to stderr, help.
         .testTarget(name: "CommandTests", dependencies: ["mmq", "MMQFormats", "Support"]),
     ],

@@ -202,5 +202,5 @@ public struct ActivationRun {
 
 extension PassState {
     /// Stands for the annotations of counts that came from a file.
-    static let imported = "imported"
+    public static let imported = "imported"
 }

@@ -52,7 +52,8 @@ public struct Identification: Sendable, Equatable {
         domains.firstIndex(of: domain).map { neurons[$0] }
     }
 
-    init(
+    /// Neurons that were found earlier, or elsewhere; what they are is documented at the properties.
+    public init(
         module: ModuleShape, domains: [Domain], split: String, settings: Settings,
         filterThreshold: Double, activationThreshold: Double, selected: Int, neurons: [[[Int]]]
     ) {
@@ -95,33 +96,21 @@ public struct Identification: Sendable, Equatable {
         }
         let width = counts.count
         let total = module.layers * module.neurons
-        var probabilities = [Double](repeating: 0, count: total * width)
-        for (column, entry) in counts.enumerated() {
-            let tokens = Double(entry.counts.tokens)
-            for neuron in 0..<total {
-                probabilities[neuron * width + column] =
-                    Double(entry.counts.counts[neuron]) / tokens
-            }
-        }
+        let probabilities = Self.probabilities(counts.map(\.counts))
         let sorted = probabilities.sorted()
         let filter = try Self.quantile(sorted, settings.filterRate, "filter rate")
         let bar = try Self.quantile(sorted, settings.activationBar, "activation bar")
 
-        let entropies = (0..<total).map { neuron in
-            Self.entropy(probabilities[(neuron * width)..<((neuron + 1) * width)], above: filter)
-        }
+        let entropies = Self.entropies(probabilities, domains: width, above: filter)
         guard (0...1).contains(settings.topRate) else {
             throw InputError(
                 .mismatch, file: "identify", "top rate \(settings.topRate) is not within 0...1")
         }
         let wanted = Int((Double(total) * settings.topRate).rounded(.toNearestOrEven))
-        let ranked = (0..<total).sorted {
-            (entropies[$0], $0) < (entropies[$1], $1)
-        }
         var neurons = Array(
             repeating: [[Int]](repeating: [], count: module.layers), count: width)
         // Ascending flat indices leave every layer's list ascending.
-        for neuron in ranked.prefix(wanted).sorted() {
+        for neuron in Self.ranked(entropies).prefix(wanted).sorted() {
             for column in 0..<width where probabilities[neuron * width + column] > bar {
                 neurons[column][neuron / module.neurons].append(neuron % module.neurons)
             }
@@ -147,6 +136,37 @@ public struct Identification: Sendable, Equatable {
         return sorted[place - 1]
     }
 
+    /// The activation probabilities of one module, [layers × neurons, domains].
+    ///
+    /// - Parameter counts: one entry per domain, each with tokens.
+    static func probabilities(_ counts: [ModuleCounts]) -> [Double] {
+        let width = counts.count
+        let total = counts.first.map { $0.shape.layers * $0.shape.neurons } ?? 0
+        var probabilities = [Double](repeating: 0, count: total * width)
+        for (column, entry) in counts.enumerated() {
+            let tokens = Double(entry.tokens)
+            for neuron in 0..<total {
+                probabilities[neuron * width + column] = Double(entry.counts[neuron]) / tokens
+            }
+        }
+        return probabilities
+    }
+
+    /// The entropy over domains of each neuron, [layers × neurons]; infinite for one with no p
+    /// above the threshold of the filter.
+    static func entropies(
+        _ probabilities: [Double], domains: Int, above filter: Double
+    ) -> [Double] {
+        stride(from: 0, to: probabilities.count, by: domains).map {
+            entropy(probabilities[$0..<$0 + domains], above: filter)
+        }
+    }
+
+    /// All neurons by their entropies, the least first, ties by the lower flat index.
+    static func ranked(_ entropies: [Double]) -> [Int] {
+        entropies.indices.sorted { (entropies[$0], $0) < (entropies[$1], $1) }
+    }
+
     /// The entropy over domains; infinite for a neuron with no p above the threshold.
     private static func entropy(_ p: ArraySlice<Double>, above threshold: Double) -> Double {
         guard p.contains(where: { $0 > threshold }) else { return .infinity }
@@ -162,5 +182,5 @@ public struct Identification: Sendable, Equatable {
 
 extension Domain {
     /// The place in the official order.
-    var place: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+    public var place: Int { Self.allCases.firstIndex(of: self) ?? 0 }
 }

@@ -3,6 +3,7 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import MMQReport
 import MMQStudy
 
 /// `mmq report`: a study as one HTML file.

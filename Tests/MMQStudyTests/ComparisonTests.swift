@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQModels
+import StudySupport
 import Testing
 
 import let Support.kernelSettings

@@ -2,6 +2,8 @@ import Foundation
 import MMQFormats
 import Testing
 
+import class Support.TemporaryFolder
+
 @testable import MMQStudy
 
 /// Tests/Golden/study, made by tools/make_study_goldens.py.
@@ -34,17 +36,9 @@ extension JSONValue {
     }
 }
 
-/// A folder that goes away with the object.
-final class TemporaryFolder {
-    let path: String
+typealias TemporaryFolder = Support.TemporaryFolder
 
-    init() throws {
-        path = NSTemporaryDirectory() + "mmq-study-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
+extension TemporaryFolder {
     func write(_ text: String, to name: String) throws {
         let file = path + "/" + name
         try FileManager.default.createDirectory(

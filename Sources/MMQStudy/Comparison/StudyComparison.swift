@@ -206,12 +206,11 @@ public struct StudyComparison: Sendable, Codable {
                 }
                 let common = zip(a, b).reduce(0) { $0 + Set($1.0).intersection($1.1).count }
                 let sizes = [a, b].map { $0.reduce(0) { $0 + $1.count } }
-                let either = sizes[0] + sizes[1] - common
                 entries.append(
                     NeuronSets(
                         module: module.name, domain: domain, first: sizes[0], second: sizes[1],
                         common: common,
-                        jaccard: either > 0 ? Double(common) / Double(either) : nil))
+                        jaccard: ModuleNeurons.jaccard(sizes[0], sizes[1], common: common)))
             }
         }
         return entries

@@ -3,19 +3,19 @@ import MMQFormats
 
 extension JSONValue {
     /// The text, if this is a string.
-    var asText: String? {
+    public var asText: String? {
         if case .string(let text) = self { return text }
         return nil
     }
 
     /// The elements, if this is a list.
-    var asList: [JSONValue]? {
+    public var asList: [JSONValue]? {
         if case .array(let elements) = self { return elements }
         return nil
     }
 
     /// The number, if this is an integer.
-    var asInteger: Int? {
+    public var asInteger: Int? {
         if case .integer(let number) = self { return Int(exactly: number) }
         return nil
     }

@@ -37,7 +37,7 @@ public struct MaskSetting: Hashable, Sendable {
 
     /// Things in the order of the settings that they are called after, whatever the model; others
     /// last, as they came.
-    static func sorted<T>(_ things: [T], by name: (T) -> String) -> [T] {
+    public static func sorted<T>(_ things: [T], by name: (T) -> String) -> [T] {
         let order = [
             "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
             "random",

@@ -44,7 +44,9 @@ public final class Study {
         for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
         lock = access == .reading ? nil : try StudyLock(study: path)
         var configuration = Configuration()
-        configuration.journalMode = .wal
+        // Who only looks takes the journal as it is: to set its mode, GRDB makes a table and drops
+        // it again, which changes the file, and its date.
+        if access != .reading { configuration.journalMode = .wal }
         configuration.busyMode = .timeout(30)
         do {
             database = try Self.translating(path) {

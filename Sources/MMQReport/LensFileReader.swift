@@ -1,5 +1,6 @@
 import MMQBase
 import MMQFormats
+import MMQStudy
 
 /// Reads a `LensDocument` back.
 struct LensFileReader {

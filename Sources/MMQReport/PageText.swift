@@ -1,4 +1,5 @@
 import Foundation
+import MMQStudy
 
 /// Text on its way into a page.
 enum PageText {

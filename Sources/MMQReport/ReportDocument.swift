@@ -2,6 +2,7 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import MMQStudy
 
 /// Everything that a report shows, before it is a page: numbers of a study, of its comparison with
 /// others, and lenses over single pictures.
@@ -108,48 +109,6 @@ public struct ReportFacts: Sendable, Codable {
     public let answers: [Answers]
     /// Passes of the lens and of the deviation.
     public let lensPasses: [LensPass]
-}
-
-/// The neurons found in one module.
-public struct ModuleNeurons: Sendable, Codable {
-    /// How entropies are distributed.
-    public struct Entropies: Sendable, Codable, Equatable {
-        /// The greatest entropy there is: ln(domains).
-        public let limit: Double
-        /// Neurons by entropy, in equal steps from 0 to `limit`; those dropped are not in it.
-        public let bins: [Int]
-        /// Those of `bins` that were selected.
-        public let selected: [Int]
-        /// Neurons that fire too rarely in every domain to be ranked.
-        public let dropped: Int
-        /// The greatest entropy of a selected neuron; nil if none was selected.
-        public let threshold: Double?
-    }
-
-    /// The module.
-    public let module: ModuleShape
-    /// The rest is empty if false: nothing was identified in this module.
-    public let isIdentified: Bool
-    /// The domains that were compared.
-    public let domains: [Domain]
-    /// The split that was counted.
-    public let split: String
-    /// The rates.
-    public let settings: Identification.Settings
-    /// The p that corresponds to the filter rate.
-    public let filterThreshold: Double
-    /// The p that corresponds to the activation bar.
-    public let activationThreshold: Double
-    /// Neurons selected, those that belong to no domain included.
-    public let selected: Int
-    /// Neurons that belong to one domain at least.
-    public let belonging: Int
-    /// Neurons of each domain in each layer, [domains][layers].
-    public let counts: [[Int]]
-    /// Neurons that two domains share, [domains][domains]; on the diagonal the domain's own number.
-    public let shared: [[Int]]
-    /// How entropies are distributed; nil if the counts that they come from are not in the study.
-    public let entropies: Entropies?
 }
 
 /// Scores of the stored answers.

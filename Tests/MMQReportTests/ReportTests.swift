@@ -2,10 +2,11 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import StudySupport
+import Support
 import Testing
 
-import let Support.kernelSettings
-
+@testable import MMQReport
 @testable import MMQStudy
 
 /// A study of a golden model with something in every section.

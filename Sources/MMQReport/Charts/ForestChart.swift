@@ -1,3 +1,5 @@
+import MMQStudy
+
 /// Numbers with their intervals, one below the other.
 struct ForestChart {
     /// One row.

@@ -1,5 +1,6 @@
 import Foundation
 import MMQModels
+import MMQStudy
 
 extension ModuleNeurons {
     /// Neurons per layer, a row of bars for each domain, all on one scale.
@@ -101,12 +102,6 @@ extension ModuleNeurons {
             table: PageTable(
                 caption: "Neurons of \(module.name) that two domains share",
                 head: ["domain"] + domains.map(\.rawValue), rows: rows))
-    }
-
-    /// Shared neurons as a part of those in either domain; nil where both are empty.
-    func jaccard(_ row: Int, _ column: Int) -> Double? {
-        let either = shared[row][row] + shared[column][column] - shared[row][column]
-        return either > 0 ? Double(shared[row][column]) / Double(either) : nil
     }
 }
 

@@ -2,6 +2,7 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import MMQStudy
 import MMQText
 
 /// The lens over one picture, packed for a page: what every layer would say at every position.

@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQModels
+import MMQStudy
 
 /// What a report looks at.
 public struct ReportOptions: Sendable {

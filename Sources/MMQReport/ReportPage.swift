@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import MMQStudy
 
 /// A report as one HTML file: no network, no library, readable without its script, on paper, in the
 /// dark and on a phone.

@@ -1,4 +1,5 @@
 import Foundation
+import MMQStudy
 
 extension ReportPage {
     /// Two models side by side: single pairs of neuron and token, and the lens's divergence.

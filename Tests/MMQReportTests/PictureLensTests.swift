@@ -3,11 +3,12 @@ import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
+import MMQStudy
+import StudySupport
+import Support
 import Testing
 
-import let Support.kernelSettings
-
-@testable import MMQStudy
+@testable import MMQReport
 
 @Suite struct PictureLensTests {
     private static let images = LensFixture.root + "/llava-next/images"
@@ -72,15 +73,16 @@ import let Support.kernelSettings
              "top_probabilities": [[[0.5], [null]]], "entropies": [[1, null]],
              "divergences": [[0, 0]], "words": {"1": "a", "2": "b", "3": "c"}}
             """
-        try folder.write(good, to: "good")
+        try folder.write("good", text: good)
         let lens = try PictureLens(file: folder.path + "/good")
         #expect(lens.reading(place: 0, position: 0).words.map(\.word) == ["c"])
         #expect(lens.reading(place: 0, position: 1).words.isEmpty)
         #expect(lens.reading(place: 0, position: 1).entropy == nil)
         #expect(lens.name == "good")
         try folder.write(
-            good.replacingOccurrences(of: "{\"prompt\"", with: "{\"part\": \"mlp\", \"prompt\""),
-            to: "part")
+            "part",
+            text: good.replacingOccurrences(
+                of: "{\"prompt\"", with: "{\"part\": \"mlp\", \"prompt\""))
         #expect(try PictureLens(file: folder.path + "/part").name == "part (mlp output alone)")
         for (from, to, key) in [
             ("\"layers\": 1", "\"layers\": 2", "top_ids"), ("[1, 2]", "[1]", "input_ids"),
@@ -91,14 +93,14 @@ import let Support.kernelSettings
             ("{\"1\": \"a\"", "{\"one\": \"a\"", "words"),
             ("[1, 2]", "[1, 99999999999]", "input_ids"),
         ] {
-            try folder.write(good.replacing(from, with: to), to: "bad")
+            try folder.write("bad", text: good.replacing(from, with: to))
             let error = #expect(throws: InputError.self, "\(to)") {
                 try PictureLens(file: folder.path + "/bad")
             }
             #expect(error?.code == .badInput)
             #expect(error?.item == key, "\(to): \(error?.item ?? "")")
         }
-        try folder.write("not JSON", to: "bad")
+        try folder.write("bad", text: "not JSON")
         #expect(throws: InputError.self) { try PictureLens(file: folder.path + "/bad") }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import MMQStudy
 
 extension ReportPage {
     private var identified: [ModuleNeurons] { document.modules.filter(\.isIdentified) }

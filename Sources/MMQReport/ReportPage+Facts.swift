@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQModels
+import MMQStudy
 
 extension ReportPage {
     func writeFacts() {

@@ -1,4 +1,5 @@
 import Foundation
+import MMQStudy
 
 extension ReportPage {
     func writeLens() {
