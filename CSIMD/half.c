@@ -43,13 +43,15 @@ uint16_t csimd_f32_to_f16_one(float x) {
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
     const uint32_t magnitude = bits & 0x7fffffffu;
     if (magnitude >= 0x7f800000u) {
-        if (magnitude == 0x7f800000u)
+        if (magnitude == 0x7f800000u) {
             return sign | 0x7c00;
+        }
         return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
     }
     // 65520 is halfway between the largest half and 2^16, and rounds up to infinity.
-    if (magnitude >= 0x477ff000u)
+    if (magnitude >= 0x477ff000u) {
         return sign | 0x7c00;
+    }
     if (magnitude < 0x38800000u) {
         // Below 2^-14 the result is a multiple of 2^-24, the spacing of floats at 0.5: adding 0.5
         // makes the FPU round to it.
@@ -60,13 +62,15 @@ uint16_t csimd_f32_to_f16_one(float x) {
 }
 
 void csimd_f16_to_f32_scalar(const uint16_t* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         y[i] = csimd_f16_to_f32_one(x[i]);
+    }
 }
 
 void csimd_f32_to_f16_scalar(const float* x, uint16_t* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         y[i] = csimd_f32_to_f16_one(x[i]);
+    }
 }
 
 #if defined(__x86_64__)
@@ -95,17 +99,19 @@ CSIMD_F16C static void f32_to_f16_f16c(const float* x, uint16_t* y, size_t n) {
 }
 
 void csimd_f16_to_f32(const uint16_t* x, float* y, size_t n) {
-    if (has_f16c())
+    if (has_f16c()) {
         f16_to_f32_f16c(x, y, n);
-    else
+    } else {
         csimd_f16_to_f32_scalar(x, y, n);
+    }
 }
 
 void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n) {
-    if (has_f16c())
+    if (has_f16c()) {
         f32_to_f16_f16c(x, y, n);
-    else
+    } else {
         csimd_f32_to_f16_scalar(x, y, n);
+    }
 }
 
 #else
@@ -120,8 +126,9 @@ void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n) {
 #endif
 
 void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         y[i] = float_of((uint32_t)x[i] << 16);
+    }
 }
 
 void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n) {

@@ -20,12 +20,14 @@ size_t csimd_row_bytes(csimd_type type, size_t cols) {
     case CSIMD_BF16:
         return cols <= SIZE_MAX / 2 ? cols * 2 : 0;
     case CSIMD_Q8_0:
-        if (cols % CSIMD_BLOCK != 0 || cols / CSIMD_BLOCK > SIZE_MAX / sizeof(csimd_block_q8_0))
+        if (cols % CSIMD_BLOCK != 0 || cols / CSIMD_BLOCK > SIZE_MAX / sizeof(csimd_block_q8_0)) {
             return 0;
+        }
         return cols / CSIMD_BLOCK * sizeof(csimd_block_q8_0);
     case CSIMD_Q4_0:
-        if (cols % CSIMD_BLOCK != 0)
+        if (cols % CSIMD_BLOCK != 0) {
             return 0;
+        }
         return cols / CSIMD_BLOCK * sizeof(csimd_block_q4_0);
     }
     return 0;
@@ -40,8 +42,9 @@ static inline float inverse(float d) {
 
 static void quantize_q8_0_block(const float* x, csimd_block_q8_0* y) {
     float amax = 0.0f;
-    for (int j = 0; j < CSIMD_BLOCK; j++)
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
         amax = fmaxf(amax, fabsf(x[j]));
+    }
     const float d = amax / 127.0f;
     const float id = inverse(d);
     y->d = csimd_f32_to_f16_one(d);
@@ -72,27 +75,32 @@ static void quantize_q4_0_block(const float* x, csimd_block_q4_0* y) {
         const int level = shifted >= 0.0f && shifted < 256.0f ? (int)shifted : 0;
         q[j] = (uint8_t)(level < 15 ? level : 15);
     }
-    for (int j = 0; j < CSIMD_BLOCK / 2; j++)
+    for (int j = 0; j < CSIMD_BLOCK / 2; j++) {
         y->qs[j] = (uint8_t)(q[j] | q[j + CSIMD_BLOCK / 2] << 4);
+    }
 }
 
 static void quantize_q8_0(const float* x, csimd_block_q8_0* y, size_t blocks) {
-    for (size_t i = 0; i < blocks; i++)
+    for (size_t i = 0; i < blocks; i++) {
         quantize_q8_0_block(x + i * CSIMD_BLOCK, y + i);
+    }
 }
 
 static void quantize_q4_0(const float* x, csimd_block_q4_0* y, size_t blocks) {
-    for (size_t i = 0; i < blocks; i++)
+    for (size_t i = 0; i < blocks; i++) {
         quantize_q4_0_block(x + i * CSIMD_BLOCK, y + i);
+    }
 }
 
 bool csimd_quantize_row_scalar(csimd_type type, const float* x, void* y, size_t cols) {
-    if (cols != 0 && csimd_row_bytes(type, cols) == 0)
+    if (cols != 0 && csimd_row_bytes(type, cols) == 0) {
         return false;
+    }
     switch (type) {
     case CSIMD_F32:
-        if (cols != 0)
+        if (cols != 0) {
             memcpy(y, x, cols * sizeof(float));
+        }
         return true;
     case CSIMD_F16:
         csimd_f32_to_f16_scalar(x, y, cols);
@@ -202,12 +210,14 @@ bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols) {
         return true;
     }
     const bool blocks = type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
-    if (!blocks || cols % CSIMD_BLOCK != 0 || !__builtin_cpu_supports("avx2"))
+    if (!blocks || cols % CSIMD_BLOCK != 0 || !__builtin_cpu_supports("avx2")) {
         return csimd_quantize_row_scalar(type, x, y, cols);
-    if (type == CSIMD_Q8_0)
+    }
+    if (type == CSIMD_Q8_0) {
         quantize_q8_0_avx2(x, y, cols / CSIMD_BLOCK);
-    else
+    } else {
         quantize_q4_0_avx2(x, y, cols / CSIMD_BLOCK);
+    }
     return true;
 }
 
@@ -225,8 +235,9 @@ bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols) {
 static void dequantize_q8_0(const csimd_block_q8_0* x, float* y, size_t blocks) {
     for (size_t i = 0; i < blocks; i++, y += CSIMD_BLOCK) {
         const float d = csimd_f16_to_f32_one(x[i].d);
-        for (int j = 0; j < CSIMD_BLOCK; j++)
+        for (int j = 0; j < CSIMD_BLOCK; j++) {
             y[j] = (float)x[i].qs[j] * d;
+        }
     }
 }
 
@@ -241,12 +252,14 @@ static void dequantize_q4_0(const csimd_block_q4_0* x, float* y, size_t blocks) 
 }
 
 bool csimd_dequantize_row(csimd_type type, const void* x, float* y, size_t cols) {
-    if (cols != 0 && csimd_row_bytes(type, cols) == 0)
+    if (cols != 0 && csimd_row_bytes(type, cols) == 0) {
         return false;
+    }
     switch (type) {
     case CSIMD_F32:
-        if (cols != 0)
+        if (cols != 0) {
             memcpy(y, x, cols * sizeof(float));
+        }
         return true;
     case CSIMD_F16:
         csimd_f16_to_f32(x, y, cols);
@@ -287,14 +300,17 @@ size_t csimd_first_unstorable(csimd_type type, const float* x, size_t n) {
     size_t i = 0;
     for (; i + 64 <= n; i += 64) {
         int fine = 1;
-        for (int j = 0; j < 64; j++)
+        for (int j = 0; j < 64; j++) {
             fine &= fabsf(x[i + j]) < limit;
-        if (!fine)
+        }
+        if (!fine) {
             break;
+        }
     }
     for (; i < n; i++) {
-        if (!(fabsf(x[i]) < limit))
+        if (!(fabsf(x[i]) < limit)) {
             return i;
+        }
     }
     return n;
 }

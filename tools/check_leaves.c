@@ -423,7 +423,8 @@ static csimd_q8_rows quantize(const csimd_kernels* kernels, quantized* to, const
         kernels->quantize_i8(x + t * cols, cols, to->q + t * cols, to->scales + t * (cols / 32),
                              to->sums + t * (cols / 32));
     }
-    return (csimd_q8_rows){.q = to->q, .scales = to->scales, .sums = to->sums, .cols = cols, .stride = cols};
+    return (csimd_q8_rows){
+        .q = to->q, .scales = to->scales, .sums = to->sums, .cols = cols, .stride = cols};
 }
 
 static void check_int8(csimd_type type) {
