@@ -1,33 +1,18 @@
-// The f32 leaves in plain C: what every other instruction set is tested against.
-#include "internal.h"
-
+// The table of plain C and its f32 leaves: what every other instruction set is tested against. The
+// others are in scalar_weights.c and scalar_int8.c.
 #include <math.h>
 
-/// Element i of `p` as f32.
-static float element(csimd_type type, const void* p, size_t i) {
-    if (type == CSIMD_F32) {
-        return ((const float*)p)[i];
-    }
-    uint16_t h = ((const uint16_t*)p)[i];
-    if (type == CSIMD_F16) {
-        return csimd_f16_to_f32_one(h);
-    }
-    union {
-        uint32_t bits;
-        float value;
-    } u = {(uint32_t)h << 16};
-    return u.value;
-}
+#include "internal.h"
 
-static void gemm_f32(const float* a, size_t lda, const float* b, size_t ldb, float* c, size_t ldc,
-                     size_t m, size_t n, size_t k, bool accumulate) {
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j < n; j++) {
+static void gemm_f32(const csimd_gemm* g) {
+    for (size_t i = 0; i < g->m; i++) {
+        for (size_t j = 0; j < g->n; j++) {
             float sum = 0;
-            for (size_t p = 0; p < k; p++) {
-                sum = fmaf(a[i * lda + p], b[p * ldb + j], sum);
+            for (size_t p = 0; p < g->k; p++) {
+                sum = fmaf(g->a[i * g->a_stride + p], g->b[p * g->b_stride + j], sum);
             }
-            c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
+            float* c = &g->c[i * g->c_stride + j];
+            *c = g->accumulate ? *c + sum : sum;
         }
     }
 }
@@ -35,20 +20,14 @@ static void gemm_f32(const float* a, size_t lda, const float* b, size_t ldb, flo
 static float dot(csimd_type type, const void* w, const float* x, size_t n) {
     float sum = 0;
     for (size_t i = 0; i < n; i++) {
-        sum = fmaf(element(type, w, i), x[i], sum);
+        sum = fmaf(csimd_scalar_element(type, w, i), x[i], sum);
     }
     return sum;
 }
 
 static void axpy(csimd_type type, float a, const void* x, float* y, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = fmaf(a, element(type, x, i), y[i]);
-    }
-}
-
-static void to_f32(csimd_type type, const void* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = element(type, x, i);
+        y[i] = fmaf(a, csimd_scalar_element(type, x, i), y[i]);
     }
 }
 
@@ -150,15 +129,16 @@ static void activate_row(csimd_activation kind, float* x, const float* up, size_
 
 const csimd_kernels csimd_scalar_kernels = {
     .name = "scalar",
+    .to_f32 = csimd_scalar_to_f32,
+    .from_f32 = csimd_scalar_from_f32,
     .quantize_i8 = csimd_scalar_quantize_i8,
-    .panel_bytes = csimd_scalar_panel_bytes,
+    .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_scalar_pack_panel,
     .panel_product = csimd_scalar_panel_product,
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
     .dot = dot,
     .axpy = axpy,
-    .to_f32 = to_f32,
     .rms_norm_row = rms_norm_row,
     .layer_norm_row = layer_norm_row,
     .add = add,
