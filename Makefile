@@ -31,7 +31,7 @@ bench: build
 
 format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
-	clang-format -i CSIMD/*.c CSIMD/*.h CSIMD/*.inc CSIMD/include/*.h Sources/CImageCodecs/*.c Sources/CImageCodecs/*.h Sources/CImageCodecs/include/*.h
+	clang-format -i CSIMD/*.c CSIMD/*.h CSIMD/*.inc CSIMD/include/*.h Sources/CImageCodecs/*.c Sources/CImageCodecs/*.h Sources/CImageCodecs/include/*.h tools/*.c tools/*.h tools/avx512/*.c
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

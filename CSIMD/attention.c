@@ -24,13 +24,6 @@ enum {
     AHEAD = 12,
 };
 
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-static size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static size_t element_bytes(csimd_type type) {
     return type == CSIMD_F32 ? 4 : 2;
 }
@@ -54,17 +47,11 @@ static float* allocate(size_t floats) {
 
 typedef struct prefill {
     const csimd_kernels* kernels;
-    const float* q;
-    const csimd_kv* k;
-    const csimd_kv* v;
-    float* out;
-    size_t q_stride, out_stride, tokens, keys, first_position, heads, kv_heads, head_dim;
+    csimd_attention_args a;
     size_t padded;      // head_dim, rounded up to 16
     size_t group;       // query heads that share a key head
     size_t task_tokens; // positions of a task
     size_t task_blocks; // tasks that one (sequence, key head) is cut into
-    float scale;
-    bool causal;
     _Atomic bool failed;
 } prefill;
 
@@ -110,9 +97,9 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
             float* to = line + r * n;
             size_t filled = 0;
             if (j + r < count) {
-                p->kernels->to_f32(p->k->type, kv_row(p->k, sequence, first + j + r, head), to,
-                                   p->head_dim);
-                filled = p->head_dim;
+                p->kernels->to_f32(p->a.k.type, kv_row(&p->a.k, sequence, first + j + r, head), to,
+                                   p->a.head_dim);
+                filled = p->a.head_dim;
             }
             memset(to + filled, 0, (n - filled) * sizeof(float));
         }
@@ -122,8 +109,9 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
     }
     for (size_t j = 0; j < count; j++) {
         float* to = t->values + j * n;
-        p->kernels->to_f32(p->v->type, kv_row(p->v, sequence, first + j, head), to, p->head_dim);
-        memset(to + p->head_dim, 0, (n - p->head_dim) * sizeof(float));
+        p->kernels->to_f32(p->a.v.type, kv_row(&p->a.v, sequence, first + j, head), to,
+                           p->a.head_dim);
+        memset(to + p->a.head_dim, 0, (n - p->a.head_dim) * sizeof(float));
     }
 }
 
@@ -133,13 +121,20 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
                       size_t first, size_t count) {
     const size_t n = p->padded;
     // The last row sees the most keys; columns behind them are not computed.
-    size_t seen = p->causal ? min_size(count, position + rows - first) : count;
-    p->kernels->gemm_f32(t->q + row * n, n, t->keys, KEY_TILE, t->scores, KEY_TILE, rows,
-                         round_up(seen, 16), p->head_dim, false);
+    size_t seen = p->a.causal ? min_size(count, position + rows - first) : count;
+    p->kernels->gemm_f32(&(csimd_gemm){.a = t->q + row * n,
+                                       .a_stride = n,
+                                       .b = t->keys,
+                                       .b_stride = KEY_TILE,
+                                       .c = t->scores,
+                                       .c_stride = KEY_TILE,
+                                       .m = rows,
+                                       .n = round_up(seen, 16),
+                                       .k = p->a.head_dim});
     for (size_t r = 0; r < rows; r++) {
         float* scores = t->scores + r * KEY_TILE;
         float *max = t->max + row + r, *sum = t->sum + row + r;
-        size_t visible = p->causal ? min_size(count, position + r + 1 - first) : count;
+        size_t visible = p->a.causal ? min_size(count, position + r + 1 - first) : count;
         float highest = p->kernels->max(scores, visible);
         highest = highest > *max ? highest : *max;
         if (highest != *max) {
@@ -152,8 +147,16 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
         *sum += p->kernels->exp_sum(scores, highest == -INFINITY ? 0.0f : highest, visible);
         memset(scores + visible, 0, (seen - visible) * sizeof(float));
     }
-    p->kernels->gemm_f32(t->scores, KEY_TILE, t->values, n, t->out + row * n, n, rows, n, seen,
-                         true);
+    p->kernels->gemm_f32(&(csimd_gemm){.a = t->scores,
+                                       .a_stride = KEY_TILE,
+                                       .b = t->values,
+                                       .b_stride = n,
+                                       .c = t->out + row * n,
+                                       .c_stride = n,
+                                       .m = rows,
+                                       .n = n,
+                                       .k = seen,
+                                       .accumulate = true});
 }
 
 /// One query block of one (sequence, key head) against all keys it may see.
@@ -163,20 +166,20 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
     for (size_t r = 0; r < rows; r++) {
         size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
         float* to = t->q + r * n;
-        memcpy(to, p->q + (sequence * p->tokens + token) * p->q_stride + head * p->head_dim,
-               p->head_dim * sizeof(float));
-        p->kernels->scale(to, p->scale, p->head_dim);
+        memcpy(to, p->a.q + (sequence * p->a.tokens + token) * p->a.q_stride + head * p->a.head_dim,
+               p->a.head_dim * sizeof(float));
+        p->kernels->scale(to, p->a.scale, p->a.head_dim);
         t->max[r] = -INFINITY;
         t->sum[r] = 0;
     }
     memset(t->out, 0, rows * n * sizeof(float));
 
-    const size_t position0 = p->first_position + token0;
-    const size_t keys = p->causal ? min_size(p->keys, position0 + tokens) : p->keys;
+    const size_t position0 = p->a.first_position + token0;
+    const size_t keys = p->a.causal ? min_size(p->a.keys, position0 + tokens) : p->a.keys;
     for (size_t first = 0; first < keys; first += KEY_TILE) {
         size_t count = min_size(keys - first, KEY_TILE);
         // Positions before the tile see none of it: leave them out, so that they are not touched.
-        size_t skip = p->causal && first > position0 ? first - position0 : 0;
+        size_t skip = p->a.causal && first > position0 ? first - position0 : 0;
         pack_tile(p, t, sequence, kv_head, first, count);
         for (size_t head = 0; head < p->group; head++) {
             for (size_t b = skip; b < tokens; b += QUERY_BLOCK) {
@@ -188,8 +191,9 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
 
     for (size_t r = 0; r < rows; r++) {
         size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
-        float* to = p->out + (sequence * p->tokens + token) * p->out_stride + head * p->head_dim;
-        for (size_t i = 0; i < p->head_dim; i++) {
+        float* to =
+            p->a.out + (sequence * p->a.tokens + token) * p->a.out_stride + head * p->a.head_dim;
+        for (size_t i = 0; i < p->a.head_dim; i++) {
             // + 0: a -0 that a masked key's 0 x value may or may not have met becomes +0.
             to[i] = t->sum[r] == 0 ? 0.0f : t->out[r * n + i] / t->sum[r] + 0.0f;
         }
@@ -202,7 +206,7 @@ static void prefill_task(void* context, int64_t index) {
     const size_t pairs = (size_t)index % p->task_blocks;
     const size_t block = p->task_blocks - 1 - pairs, pair = (size_t)index / p->task_blocks;
     const size_t token0 = block * p->task_tokens;
-    const size_t tokens = min_size(p->tokens - token0, p->task_tokens);
+    const size_t tokens = min_size(p->a.tokens - token0, p->task_tokens);
     const size_t rows = p->group * tokens, n = p->padded;
     // Scores also hold four unpacked key rows.
     const size_t scores =
@@ -221,40 +225,24 @@ static void prefill_task(void* context, int64_t index) {
     t.max = t.out + rows * n;
     t.sum = t.max + lines;
     t.scores = t.sum + lines;
-    prefill_rows(p, &t, pair / p->kv_heads, pair % p->kv_heads, token0, tokens);
+    prefill_rows(p, &t, pair / p->a.kv_heads, pair % p->a.kv_heads, token0, tokens);
     free(memory);
 }
 
-bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
-                     float* out, size_t out_stride, size_t sequences, size_t tokens, size_t keys,
-                     size_t first_position, size_t heads, size_t kv_heads, size_t head_dim,
-                     float scale, bool causal) {
-    if (sequences == 0 || tokens == 0 || heads == 0) {
+bool csimd_attention(const csimd_attention_args* args) {
+    if (args->sequences == 0 || args->tokens == 0 || args->heads == 0) {
         return true;
     }
     prefill p = {.kernels = csimd_active(),
-                 .q = q,
-                 .k = k,
-                 .v = v,
-                 .out = out,
-                 .q_stride = q_stride,
-                 .out_stride = out_stride,
-                 .tokens = tokens,
-                 .keys = keys,
-                 .first_position = first_position,
-                 .heads = heads,
-                 .kv_heads = kv_heads,
-                 .head_dim = head_dim,
-                 .padded = round_up(head_dim, 16),
-                 .group = heads / kv_heads,
-                 .scale = scale,
-                 .causal = causal};
+                 .a = *args,
+                 .padded = round_up(args->head_dim, 16),
+                 .group = args->heads / args->kv_heads};
     p.task_tokens = TASK_ROWS / p.group / QUERY_BLOCK * QUERY_BLOCK;
     if (p.task_tokens == 0) {
         p.task_tokens = QUERY_BLOCK;
     }
-    p.task_blocks = (tokens + p.task_tokens - 1) / p.task_tokens;
-    csimd_parallel(prefill_task, &p, (int64_t)(sequences * kv_heads * p.task_blocks));
+    p.task_blocks = units(args->tokens, p.task_tokens);
+    csimd_parallel(prefill_task, &p, (int64_t)(args->sequences * args->kv_heads * p.task_blocks));
     return !atomic_load(&p.failed);
 }
 
@@ -262,20 +250,16 @@ bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const c
 
 typedef struct decode {
     const csimd_kernels* kernels;
-    const float* q;
-    const csimd_kv* k;
-    const csimd_kv* v;
-    const size_t* keys;
-    float* parts; // [sequences, splits, heads, part_floats]: output, max, sum of some keys
-    float* out;
-    size_t q_stride, out_stride, heads, kv_heads, head_dim, splits;
-    float scale;
+    csimd_decode_args a;
+    const csimd_sequence* sequences;
+    float* parts;  // [sequences, splits, heads, part_floats]: output, max, sum of some keys
+    size_t splits; // tasks that the most keys of a sequence are cut into
     _Atomic bool failed;
 } decode;
 
 /// Outputs stay 64-byte aligned: they are read and written once per key.
 static size_t part_floats(const decode* d) {
-    return round_up(d->head_dim + 2, 16);
+    return round_up(d->a.head_dim + 2, 16);
 }
 
 /// Asks for a row that comes soon: rows of one head may lie pages apart, out of the hardware
@@ -291,16 +275,17 @@ static inline void prefetch_row(const csimd_kv* kv, size_t position, size_t head
 static void decode_task(void* context, int64_t index) {
     decode* d = context;
     const size_t split = (size_t)index % d->splits, pair = (size_t)index / d->splits;
-    const size_t sequence = pair / d->kv_heads, kv_head = pair % d->kv_heads;
-    const size_t group = d->heads / d->kv_heads, first = split * DECODE_KEYS;
-    if (first >= d->keys[sequence]) {
+    const size_t sequence = pair / d->a.kv_heads, kv_head = pair % d->a.kv_heads;
+    const size_t group = d->a.heads / d->a.kv_heads, first = split * DECODE_KEYS;
+    const csimd_sequence* seen = &d->sequences[sequence];
+    if (first >= seen->keys) {
         return;
     }
-    const size_t count = min_size(d->keys[sequence] - first, DECODE_KEYS);
-    const size_t head0 = kv_head * group, n = d->head_dim;
-    const csimd_kv *k = &d->k[sequence], *v = &d->v[sequence];
+    const size_t count = min_size(seen->keys - first, DECODE_KEYS);
+    const size_t head0 = kv_head * group, n = d->a.head_dim;
+    const csimd_kv *k = &seen->k, *v = &seen->v;
     const size_t k_bytes = n * element_bytes(k->type), v_bytes = n * element_bytes(v->type);
-    const float* q = d->q + sequence * d->q_stride + head0 * n;
+    const float* q = d->a.q + sequence * d->a.q_stride + head0 * n;
     float* scores = allocate(group * DECODE_KEYS);
     if (!scores) {
         atomic_store(&d->failed, true);
@@ -312,10 +297,11 @@ static void decode_task(void* context, int64_t index) {
             prefetch_row(k, first + j + AHEAD, kv_head, k_bytes);
         }
         for (size_t h = 0; h < group; h++) {
-            scores[h * DECODE_KEYS + j] = d->kernels->dot(k->type, key, q + h * n, n) * d->scale;
+            scores[h * DECODE_KEYS + j] = d->kernels->dot(k->type, key, q + h * n, n) * d->a.scale;
         }
     }
-    float* parts = d->parts + ((sequence * d->splits + split) * d->heads + head0) * part_floats(d);
+    float* parts =
+        d->parts + ((sequence * d->splits + split) * d->a.heads + head0) * part_floats(d);
     for (size_t h = 0; h < group; h++) {
         float* part = parts + h * part_floats(d);
         float max = d->kernels->max(scores + h * DECODE_KEYS, count);
@@ -339,11 +325,11 @@ static void decode_task(void* context, int64_t index) {
 
 /// Joins the splits of one head in ascending order of keys.
 static void join_splits(const decode* d, size_t sequence, size_t head) {
-    const size_t n = d->head_dim;
-    const size_t splits = (d->keys[sequence] + DECODE_KEYS - 1) / DECODE_KEYS;
-    const float* parts = d->parts + (sequence * d->splits * d->heads + head) * part_floats(d);
-    const size_t stride = d->heads * part_floats(d);
-    float* to = d->out + sequence * d->out_stride + head * n;
+    const size_t n = d->a.head_dim;
+    const size_t splits = units(d->sequences[sequence].keys, DECODE_KEYS);
+    const float* parts = d->parts + (sequence * d->splits * d->a.heads + head) * part_floats(d);
+    const size_t stride = d->a.heads * part_floats(d);
+    float* to = d->a.out + sequence * d->a.out_stride + head * n;
     float max = -INFINITY, sum = 0;
     for (size_t s = 0; s < splits; s++) {
         max = parts[s * stride + n] > max ? parts[s * stride + n] : max;
@@ -360,37 +346,26 @@ static void join_splits(const decode* d, size_t sequence, size_t head) {
     }
 }
 
-bool csimd_attention_decode(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
-                            const size_t* keys, float* out, size_t out_stride, size_t sequences,
-                            size_t heads, size_t kv_heads, size_t head_dim, float scale) {
+bool csimd_attention_decode(const csimd_decode_args* args, const csimd_sequence* sequences) {
     size_t most = 0;
-    for (size_t s = 0; s < sequences; s++) {
-        most = keys[s] > most ? keys[s] : most;
+    for (size_t s = 0; s < args->sequences; s++) {
+        most = sequences[s].keys > most ? sequences[s].keys : most;
     }
-    if (sequences == 0 || heads == 0 || most == 0) {
+    if (args->heads == 0 || most == 0) {
         return true;
     }
     decode d = {.kernels = csimd_active(),
-                .q = q,
-                .k = k,
-                .v = v,
-                .keys = keys,
-                .out = out,
-                .q_stride = q_stride,
-                .out_stride = out_stride,
-                .heads = heads,
-                .kv_heads = kv_heads,
-                .head_dim = head_dim,
-                .splits = (most + DECODE_KEYS - 1) / DECODE_KEYS,
-                .scale = scale};
-    d.parts = allocate(sequences * d.splits * heads * part_floats(&d));
+                .a = *args,
+                .sequences = sequences,
+                .splits = units(most, DECODE_KEYS)};
+    d.parts = allocate(args->sequences * d.splits * args->heads * part_floats(&d));
     if (!d.parts) {
         return false;
     }
-    csimd_parallel(decode_task, &d, (int64_t)(sequences * kv_heads * d.splits));
+    csimd_parallel(decode_task, &d, (int64_t)(args->sequences * args->kv_heads * d.splits));
     bool failed = atomic_load(&d.failed);
-    for (size_t s = 0; !failed && s < sequences; s++) {
-        for (size_t h = 0; h < heads; h++) {
+    for (size_t s = 0; !failed && s < args->sequences; s++) {
+        for (size_t h = 0; h < args->heads; h++) {
             join_splits(&d, s, h);
         }
     }

@@ -1,7 +1,5 @@
 // AVX-512: 24 sums and 2 columns in 32 registers, a straight from memory.
 #if defined(__x86_64__)
-#include "internal.h"
-
 #define VW 16
 #define GEMM_ROWS 12
 #define GEMM_VECTORS 2
@@ -9,16 +7,20 @@
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))),        \
     apply_to = function)
+#include "vectors.inc"
+
 #include "floats.inc"
+#include "weights.inc"
 #pragma clang attribute pop
 
 const csimd_kernels csimd_avx512_kernels = {
     .name = "avx512vnni",
     .quantize_i8 = csimd_avx512_quantize_i8,
-    .panel_bytes = csimd_avx512_panel_bytes,
+    .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_avx512_pack_panel,
     .panel_product = csimd_avx512_panel_product,
     .row_product = csimd_avx512_row_product,
     FLOAT_LEAVES,
+    WEIGHT_LEAVES,
 };
 #endif

@@ -18,9 +18,10 @@
 
 #pragma clang attribute push(__attribute__((target(TARGET))), apply_to = function)
 
-#include "vnni_ymm.inc"
+#include "x86_blocks.inc"
+#include "x86_vnni_ymm.inc"
 
-#include "panels_ymm.inc"
+#include "x86_panels_ymm.inc"
 
 void csimd_avxvnni_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,
                                int32_t* sums) {
@@ -30,49 +31,24 @@ void csimd_avxvnni_quantize_i8(const float* x, size_t cols, int8_t* q, float* sc
     }
 }
 
-size_t csimd_avxvnni_panel_bytes(csimd_type type, size_t cols) {
-    (void)type;
-    return cols / CSIMD_BLOCK * ymm_block_bytes(false);
+void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
+    pack_bytes(*w, panel);
 }
 
-void csimd_avxvnni_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,
-                              size_t cols, void* panel) {
-    pack_ymm(type, false, w, row_bytes, rows, cols, panel);
+/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
+    if (part.type == CSIMD_Q4_0) {
+        tile_16(part, x, tokens, 0, out);
+    } else {
+        tile_16(part, x, tokens, 4, out);
+    }
 }
 
-void csimd_avxvnni_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,
-                                 size_t first, size_t tokens, size_t block0, size_t blocks,
-                                 float* out, size_t out_stride) {
-    const size_t all = x->cols / CSIMD_BLOCK;
-    const uint8_t* from = (const uint8_t*)panel + block0 * ymm_block_bytes(false);
-    for (size_t t = 0; t < tokens;) {
-        size_t left = tokens - t;
-        const int8_t* q = x->q + (first + t) * x->stride + block0 * CSIMD_BLOCK;
-        const float* scales = x->scales + (first + t) * all + block0;
-        const int32_t* sums = x->sums + (first + t) * all + block0;
-        float* to = out + t * out_stride;
-        const int count = left >= TILE ? TILE : left >= 2 ? 2 : 1;
-        // A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
-#define TILE_OF(n)                                                                                 \
-    if (type == CSIMD_Q4_0) {                                                                      \
-        tile_16(from, q, x->stride, scales, sums, all, n, 0, blocks, block0 == 0, to, out_stride); \
-    } else {                                                                                       \
-        tile_16(from, q, x->stride, scales, sums, all, n, 4, blocks, block0 == 0, to, out_stride); \
-    }
-        if (count == TILE) {
-            TILE_OF(TILE)
-        } else if (count == 2) {
-            TILE_OF(2)
-        } else {
-            TILE_OF(1)
-        }
-#undef TILE_OF
-        t += (size_t)count;
-    }
-}
+#define PANEL_PRODUCT csimd_avxvnni_panel_product
+#include "panel_product.inc"
 
 #define ROW_PRODUCT csimd_avxvnni_row_product
-#include "rows_int8.inc"
+#include "x86_rows_int8.inc"
 
 #pragma clang attribute pop
 #endif

@@ -1,64 +1,191 @@
-// Private to CSIMD: the table of leaf kernels that each instruction set fills.
-// A leaf is single-threaded and touches only what its arguments name.
+// Private to CSIMD: the views that leaf kernels take and the table of leaves that each instruction
+// set fills. A leaf is single-threaded and touches only what its arguments name.
 #pragma once
 
 #include "csimd.h"
 
-/// Rows of one packed weight panel: one 64-byte register holds four k of 16 rows.
-#define CSIMD_PANEL 16
+#define INLINE static inline __attribute__((always_inline))
 
-/// Int8 activations: see csimd_quantize_activations. Rows of one token are contiguous.
-typedef struct csimd_q8_rows {
-    const int8_t* q;     // [tokens, cols], rows `stride` bytes apart
-    const float* scales; // [tokens, cols / 32]
-    const int32_t* sums; // [tokens, cols / 32], made from the sum of the 32 q; private to the ISA
-    size_t cols;
+static inline size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+/// How many `unit`s hold n.
+static inline size_t units(size_t n, size_t unit) {
+    return (n + unit - 1) / unit;
+}
+static inline size_t round_up(size_t n, size_t unit) {
+    return units(n, unit) * unit;
+}
+
+// --- weights ------------------------------------------------------------------------------------
+
+static inline bool csimd_is_quantized(csimd_type type) {
+    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
+}
+
+/// Bytes of a block of Q8_0 or Q4_0.
+static inline size_t csimd_block_bytes(csimd_type type) {
+    return type == CSIMD_Q4_0 ? sizeof(csimd_block_q4_0) : sizeof(csimd_block_q8_0);
+}
+
+/// Where the values begin, behind the scale, in the blocks of both types.
+enum { CSIMD_BLOCK_VALUES = offsetof(csimd_block_q4_0, qs) };
+_Static_assert(CSIMD_BLOCK_VALUES == offsetof(csimd_block_q8_0, qs), "one scale leads a block");
+
+/// Rows of a quantized weight matrix as they lie in the file.
+typedef struct csimd_weight_rows {
+    csimd_type type;  // Q8_0 or Q4_0
+    const char* data; // the first row
+    size_t row_bytes; // from one row to the next
+    size_t blocks;    // of a row
+    size_t count;     // rows
+} csimd_weight_rows;
+
+// --- packed panels ------------------------------------------------------------------------------
+
+enum {
+    /// Rows of one packed weight panel: one 64-byte register holds four k of 16 rows.
+    CSIMD_PANEL = 16,
+    /// Such registers that a block takes.
+    CSIMD_STEPS = CSIMD_BLOCK / 4,
+};
+
+/// One block of a panel's rows: four consecutive k of every row side by side in each step. What a
+/// byte holds is up to the leaf, which packs a panel as its product wants it.
+typedef struct csimd_panel_block {
+    _Alignas(64) uint8_t steps[CSIMD_STEPS][CSIMD_PANEL * 4];
+    float scales[CSIMD_PANEL];
+} csimd_panel_block;
+_Static_assert(sizeof(csimd_panel_block) == 576, "eight registers of bytes and one of scales");
+
+/// Blocks [first, first + count) of a packed panel.
+typedef struct csimd_panel_part {
+    csimd_type type;
+    const void* panel; // its block 0; 64-byte aligned
+    size_t first, count;
+} csimd_panel_part;
+
+/// Where a product goes: the element of token t and row r to y[t * stride + r].
+typedef struct csimd_output {
+    float* y;
     size_t stride;
-    const void* few; // the same once more for tiles of few tokens, or NULL: csimd_interleave_block
+} csimd_output;
+
+static inline csimd_output csimd_output_at(csimd_output out, size_t token, size_t row) {
+    return (csimd_output){out.y + token * out.stride + row, out.stride};
+}
+
+// --- activations in int8 ------------------------------------------------------------------------
+
+/// Int8 activations: see csimd_quantize_activations.
+typedef struct csimd_q8_rows {
+    const int8_t* q;     // [tokens, blocks * 32], rows `stride` bytes apart
+    const float* scales; // [tokens, blocks]
+    const int32_t* sums; // [tokens, blocks], made from the sum of the 32 q; private to the ISA
+    const void* few;     // the same once more for tiles of few tokens, or NULL: csimd_few_layout
+    size_t tokens;
+    size_t blocks; // of a token: a token's scales lie this far from the next one's
+    size_t stride;
 } csimd_q8_rows;
 
-/// Most tokens that are laid out once more for tiles of few tokens; one alone never is.
-#define CSIMD_FEW 64
-/// Tokens of such a tile. The last tile of a call has what is left.
-#define CSIMD_FEW_TILE 8
-/// Bytes that a token's block takes in that layout: 32 q, the scale, the sum.
-#define CSIMD_FEW_BYTES 40
+/// `tokens` tokens from `first` on, from block `block` on. Without `few`, which holds whole tiles.
+static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, size_t tokens,
+                                          size_t block) {
+    return (csimd_q8_rows){
+        .q = x->q + first * x->stride + block * CSIMD_BLOCK,
+        .scales = x->scales + first * x->blocks + block,
+        .sums = x->sums + first * x->blocks + block,
+        .few = NULL,
+        .tokens = tokens,
+        .blocks = x->blocks,
+        .stride = x->stride,
+    };
+}
 
-/// Writes block `block` of x's tokens [0, tokens) to `few`: tile after tile, in a tile block after
-/// block, in a block eight words of four q [8, tile tokens], then the scales, then the sums. So a
-/// tile reads one stream, whatever its number of tokens.
-void csimd_interleave_block(const csimd_q8_rows* x, size_t tokens, size_t block, void* few);
+/// The scale of 32 activations of greatest magnitude `max` (NaN if there is one), and what takes
+/// them to [-127, 127]. False, and no such factor, if all q are 0: below 2^-100 the reciprocal
+/// could overflow, so that such a block is zero; infinity and NaN give a NaN scale, so that they
+/// show in the result.
+static inline bool csimd_q8_scale(float max, float* scale, float* inverse) {
+    if (!(max >= 0x1p-100f && max < __builtin_inff())) {
+        *scale = max < 0x1p-100f ? 0.0f : __builtin_nanf("");
+        return false;
+    }
+    *scale = max / 127.0f;
+    *inverse = 127.0f / max;
+    return true;
+}
+/// The same where the bits of the greatest magnitude are in an integer.
+static inline bool csimd_q8_scale_of_bits(uint32_t max_bits, float* scale, float* inverse) {
+    float max;
+    __builtin_memcpy(&max, &max_bits, sizeof max);
+    return csimd_q8_scale(max, scale, inverse);
+}
+
+enum {
+    /// Most tokens that are laid out once more for tiles of few tokens; one alone never is.
+    CSIMD_FEW = 64,
+    /// Tokens of such a tile. The last tile of a call has what is left.
+    CSIMD_FEW_TILE = 8,
+};
+
+/// Where things lie in one block of a tile of few tokens: first eight words of four q for each
+/// token, [8, tokens], then `scales` [tokens], then `sums` [tokens], at these bytes. Tiles follow
+/// each other, and in a tile its blocks: so a tile reads one stream, whatever its number of tokens.
+typedef struct csimd_few_layout {
+    size_t scales, sums, bytes;
+} csimd_few_layout;
+
+static inline csimd_few_layout csimd_few_layout_of(size_t tokens) {
+    const size_t scales = CSIMD_BLOCK * tokens, sums = scales + tokens * sizeof(float);
+    return (csimd_few_layout){scales, sums, sums + tokens * sizeof(int32_t)};
+}
+
+/// Writes block `block` of x's tokens to `few`.
+void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few);
+
+// --- products in f32 ----------------------------------------------------------------------------
+
+/// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]; rows `a_stride`, `b_stride`, `c_stride` floats
+/// apart. n is a multiple of 16; b and its rows are 64-byte aligned.
+typedef struct csimd_gemm {
+    const float* a;
+    const float* b;
+    float* c;
+    size_t a_stride, b_stride, c_stride;
+    size_t m, n, k;
+    bool accumulate;
+} csimd_gemm;
+
+// --- the table ----------------------------------------------------------------------------------
 
 typedef struct csimd_kernels {
     const char* name;
 
-    // Quantized products.
+    // Weights to f32 and back (weights.inc): every type of csimd_type, n values, whole blocks where
+    // the type has blocks. All instruction sets give the same bits.
+    void (*to_f32)(csimd_type type, const void* x, float* y, size_t n);
+    void (*from_f32)(csimd_type type, const float* x, void* y, size_t n);
+
+    // Products in int8 (..._int8.c).
     void (*quantize_i8)(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums);
     /// Bytes of a packed panel of 16 rows × cols, scales included.
     size_t (*panel_bytes)(csimd_type type, size_t cols);
-    /// Packs `rows` <= 16 rows; missing rows are packed as zeros.
-    void (*pack_panel)(csimd_type type, const void* w, size_t row_bytes, size_t rows, size_t cols,
-                       void* panel);
-    /// out[t * out_stride + r] (+)= product of blocks [block0, block0 + blocks) for `tokens` tokens
-    /// from `first`, 16 rows r. Overwrites where block0 == 0, else adds.
-    void (*panel_product)(csimd_type type, const void* panel, const csimd_q8_rows* x, size_t first,
-                          size_t tokens, size_t block0, size_t blocks, float* out,
-                          size_t out_stride);
-    /// y[t * y_stride + r] for rows [row0, row1) straight from the file's blocks, any token count.
-    void (*row_product)(csimd_type type, const void* w, size_t row_bytes, size_t row0, size_t row1,
-                        const csimd_q8_rows* x, size_t tokens, float* y, size_t y_stride);
+    /// Packs at most 16 rows; missing rows are packed as zeros. `panel` is 64-byte aligned.
+    void (*pack_panel)(const csimd_weight_rows* w, void* panel);
+    /// out (+)= the product of the panel's 16 rows with all tokens of x over the part's blocks.
+    /// Overwrites where they begin with block 0, else adds.
+    void (*panel_product)(const csimd_panel_part* part, const csimd_q8_rows* x, csimd_output out);
+    /// out = the product of the rows, straight from the file's blocks, with all tokens of x.
+    void (*row_product)(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
 
-    // f32 products (floats.inc).
-    /// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]: one fused multiply-add per k, ascending.
-    /// n is a multiple of 16; b and its rows are 64-byte aligned.
-    void (*gemm_f32)(const float* a, size_t lda, const float* b, size_t ldb, float* c, size_t ldc,
-                     size_t m, size_t n, size_t k, bool accumulate);
+    // Products in f32 (floats.inc).
+    /// One fused multiply-add per k, ascending.
+    void (*gemm_f32)(const csimd_gemm* g);
     /// sum_k w[k] x[k] with w F32, F16 or BF16.
     float (*dot)(csimd_type type, const void* w, const float* x, size_t n);
     /// y[k] += a * x[k] with x F32, F16 or BF16.
     void (*axpy)(csimd_type type, float a, const void* x, float* y, size_t n);
-    /// F32, F16 or BF16 to f32.
-    void (*to_f32)(csimd_type type, const void* x, float* y, size_t n);
 
     // Rows (floats.inc).
     void (*rms_norm_row)(const float* x, const float* weight, float eps, float* y, size_t n);
@@ -76,33 +203,38 @@ typedef struct csimd_kernels {
                          const uint8_t* mask, int64_t* counts, double* sums);
 } csimd_kernels;
 
+// scalar_weights.c: the specification of to_f32 and from_f32.
+void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n);
+void csimd_scalar_from_f32(csimd_type type, const float* x, void* y, size_t n);
+/// Element i of x (F32, F16 or BF16).
+float csimd_scalar_element(csimd_type type, const void* x, size_t i);
+/// The 32 integers of a block of Q8_0 or Q4_0; returns its scale.
+float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values);
+
 // The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avxvnni_int8.c,
-// avx512_int8.c, neon_int8.c); its table and its f32 leaves stand in scalar.c, avx2.c, avx512.c,
+// avx512_int8.c, neon_int8.c); its table and its other leaves stand in scalar.c, avx2.c, avx512.c,
 // neon.c.
 #define CSIMD_INT8_LEAVES(isa)                                                                     \
     void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
                                    int32_t* sums);                                                 \
-    size_t csimd_##isa##_panel_bytes(csimd_type type, size_t cols);                                \
-    void csimd_##isa##_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,   \
-                                  size_t cols, void* panel);                                       \
-    void csimd_##isa##_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,   \
-                                     size_t first, size_t tokens, size_t block0, size_t blocks,    \
-                                     float* out, size_t out_stride);                               \
-    void csimd_##isa##_row_product(csimd_type type, const void* w, size_t row_bytes, size_t row0,  \
-                                   size_t row1, const csimd_q8_rows* x, size_t tokens, float* y,   \
-                                   size_t y_stride);
+    void csimd_##isa##_pack_panel(const csimd_weight_rows* w, void* panel);                        \
+    void csimd_##isa##_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,         \
+                                     csimd_output out);                                            \
+    void csimd_##isa##_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x,             \
+                                   csimd_output out);
 CSIMD_INT8_LEAVES(scalar)
+/// Of panels of csimd_panel_block: those of all instruction sets but AVX2.
+size_t csimd_panel_bytes(csimd_type type, size_t cols);
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)
+size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols);
 CSIMD_INT8_LEAVES(avxvnni)
 CSIMD_INT8_LEAVES(avx512)
 #elif defined(__aarch64__)
 CSIMD_INT8_LEAVES(neon)
-void csimd_i8mm_pack_panel(csimd_type type, const void* w, size_t row_bytes, size_t rows,
-                           size_t cols, void* panel);
-void csimd_i8mm_panel_product(csimd_type type, const void* panel, const csimd_q8_rows* x,
-                              size_t first, size_t tokens, size_t block0, size_t blocks, float* out,
-                              size_t out_stride);
+void csimd_i8mm_pack_panel(const csimd_weight_rows* w, void* panel);
+void csimd_i8mm_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,
+                              csimd_output out);
 #endif
 
 extern const csimd_kernels csimd_scalar_kernels;

@@ -26,14 +26,6 @@ enum {
     MATVEC_ROWS = 64,
 };
 
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-
-static size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
 /// of times. NULL if memory is out.
 static void* scratch(size_t bytes) {
@@ -66,7 +58,9 @@ static size_t scale_bytes(size_t tokens, size_t cols) {
 }
 
 static size_t few_bytes(size_t tokens, size_t cols) {
-    return tokens > 1 && tokens <= CSIMD_FEW ? tokens * (cols / CSIMD_BLOCK) * CSIMD_FEW_BYTES : 0;
+    return tokens > 1 && tokens <= CSIMD_FEW
+               ? cols / CSIMD_BLOCK * csimd_few_layout_of(tokens).bytes
+               : 0;
 }
 
 size_t csimd_quantized_bytes(size_t tokens, size_t cols) {
@@ -83,42 +77,42 @@ static csimd_q8_rows quantized_rows(const csimd_input* input) {
         .q = (const int8_t*)base,
         .scales = (const float*)(base + q),
         .sums = (const int32_t*)(base + q + scales),
-        .cols = input->cols,
-        .stride = q_stride(input->cols),
         .few = few_bytes(input->tokens, input->cols) ? base + q + 2 * scales : NULL,
+        .tokens = input->tokens,
+        .blocks = input->cols / CSIMD_BLOCK,
+        .stride = q_stride(input->cols),
     };
 }
 
 static void quantize_task(void* context, int64_t token) {
     const csimd_input* input = context;
-    csimd_q8_rows rows = quantized_rows(input);
-    size_t t = (size_t)token, blocks = input->cols / CSIMD_BLOCK;
-    csimd_active()->quantize_i8(input->x + t * input->stride, input->cols,
-                                (int8_t*)rows.q + t * rows.stride, (float*)rows.scales + t * blocks,
-                                (int32_t*)rows.sums + t * blocks);
+    const csimd_q8_rows all = quantized_rows(input);
+    const csimd_q8_rows to = csimd_q8_part(&all, (size_t)token, 1, 0);
+    csimd_active()->quantize_i8(input->x + (size_t)token * input->stride, input->cols,
+                                (int8_t*)to.q, (float*)to.scales, (int32_t*)to.sums);
 }
 
-void csimd_interleave_block(const csimd_q8_rows* x, size_t tokens, size_t block, void* few) {
-    const size_t blocks = x->cols / CSIMD_BLOCK;
-    for (size_t first = 0; first < tokens; first += CSIMD_FEW_TILE) {
-        size_t count = min_size(tokens - first, CSIMD_FEW_TILE);
-        char* to = (char*)few + (first * blocks + block * count) * CSIMD_FEW_BYTES;
+void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few) {
+    char* tile = few;
+    for (size_t first = 0; first < x->tokens; first += CSIMD_FEW_TILE) {
+        const size_t count = min_size(x->tokens - first, CSIMD_FEW_TILE);
+        const csimd_few_layout at = csimd_few_layout_of(count);
+        char* to = tile + block * at.bytes;
         for (size_t t = 0; t < count; t++) {
-            const int8_t* q = x->q + (first + t) * x->stride + block * CSIMD_BLOCK;
+            const csimd_q8_rows from = csimd_q8_part(x, first + t, 1, block);
             for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
-                memcpy(to + (word * count + t) * 4, q + word * 4, 4);
+                memcpy(to + (word * count + t) * 4, from.q + word * 4, 4);
             }
-            size_t at = (first + t) * blocks + block;
-            memcpy(to + CSIMD_BLOCK * count + t * 4, x->scales + at, 4);
-            memcpy(to + (CSIMD_BLOCK + 4) * count + t * 4, x->sums + at, 4);
+            memcpy(to + at.scales + t * 4, from.scales, 4);
+            memcpy(to + at.sums + t * 4, from.sums, 4);
         }
+        tile += x->blocks * at.bytes;
     }
 }
 
 static void interleave_task(void* context, int64_t block) {
-    const csimd_input* input = context;
-    csimd_q8_rows rows = quantized_rows(input);
-    csimd_interleave_block(&rows, input->tokens, (size_t)block, (void*)rows.few);
+    const csimd_q8_rows rows = quantized_rows(context);
+    csimd_interleave_block(&rows, (size_t)block, (void*)rows.few);
 }
 
 void csimd_quantize_activations(const csimd_input* input) {
@@ -133,8 +127,7 @@ typedef struct product {
     const csimd_matrix* w;
     const float* bias;
     const csimd_input* input;
-    float* y;
-    size_t y_stride;
+    csimd_output out;
     size_t row_bytes;
     size_t task_rows;
 } product;
@@ -144,25 +137,19 @@ static void add_bias(const product* p, size_t row0, size_t rows, size_t first, s
         return;
     }
     for (size_t t = first; t < first + tokens; t++) {
-        p->kernels->add(p->y + t * p->y_stride + row0, p->bias + row0, rows);
+        p->kernels->add(csimd_output_at(p->out, t, row0).y, p->bias + row0, rows);
     }
 }
 
 /// Copies a tile computed beside y, because it was wider than the rows that are left.
-static void copy_tile(const product* p, const float* tile, size_t tile_stride, size_t row0,
-                      size_t rows, size_t first, size_t tokens) {
+static void copy_tile(csimd_output to, csimd_output tile, size_t rows, size_t tokens) {
     for (size_t t = 0; t < tokens; t++) {
-        memcpy(p->y + (first + t) * p->y_stride + row0, tile + t * tile_stride,
-               rows * sizeof(float));
+        memcpy(to.y + t * to.stride, tile.y + t * tile.stride, rows * sizeof(float));
     }
 }
 
-static bool is_quantized(csimd_type type) {
-    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
-}
-
 bool csimd_takes_int8(const csimd_matrix* w) {
-    return is_quantized(w->type) && w->cols >= INT8_COLUMNS;
+    return csimd_is_quantized(w->type) && w->cols >= INT8_COLUMNS;
 }
 
 /// Columns [k0, k0 + count) of a row as f32. k0 and count are multiples of 32 where the type has
@@ -170,10 +157,25 @@ bool csimd_takes_int8(const csimd_matrix* w) {
 static void row_to_f32(const product* p, size_t row, size_t k0, float* y, size_t count) {
     csimd_type type = p->w->type;
     const char* from = (const char*)p->w->data + row * p->row_bytes + csimd_row_bytes(type, k0);
-    if (is_quantized(type)) {
-        csimd_dequantize_row(type, from, y, count);
-    } else {
-        p->kernels->to_f32(type, from, y, count);
+    p->kernels->to_f32(type, from, y, count);
+}
+
+/// Rows of a quantized weight as a leaf takes them.
+static csimd_weight_rows weight_rows(const product* p, size_t row0, size_t rows) {
+    return (csimd_weight_rows){
+        .type = p->w->type,
+        .data = (const char*)p->w->data + row0 * p->row_bytes,
+        .row_bytes = p->row_bytes,
+        .blocks = p->w->cols / CSIMD_BLOCK,
+        .count = rows,
+    };
+}
+
+/// Row r from the file, of the given type, times every token in f32.
+static void dot_row(const product* p, size_t r, csimd_type type, const void* row) {
+    for (size_t t = 0; t < p->input->tokens; t++) {
+        const float* x = p->input->x + t * p->input->stride;
+        *csimd_output_at(p->out, t, r).y = p->kernels->dot(type, row, x, p->w->cols);
     }
 }
 
@@ -181,25 +183,18 @@ static void row_to_f32(const product* p, size_t row, size_t k0, float* y, size_t
 /// that cannot have any.
 static void direct_rows(const product* p, size_t row0, size_t rows) {
     if (csimd_takes_int8(p->w)) {
-        csimd_q8_rows x = quantized_rows(p->input);
-        p->kernels->row_product(p->w->type, p->w->data, p->row_bytes, row0, row0 + rows, &x,
-                                p->input->tokens, p->y, p->y_stride);
-    } else if (is_quantized(p->w->type)) {
+        const csimd_weight_rows w = weight_rows(p, row0, rows);
+        const csimd_q8_rows x = quantized_rows(p->input);
+        p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
+    } else if (csimd_is_quantized(p->w->type)) {
         float row[INT8_COLUMNS];
         for (size_t r = row0; r < row0 + rows; r++) {
             row_to_f32(p, r, 0, row, p->w->cols);
-            for (size_t t = 0; t < p->input->tokens; t++) {
-                p->y[t * p->y_stride + r] =
-                    p->kernels->dot(CSIMD_F32, row, p->input->x + t * p->input->stride, p->w->cols);
-            }
+            dot_row(p, r, CSIMD_F32, row);
         }
     } else {
         for (size_t r = row0; r < row0 + rows; r++) {
-            for (size_t t = 0; t < p->input->tokens; t++) {
-                p->y[t * p->y_stride + r] =
-                    p->kernels->dot(p->w->type, (const char*)p->w->data + r * p->row_bytes,
-                                    p->input->x + t * p->input->stride, p->w->cols);
-            }
+            dot_row(p, r, p->w->type, (const char*)p->w->data + r * p->row_bytes);
         }
     }
     add_bias(p, row0, rows, 0, p->input->tokens);
@@ -208,42 +203,42 @@ static void direct_rows(const product* p, size_t row0, size_t rows) {
 static void int8_task(void* context, int64_t index) {
     const product* p = context;
     const csimd_kernels* kernels = p->kernels;
-    csimd_type type = p->w->type;
-    size_t cols = p->w->cols, blocks = cols / CSIMD_BLOCK, tokens = p->input->tokens;
-    size_t row0 = (size_t)index * p->task_rows;
-    size_t rows = min_size(p->w->rows - row0, p->task_rows);
-    size_t panels = round_up(rows, CSIMD_PANEL) / CSIMD_PANEL;
-    size_t panel_bytes = round_up(kernels->panel_bytes(type, cols), 64);
-    csimd_q8_rows x = quantized_rows(p->input);
+    const size_t blocks = p->w->cols / CSIMD_BLOCK, tokens = p->input->tokens;
+    const size_t row0 = (size_t)index * p->task_rows;
+    const size_t rows = min_size(p->w->rows - row0, p->task_rows);
+    const size_t panels = units(rows, CSIMD_PANEL);
+    const size_t panel_bytes = round_up(kernels->panel_bytes(p->w->type, p->w->cols), 64);
+    const csimd_q8_rows x = quantized_rows(p->input);
     char* packed = scratch(panels * panel_bytes + TOKEN_BLOCK * CSIMD_PANEL * sizeof(float));
     if (!packed) {
         direct_rows(p, row0, rows);
         return;
     }
-    float* tile = (float*)(packed + panels * panel_bytes);
+    const csimd_output beside = {(float*)(packed + panels * panel_bytes), CSIMD_PANEL};
 
     for (size_t n = 0; n < panels; n++) {
-        size_t row = row0 + n * CSIMD_PANEL;
-        kernels->pack_panel(type, (const char*)p->w->data + row * p->row_bytes, p->row_bytes,
-                            min_size(p->w->rows - row, CSIMD_PANEL), cols,
-                            packed + n * panel_bytes);
+        const size_t first = n * CSIMD_PANEL;
+        const csimd_weight_rows w =
+            weight_rows(p, row0 + first, min_size(rows - first, CSIMD_PANEL));
+        kernels->pack_panel(&w, packed + n * panel_bytes);
     }
     for (size_t first = 0; first < tokens; first += TOKEN_BLOCK) {
-        size_t count = min_size(tokens - first, TOKEN_BLOCK);
+        const csimd_q8_rows some =
+            csimd_q8_part(&x, first, min_size(tokens - first, TOKEN_BLOCK), 0);
         for (size_t n = 0; n < panels; n++) {
-            size_t row = row0 + n * CSIMD_PANEL;
-            size_t panel_rows = min_size(p->w->rows - row, CSIMD_PANEL);
-            bool whole = panel_rows == CSIMD_PANEL;
-            float* out = whole ? p->y + first * p->y_stride + row : tile;
-            size_t stride = whole ? p->y_stride : CSIMD_PANEL;
+            const size_t row = row0 + n * CSIMD_PANEL;
+            const size_t panel_rows = min_size(p->w->rows - row, CSIMD_PANEL);
+            const csimd_output to = csimd_output_at(p->out, first, row);
+            const bool whole = panel_rows == CSIMD_PANEL;
             for (size_t b = 0; b < blocks; b += PANEL_CHUNK) {
-                kernels->panel_product(type, packed + n * panel_bytes, &x, first, count, b,
-                                       min_size(blocks - b, PANEL_CHUNK), out, stride);
+                const csimd_panel_part part = {p->w->type, packed + n * panel_bytes, b,
+                                               min_size(blocks - b, PANEL_CHUNK)};
+                kernels->panel_product(&part, &some, whole ? to : beside);
             }
             if (!whole) {
-                copy_tile(p, tile, CSIMD_PANEL, row, panel_rows, first, count);
+                copy_tile(to, beside, panel_rows, some.tokens);
             }
-            add_bias(p, row, panel_rows, first, count);
+            add_bias(p, row, panel_rows, first, some.tokens);
         }
     }
 }
@@ -279,19 +274,28 @@ static void float_task(void* context, int64_t index) {
         return;
     }
     float* line = b + FLOAT_K * FLOAT_ROWS;
-    float* out = whole ? p->y + row0 : beside;
-    size_t stride = whole ? p->y_stride : width;
+    const csimd_output to = csimd_output_at(p->out, 0, row0);
+    const csimd_output out = whole ? to : (csimd_output){beside, width};
     for (size_t k = 0; k < cols; k += FLOAT_K) {
         size_t k_count = min_size(cols - k, FLOAT_K);
         pack_float_panel(p, row0, rows, k, k_count, b, line);
         for (size_t first = 0; first < tokens; first += FLOAT_TOKENS) {
-            p->kernels->gemm_f32(p->input->x + first * p->input->stride + k, p->input->stride, b,
-                                 FLOAT_ROWS, out + first * stride, stride,
-                                 min_size(tokens - first, FLOAT_TOKENS), width, k_count, k > 0);
+            p->kernels->gemm_f32(&(csimd_gemm){
+                .a = p->input->x + first * p->input->stride + k,
+                .a_stride = p->input->stride,
+                .b = b,
+                .b_stride = FLOAT_ROWS,
+                .c = csimd_output_at(out, first, 0).y,
+                .c_stride = out.stride,
+                .m = min_size(tokens - first, FLOAT_TOKENS),
+                .n = width,
+                .k = k_count,
+                .accumulate = k > 0,
+            });
         }
     }
     if (!whole) {
-        copy_tile(p, beside, width, row0, rows, 0, tokens);
+        copy_tile(to, out, rows, tokens);
     }
     free(beside);
     add_bias(p, row0, rows, 0, tokens);
@@ -303,8 +307,7 @@ static product make_product(const csimd_matrix* w, const float* bias, const csim
                      .w = w,
                      .bias = bias,
                      .input = input,
-                     .y = y,
-                     .y_stride = y_stride,
+                     .out = {y, y_stride},
                      .row_bytes = csimd_row_bytes(w->type, w->cols)};
 }
 
@@ -312,17 +315,17 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
     if (!csimd_takes_int8(w)) {
-        csimd_parallel(float_task, &p, (int64_t)(round_up(w->rows, FLOAT_ROWS) / FLOAT_ROWS));
+        csimd_parallel(float_task, &p, (int64_t)units(w->rows, FLOAT_ROWS));
         return;
     }
     // As many panels to a task as the cache holds, but enough tasks to share out evenly.
-    size_t panels = round_up(w->rows, CSIMD_PANEL) / CSIMD_PANEL;
+    size_t panels = units(w->rows, CSIMD_PANEL);
     size_t group = PANEL_GROUP_BYTES / p.kernels->panel_bytes(w->type, w->cols);
     size_t even = panels / (4 * (size_t)csimd_threads());
     group = group < 1 ? 1 : group;
     group = even >= 1 && group > even ? even : group;
     p.task_rows = group * CSIMD_PANEL;
-    csimd_parallel(int8_task, &p, (int64_t)(round_up(w->rows, p.task_rows) / p.task_rows));
+    csimd_parallel(int8_task, &p, (int64_t)units(w->rows, p.task_rows));
 }
 
 static void matvec_task(void* context, int64_t index) {
@@ -334,5 +337,5 @@ static void matvec_task(void* context, int64_t index) {
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    csimd_parallel(matvec_task, &p, (int64_t)(round_up(w->rows, MATVEC_ROWS) / MATVEC_ROWS));
+    csimd_parallel(matvec_task, &p, (int64_t)units(w->rows, MATVEC_ROWS));
 }

@@ -6,27 +6,39 @@
 
 #include "internal.h"
 
-/// Bytes of one block of a packed panel: 16 rows of 32 bytes, in the order that the leaf wants,
-/// then 16 f32 scales.
-#define CSIMD_NEON_BLOCK_BYTES (512 + CSIMD_PANEL * sizeof(float))
-
 /// The 32 values of a block, element 0 ... 15 and 16 ... 31, and its scale.
 static inline float unpack(csimd_type type, const char* block, int8x16_t* first,
                            int8x16_t* second) {
     __fp16 d;
-    memcpy(&d, block, 2);
+    memcpy(&d, block, sizeof d);
+    const int8_t* values = (const int8_t*)block + CSIMD_BLOCK_VALUES;
     if (type == CSIMD_Q4_0) {
-        uint8x16_t bytes = vld1q_u8((const uint8_t*)block + 2);
+        uint8x16_t bytes = vreinterpretq_u8_s8(vld1q_s8(values));
         const int8x16_t eight = vdupq_n_s8(8);
         *first = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight);
         *second = vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight);
     } else {
-        *first = vld1q_s8((const int8_t*)block + 2);
-        *second = vld1q_s8((const int8_t*)block + 18);
+        *first = vld1q_s8(values);
+        *second = vld1q_s8(values + 16);
     }
     return (float)d;
 }
 
-static size_t stride_of(csimd_type type) {
-    return type == CSIMD_Q4_0 ? sizeof(csimd_block_q4_0) : sizeof(csimd_block_q8_0);
+/// The same of block `block` of row `row`; zeros where w has no such row.
+static inline float unpack_row(const csimd_weight_rows w, size_t row, size_t block,
+                               int8x16_t* first, int8x16_t* second) {
+    if (row >= w.count) {
+        *first = *second = vdupq_n_s8(0);
+        return 0;
+    }
+    return unpack(w.type, w.data + row * w.row_bytes + block * csimd_block_bytes(w.type), first,
+                  second);
+}
+
+/// out (+)= dots as f32 x weight scales x the token's scale, four rows.
+static inline void add_scaled(float* out, bool overwrite, int32x4_t dots, const float* scales,
+                              float token_scale) {
+    float32x4_t sum = overwrite ? vdupq_n_f32(0) : vld1q_f32(out);
+    float32x4_t scale = vmulq_n_f32(vld1q_f32(scales), token_scale);
+    vst1q_f32(out, vfmaq_f32(sum, vcvtq_f32_s32(dots), scale));
 }

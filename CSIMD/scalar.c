@@ -1,86 +1,80 @@
-// The f32 leaves in plain C: what every other instruction set is tested against.
-#include "internal.h"
-
+// The table of plain C and its f32 leaves: what every other instruction set is tested against. The
+// others are in scalar_weights.c and scalar_int8.c.
 #include <math.h>
 
-/// Element i of `p` as f32.
-static float element(csimd_type type, const void* p, size_t i) {
-    if (type == CSIMD_F32)
-        return ((const float*)p)[i];
-    uint16_t h = ((const uint16_t*)p)[i];
-    if (type == CSIMD_F16)
-        return csimd_f16_to_f32_one(h);
-    union {
-        uint32_t bits;
-        float value;
-    } u = {(uint32_t)h << 16};
-    return u.value;
-}
+#include "internal.h"
 
-static void gemm_f32(const float* a, size_t lda, const float* b, size_t ldb, float* c, size_t ldc,
-                     size_t m, size_t n, size_t k, bool accumulate) {
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
+static void gemm_f32(const csimd_gemm* g) {
+    for (size_t i = 0; i < g->m; i++) {
+        for (size_t j = 0; j < g->n; j++) {
             float sum = 0;
-            for (size_t p = 0; p < k; p++)
-                sum = fmaf(a[i * lda + p], b[p * ldb + j], sum);
-            c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
+            for (size_t p = 0; p < g->k; p++) {
+                sum = fmaf(g->a[i * g->a_stride + p], g->b[p * g->b_stride + j], sum);
+            }
+            float* c = &g->c[i * g->c_stride + j];
+            *c = g->accumulate ? *c + sum : sum;
         }
+    }
 }
 
 static float dot(csimd_type type, const void* w, const float* x, size_t n) {
     float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum = fmaf(element(type, w, i), x[i], sum);
+    for (size_t i = 0; i < n; i++) {
+        sum = fmaf(csimd_scalar_element(type, w, i), x[i], sum);
+    }
     return sum;
 }
 
 static void axpy(csimd_type type, float a, const void* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = fmaf(a, element(type, x, i), y[i]);
-}
-
-static void to_f32(csimd_type type, const void* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = element(type, x, i);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = fmaf(a, csimd_scalar_element(type, x, i), y[i]);
+    }
 }
 
 static void rms_norm_row(const float* x, const float* weight, float eps, float* y, size_t n) {
     double squares = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         squares += (double)x[i] * (double)x[i];
+    }
     double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         y[i] = (float)((double)x[i] * scale * (double)weight[i]);
+    }
 }
 
 static void layer_norm_row(const float* x, const float* weight, const float* bias, float eps,
                            float* y, size_t n) {
     double mean = 0, squares = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         mean += (double)x[i];
+    }
     mean /= (double)n;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
     double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         y[i] = (float)(((double)x[i] - mean) * scale * (double)weight[i] + (double)bias[i]);
+    }
 }
 
 static void add(float* x, const float* y, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         x[i] += y[i];
+    }
 }
 
 static void scale(float* x, float a, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         x[i] *= a;
+    }
 }
 
 static float max(const float* x, size_t n) {
     float best = -INFINITY;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         best = x[i] > best ? x[i] : best;
+    }
     return best;
 }
 
@@ -96,20 +90,23 @@ static float exp_sum(float* x, float shift, size_t n) {
 static void rope_row(float* x, const float* cos_sin, size_t heads, size_t head_dim) {
     const size_t half = head_dim / 2;
     const float *cosine = cos_sin, *sine = cos_sin + half;
-    for (size_t h = 0; h < heads; h++, x += head_dim)
+    for (size_t h = 0; h < heads; h++, x += head_dim) {
         for (size_t i = 0; i < half; i++) {
             float even = x[2 * i], odd = x[2 * i + 1];
             x[2 * i] = even * cosine[i] - odd * sine[i];
             x[2 * i + 1] = odd * cosine[i] + even * sine[i];
         }
+    }
 }
 
 /// The formulas as PyTorch rounds them: a tiny positive x stays positive where it does there.
 static float activation(csimd_activation kind, float x) {
-    if (kind == CSIMD_GELU_ERF)
+    if (kind == CSIMD_GELU_ERF) {
         return x * 0.5f * (1.0f + erff(x * 0x1.6a09e6p-1f));
-    if (kind == CSIMD_GELU_QUICK)
+    }
+    if (kind == CSIMD_GELU_QUICK) {
         return x * (1.0f / (1.0f + expf(x * -1.702f)));
+    }
     return x / (1.0f + expf(-x));
 }
 
@@ -117,27 +114,31 @@ static void activate_row(csimd_activation kind, float* x, const float* up, size_
                          const uint8_t* mask, int64_t* counts, double* sums) {
     for (size_t i = 0; i < n; i++) {
         float v = activation(kind, x[i]);
-        if (mask && mask[i])
+        if (mask && mask[i]) {
             v = 0.0f;
-        if (counts)
+        }
+        if (counts) {
             counts[i] += v > 0;
-        if (sums)
+        }
+        if (sums) {
             sums[i] += (double)v;
+        }
         x[i] = up ? v * up[i] : v;
     }
 }
 
 const csimd_kernels csimd_scalar_kernels = {
     .name = "scalar",
+    .to_f32 = csimd_scalar_to_f32,
+    .from_f32 = csimd_scalar_from_f32,
     .quantize_i8 = csimd_scalar_quantize_i8,
-    .panel_bytes = csimd_scalar_panel_bytes,
+    .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_scalar_pack_panel,
     .panel_product = csimd_scalar_panel_product,
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
     .dot = dot,
     .axpy = axpy,
-    .to_f32 = to_f32,
     .rms_norm_row = rms_norm_row,
     .layer_norm_row = layer_norm_row,
     .add = add,

@@ -12,7 +12,7 @@ mkdir -p "$work"
 clang=${CC:-$(dirname "$(readlink -f "$(command -v swift)")")/clang}
 flags=(-O3 -ffp-contract=off -Wall -Wextra -ICSIMD -ICSIMD/include)
 if [ "$(uname -m)" != x86_64 ]; then
-    "$clang" "${flags[@]}" tools/check_leaves.c CSIMD/*.c -lm -o "$work/check_leaves"
+    "$clang" "${flags[@]}" tools/check_leaves*.c CSIMD/*.c -lm -o "$work/check_leaves"
     exec "$work/check_leaves"
 fi
 if ! command -v qemu-aarch64 >/dev/null || [ ! -d /usr/aarch64-linux-gnu/include ]; then
@@ -22,5 +22,5 @@ fi
 gcc=$(ls -d /usr/lib/gcc-cross/aarch64-linux-gnu/* | sort -V | tail -1)
 "$clang" --target=aarch64-linux-gnu "${flags[@]}" -isystem /usr/aarch64-linux-gnu/include -static \
     -fuse-ld=lld -L/usr/aarch64-linux-gnu/lib -B/usr/aarch64-linux-gnu/lib -L"$gcc" -B"$gcc" \
-    tools/check_leaves.c CSIMD/*.c -lm -o "$work/check_leaves"
+    tools/check_leaves*.c CSIMD/*.c -lm -o "$work/check_leaves"
 exec qemu-aarch64 -cpu max "$work/check_leaves"

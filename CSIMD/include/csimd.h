@@ -1,23 +1,27 @@
-// The C kernels of mmq. Swift calls these; everything here is thread-parallel inside and returns
-// when done. Shapes are Hugging Face order, rows first. No call keeps a pointer after it returns.
+// The C kernels of mmq, called from Swift. Everything returns when it is done, and no call keeps a
+// pointer after it returns. What works on whole tensors is thread-parallel inside; what works on
+// one row (csimd_blocks.h) is not. Shapes are Hugging Face order, rows first.
 //
-// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights of 512 columns or more quantize
-// activations to int8 in blocks of 32; block products are exact integers, blocks are summed in f32
-// in ascending order. Products with F32, F16 and BF16 weights are f32 fused multiply-adds in
-// ascending order of k. So a result does not depend on the number of threads, nor on how tokens are
-// split into calls.
+// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights of 1,024 columns or more
+// quantize activations to int8 in blocks of 32: block products are exact integers, and blocks are
+// summed in f32. All other products are f32 fused multiply-adds. csimd_matmul adds blocks in
+// ascending order; in f32 it adds chains over 128 k, each ascending, in ascending order.
+// csimd_matvec spreads its sums over lanes. Each order is fixed, so a result does not depend on the
+// number of threads, nor on how tokens are split into calls. Instruction sets differ, in the last
+// bits, where sums run over lanes (csimd_matvec, norms, softmax, attention) and in exp and erf.
 #pragma once
 
 #include "csimd_blocks.h"
 
 // --- dispatch.c, parallel.c: which instructions, how many threads ------------------------------
 
-/// Name of the instruction set in use: "scalar", "avx2", "avx512vnni".
-/// The best that CPU and OS support, or what MMQ_ISA names.
+/// Name of the instruction set in use: "scalar"; on x86 "avx2", "avxvnni", "avx512vnni"; on Arm
+/// "neon" (with the dot product extension), "i8mm". The best that CPU and OS support, or what
+/// MMQ_ISA names.
 const char* csimd_isa(void);
 /// Null if MMQ_ISA is unset or was honoured; else why it was not (unknown, or not on this CPU).
 const char* csimd_isa_error(void);
-/// The i-th instruction set compiled in, NULL past the last.
+/// The i-th instruction set compiled in, worst first; NULL past the last.
 const char* csimd_isa_name(int i);
 /// Whether this CPU and OS can run `isa`.
 bool csimd_isa_supported(const char* isa);
@@ -26,6 +30,7 @@ bool csimd_select_isa(const char* isa);
 
 /// Sets how many threads kernels use, clamped to 1 ... 256. Not while kernels run.
 void csimd_set_threads(int threads);
+/// How many that are: the physical cores unless set, 1 without OpenMP.
 int csimd_threads(void);
 /// False if built without OpenMP: everything then runs on one thread.
 bool csimd_has_threads(void);
@@ -45,7 +50,7 @@ typedef struct csimd_matrix {
 } csimd_matrix;
 
 /// Activations [tokens, cols] that a product takes: f32 rows `stride` floats apart, and their int8
-/// form, needed where a weight is quantized (csimd_quantize_activations makes it).
+/// form, needed where csimd_takes_int8 (csimd_quantize_activations makes it).
 typedef struct csimd_input {
     const float* x;
     size_t tokens;
@@ -56,7 +61,9 @@ typedef struct csimd_input {
 
 /// Bytes for the int8 form of [tokens, cols]. cols must be a multiple of 32, else 0.
 size_t csimd_quantized_bytes(size_t tokens, size_t cols);
-/// Fills input->quantized from input->x: q in [-127, 127], one f32 scale per token and 32 values.
+/// Fills input->quantized from input->x: q in [-127, 127], one f32 scale per token and 32 values;
+/// NaN where they are not all finite. For products under the same instruction set: part of the form
+/// is private to it.
 void csimd_quantize_activations(const csimd_input* input);
 
 /// Whether products with w take the activations in int8; else they take them in f32.
@@ -66,7 +73,7 @@ bool csimd_takes_int8(const csimd_matrix* w);
 /// y rows are `y_stride` floats apart. x and y must not overlap.
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride);
-/// The same for a few tokens (decoding): reads each weight once, straight from the file's blocks.
+/// The same for a few tokens (decoding): weights straight from the file's blocks, from memory once.
 /// Sums in another order than csimd_matmul, but the same for any number of tokens.
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride);
@@ -148,28 +155,52 @@ typedef struct csimd_kv {
     size_t sequence_stride, position_stride, head_stride; // in elements
 } csimd_kv;
 
+/// Queries of `sequences` sequences, and the keys and values they look at.
+typedef struct csimd_attention_args {
+    const float* q;  // [sequences, tokens, heads, head_dim], tokens `q_stride` floats apart
+    size_t q_stride; // sequence s begins at token s * tokens
+    csimd_kv k, v;
+    float* out;        // as q, tokens `out_stride` floats apart
+    size_t out_stride; // may not overlap q, k or v
+    size_t sequences, tokens;
+    size_t keys;                      // positions of k and v in every sequence
+    size_t first_position;            // of query 0 among them; query t stands at first_position + t
+    size_t heads, kv_heads, head_dim; // kv_heads divides heads (grouped-query attention)
+    float scale;
+    bool causal; // a query sees keys 0 ... its own position; else all `keys`
+} csimd_attention_args;
+
 /// Attention of many queries: out[s, t, h] = softmax(scale q.k) v, never holding a score matrix.
-/// q and out are [sequences, tokens, heads, head_dim] f32, rows `q_stride` / `out_stride` floats
-/// apart. Query t stands at position first_position + t. Causal: it sees keys 0 ... its own
-/// position; else it sees all `keys`. kv_heads divides heads (grouped-query attention).
 /// False if memory for the scratch tiles cannot be had.
-bool csimd_attention(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
-                     float* out, size_t out_stride, size_t sequences, size_t tokens, size_t keys,
-                     size_t first_position, size_t heads, size_t kv_heads, size_t head_dim,
-                     float scale, bool causal);
+bool csimd_attention(const csimd_attention_args* args);
 
-/// Attention of one new token of each of several sequences; k[s] and v[s] hold keys[s] positions
-/// of sequence s (their sequence_stride is not used). q and out [sequences, heads, head_dim].
-/// A sequence's result does not depend on the others. False if out of memory.
-bool csimd_attention_decode(const float* q, size_t q_stride, const csimd_kv* k, const csimd_kv* v,
-                            const size_t* keys, float* out, size_t out_stride, size_t sequences,
-                            size_t heads, size_t kv_heads, size_t head_dim, float scale);
+/// What one sequence's query sees when decoding: `keys` positions of k and v, whose sequence_stride
+/// is not used.
+typedef struct csimd_sequence {
+    csimd_kv k, v;
+    size_t keys;
+} csimd_sequence;
 
-// --- limits.c: what the machine can do at best, for benchmarks -----------------------------------
+/// One new token of each of `sequences` sequences.
+typedef struct csimd_decode_args {
+    const float* q; // [sequences, heads, head_dim], sequences `q_stride` floats apart
+    size_t q_stride;
+    float* out; // as q, sequences `out_stride` floats apart
+    size_t out_stride;
+    size_t sequences;
+    size_t heads, kv_heads, head_dim;
+    float scale;
+} csimd_decode_args;
+
+/// The same of one new token of each of several sequences, each with its own keys: sequences
+/// [args->sequences]. A sequence's result does not depend on the others. False if out of memory.
+bool csimd_attention_decode(const csimd_decode_args* args, const csimd_sequence* sequences);
+
+// --- limits.c: what the machine can do at best, for benchmarks ---------------------------------
 
 /// int8 operations a second of the selected instruction set on all threads (a multiplication and an
 /// addition are two), measured; 0 if it has no vector products.
 double csimd_measure_int8_peak(void);
 /// Bytes a second that all threads read, measured over `bytes` of 8-byte aligned memory (or over
-/// memory of its own if those are few).
+/// memory of its own if those are few; 0 if it cannot have any).
 double csimd_measure_read_bandwidth(const void* data, size_t bytes);

@@ -31,27 +31,28 @@ typedef struct csimd_block_q4_0 {
 } csimd_block_q4_0;
 _Static_assert(sizeof(csimd_block_q4_0) == 18, "Q4_0 block is 18 bytes in GGUF");
 
-/// Bytes that one row of `cols` elements takes; 0 if `type` is unknown or `cols` does not fit it.
+/// Bytes that one row of `cols` elements takes (weights.c); 0 if `type` is unknown or `cols` does
+/// not fit it.
 size_t csimd_row_bytes(csimd_type type, size_t cols);
 
-// --- half.c: exact conversions; f32 to f16 and bf16 round to nearest even --------------------
+// --- scalar_weights.c: exact conversions; f32 to f16 rounds to nearest even ---------------------
+
 float csimd_f16_to_f32_one(uint16_t h);
 uint16_t csimd_f32_to_f16_one(float x);
+
+// --- weights.c: rows of weights. Every instruction set gives the same bits -----------------------
+
+/// n half floats to f32 (exact) and back (to nearest even).
 void csimd_f16_to_f32(const uint16_t* x, float* y, size_t n);
 void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n);
 void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n);
 void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n);
 
-// --- quantize.c: equal to ggml's reference quantizers bit for bit ------------------------------
-/// Quantizes one row of `cols` f32 to `type` (any csimd_type). False if cols does not fit the type.
+/// Quantizes one row of `cols` f32 to `type` (any csimd_type), as ggml's reference quantizers do,
+/// bit for bit. False if cols does not fit the type.
 bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols);
-/// The same in plain C, the specification that csimd_quantize_row must equal; for tests.
-bool csimd_quantize_row_scalar(csimd_type type, const float* x, void* y, size_t cols);
 /// Dequantizes one row to f32. False if cols does not fit the type.
 bool csimd_dequantize_row(csimd_type type, const void* x, float* y, size_t cols);
 /// Index of the first of n elements that `type` cannot store: NaN, infinity, or so large that the
 /// stored value or block scale would become infinite. n if all are fine.
 size_t csimd_first_unstorable(csimd_type type, const float* x, size_t n);
-/// half.c's array conversions in plain C; for tests.
-void csimd_f16_to_f32_scalar(const uint16_t* x, float* y, size_t n);
-void csimd_f32_to_f16_scalar(const float* x, uint16_t* y, size_t n);

@@ -48,7 +48,7 @@ struct AttentionProblem: CustomTestStringConvertible {
     var scale: Float { 1 / Float(headDim).squareRoot() }
     private var keyStride: Int { kvHeads * headDim }
 
-    private func withKV<Result>(_ body: (inout csimd_kv, inout csimd_kv) -> Result) -> Result {
+    private func withKV<Result>(_ body: (csimd_kv, csimd_kv) -> Result) -> Result {
         func view(_ data: UnsafeRawPointer?) -> csimd_kv {
             csimd_kv(
                 type: type, data: data, sequence_stride: keys * keyStride,
@@ -57,9 +57,7 @@ struct AttentionProblem: CustomTestStringConvertible {
         let half = type == CSIMD_F16
         return (half ? kHalf.asBytes : k.asBytes).withUnsafeBytes { kBytes in
             (half ? vHalf.asBytes : v.asBytes).withUnsafeBytes { vBytes in
-                var keyView = view(kBytes.baseAddress)
-                var valueView = view(vBytes.baseAddress)
-                return body(&keyView, &valueView)
+                body(view(kBytes.baseAddress), view(vBytes.baseAddress))
             }
         }
     }
@@ -79,10 +77,13 @@ struct AttentionProblem: CustomTestStringConvertible {
                 q.withUnsafeBufferPointer { q in
                     out.withUnsafeMutableBufferPointer { out in
                         guard let q = q.baseAddress, let out = out.baseAddress else { return false }
-                        return csimd_attention(
-                            q + first * row, row, &k, &v, out + first * outStride, outStride,
-                            sequences, count, seen, keys - tokens + first, heads, kvHeads, headDim,
-                            scale, causal)
+                        var arguments = csimd_attention_args(
+                            q: q + first * row, q_stride: row, k: k, v: v,
+                            out: out + first * outStride, out_stride: outStride,
+                            sequences: sequences, tokens: count, keys: seen,
+                            first_position: keys - tokens + first, heads: heads,
+                            kv_heads: kvHeads, head_dim: headDim, scale: scale, causal: causal)
+                        return csimd_attention(&arguments)
                     }
                 }
             }
@@ -104,16 +105,23 @@ struct AttentionProblem: CustomTestStringConvertible {
         var out = [Float](repeating: .nan, count: sequences * row)
         let ok = withKV { k, v in
             let size = type == CSIMD_F16 ? 2 : 4
-            func views(_ kv: csimd_kv) -> [csimd_kv] {
-                (0..<sequences).map { s in
-                    var view = kv
-                    view.data = kv.data + s * kv.sequence_stride * size
-                    return view
+            func view(_ kv: csimd_kv, _ sequence: Int) -> csimd_kv {
+                var view = kv
+                view.data = kv.data + sequence * kv.sequence_stride * size
+                return view
+            }
+            let seen = counts.indices.map {
+                csimd_sequence(k: view(k, $0), v: view(v, $0), keys: counts[$0])
+            }
+            return queries.withUnsafeBufferPointer { queries in
+                out.withUnsafeMutableBufferPointer { out in
+                    var arguments = csimd_decode_args(
+                        q: queries.baseAddress, q_stride: row, out: out.baseAddress,
+                        out_stride: row, sequences: sequences, heads: heads, kv_heads: kvHeads,
+                        head_dim: headDim, scale: scale)
+                    return csimd_attention_decode(&arguments, seen)
                 }
             }
-            return csimd_attention_decode(
-                queries, row, views(k), views(v), counts, &out, row, sequences, heads, kvHeads,
-                headDim, scale)
         }
         #expect(ok)
         return out

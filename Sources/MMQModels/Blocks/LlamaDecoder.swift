@@ -108,11 +108,12 @@ final class LlamaDecoder {
                         type: CSIMD_F32, data: data, sequence_stride: 0,
                         position_stride: kvHeads * headDim, head_stride: headDim)
                 }
-                var k = view(key)
-                var v = view(value)
-                return csimd_attention(
-                    query, heads * headDim, &k, &v, attended, heads * headDim, 1, tokens, tokens,
-                    0, heads, kvHeads, headDim, 1 / Float(headDim).squareRoot(), true)
+                var attention = csimd_attention_args(
+                    q: query, q_stride: heads * headDim, k: view(key), v: view(value),
+                    out: attended, out_stride: heads * headDim, sequences: 1, tokens: tokens,
+                    keys: tokens, first_position: 0, heads: heads, kv_heads: kvHeads,
+                    head_dim: headDim, scale: 1 / Float(headDim).squareRoot(), causal: true)
+                return csimd_attention(&attention)
             }
             try after(index)
         }
@@ -144,12 +145,15 @@ final class LlamaDecoder {
                         layer: index, first: cache.count, tokens: 1, key: key + row * width,
                         value: value + row * width)
                 }
-                let keys = caches.map { $0.keys(layer: index) }
-                let values = caches.map { $0.values(layer: index) }
-                let counts = caches.map { $0.count + 1 }
-                return csimd_attention_decode(
-                    query, heads * headDim, keys, values, counts, attended, heads * headDim,
-                    sequences, heads, kvHeads, headDim, 1 / Float(headDim).squareRoot())
+                let seen = caches.map {
+                    csimd_sequence(
+                        k: $0.keys(layer: index), v: $0.values(layer: index), keys: $0.count + 1)
+                }
+                var attention = csimd_decode_args(
+                    q: query, q_stride: heads * headDim, out: attended,
+                    out_stride: heads * headDim, sequences: sequences, heads: heads,
+                    kv_heads: kvHeads, head_dim: headDim, scale: 1 / Float(headDim).squareRoot())
+                return csimd_attention_decode(&attention, seen)
             }
         }
         for (cache, site) in zip(caches, sites) {

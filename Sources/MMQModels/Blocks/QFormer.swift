@@ -142,13 +142,14 @@ struct QFormer {
                 type: CSIMD_F32, data: data, sequence_stride: 0, position_stride: hiddenSize,
                 head_stride: headDim)
         }
-        var k = view(key)
-        var v = view(value)
-        guard
-            csimd_attention(
-                query, hiddenSize, &k, &v, attended, hiddenSize, 1, tokens, memoryTokens, 0,
-                heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
-        else { throw InputError.outOfMemory("attention of the Q-Former") }
+        var arguments = csimd_attention_args(
+            q: query, q_stride: hiddenSize, k: view(key), v: view(value), out: attended,
+            out_stride: hiddenSize, sequences: 1, tokens: tokens, keys: memoryTokens,
+            first_position: 0, heads: heads, kv_heads: heads, head_dim: headDim,
+            scale: 1 / Float(headDim).squareRoot(), causal: false)
+        guard csimd_attention(&arguments) else {
+            throw InputError.outOfMemory("attention of the Q-Former")
+        }
         workspace.stages?.did(.attention, operations: tokens * memoryTokens * 4 * hiddenSize)
         attention.output.apply(
             workspace.operand(attended, tokens: tokens, cols: hiddenSize), to: delta)

@@ -59,13 +59,14 @@ struct ViTEncoder {
             layer.query.apply(operand, to: query)
             layer.key.apply(operand, to: key)
             layer.value.apply(operand, to: value)
-            var k = keys(key)
-            var v = keys(value)
-            guard
-                csimd_attention(
-                    query, hiddenSize, &k, &v, normed, hiddenSize, images, tokens, tokens, 0,
-                    heads, heads, headDim, 1 / Float(headDim).squareRoot(), false)
-            else { throw InputError.outOfMemory("attention of the vision tower") }
+            var attention = csimd_attention_args(
+                q: query, q_stride: hiddenSize, k: keys(key), v: keys(value), out: normed,
+                out_stride: hiddenSize, sequences: images, tokens: tokens, keys: tokens,
+                first_position: 0, heads: heads, kv_heads: heads, head_dim: headDim,
+                scale: 1 / Float(headDim).squareRoot(), causal: false)
+            guard csimd_attention(&attention) else {
+                throw InputError.outOfMemory("attention of the vision tower")
+            }
             workspace.stages?.did(
                 .attention, operations: images * tokens * tokens * 4 * hiddenSize)
             layer.output.apply(

@@ -1,0 +1,184 @@
+// Weights to f32 and back in plain C: what every other instruction set equals bit for bit. Half
+// floats convert exactly or round to nearest even; for blocks the judge is ggml's reference
+// quantizer as the `gguf` Python package computes it.
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+static inline uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float float_of(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// --- half floats --------------------------------------------------------------------------------
+
+float csimd_f16_to_f32_one(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    const uint32_t exponent = (h >> 10) & 0x1f;
+    const uint32_t mantissa = h & 0x3ff;
+    if (exponent == 0) {
+        // Zero or subnormal: mantissa * 2^-24, exact in f32.
+        const float magnitude = (float)mantissa * 0x1p-24f;
+        return float_of(bits_of(magnitude) | sign);
+    }
+    if (exponent == 31) {
+        // Infinity, or NaN with its quiet bit set, as the hardware does.
+        const uint32_t quiet = mantissa != 0 ? 0x400000u : 0u;
+        return float_of(sign | 0x7f800000u | mantissa << 13 | quiet);
+    }
+    return float_of(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+uint16_t csimd_f32_to_f16_one(float x) {
+    const uint32_t bits = bits_of(x);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude >= 0x7f800000u) {
+        if (magnitude == 0x7f800000u) {
+            return sign | 0x7c00;
+        }
+        return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
+    }
+    // 65520 is halfway between the largest half and 2^16, and rounds up to infinity.
+    if (magnitude >= 0x477ff000u) {
+        return sign | 0x7c00;
+    }
+    if (magnitude < 0x38800000u) {
+        // Below 2^-14 the result is a multiple of 2^-24, the spacing of floats at 0.5: adding 0.5
+        // makes the FPU round to it.
+        return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u));
+    }
+    const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+    return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
+}
+
+static uint16_t f32_to_bf16_one(float x) {
+    const uint32_t bits = bits_of(x);
+    const uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return (uint16_t)((nan ? bits | 0x400000u : rounded) >> 16);
+}
+
+// --- blocks -------------------------------------------------------------------------------------
+
+/// 1 / d, and 0 for a block of zeros.
+static inline float inverse(float d) {
+    return d != 0.0f ? 1.0f / d : 0.0f;
+}
+
+static void quantize_q8_0(const float* x, csimd_block_q8_0* y) {
+    float amax = 0.0f;
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
+        amax = fmaxf(amax, fabsf(x[j]));
+    }
+    const float d = amax / 127.0f;
+    const float id = inverse(d);
+    y->d = csimd_f32_to_f16_one(d);
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
+        // Half away from zero. A scale so small that 1 / d overflows stores 0, as d itself does.
+        const float scaled = x[j] * id;
+        y->qs[j] = fabsf(scaled) < 128.0f ? (int8_t)roundf(scaled) : 0;
+    }
+}
+
+static void quantize_q4_0(const float* x, csimd_block_q4_0* y) {
+    // The element of greatest magnitude, the first of equals, with its sign: it becomes -8.
+    float amax = fabsf(x[0]);
+    float extreme = x[0];
+    for (int j = 1; j < CSIMD_BLOCK; j++) {
+        if (fabsf(x[j]) > amax) {
+            amax = fabsf(x[j]);
+            extreme = x[j];
+        }
+    }
+    const float d = extreme / -8.0f;
+    const float id = inverse(d);
+    y->d = csimd_f32_to_f16_one(d);
+    uint8_t q[CSIMD_BLOCK];
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
+        const float scaled = x[j] * id;
+        const float shifted = scaled + 8.5f;
+        const int level = shifted >= 0.0f && shifted < 256.0f ? (int)shifted : 0;
+        q[j] = (uint8_t)(level < 15 ? level : 15);
+    }
+    for (int j = 0; j < CSIMD_BLOCK / 2; j++) {
+        y->qs[j] = (uint8_t)(q[j] | q[j + CSIMD_BLOCK / 2] << 4);
+    }
+}
+
+float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values) {
+    if (type == CSIMD_Q8_0) {
+        const csimd_block_q8_0* b = block;
+        memcpy(values, b->qs, CSIMD_BLOCK);
+        return csimd_f16_to_f32_one(b->d);
+    }
+    const csimd_block_q4_0* b = block;
+    for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
+        values[i] = (int8_t)((b->qs[i] & 15) - 8);
+        values[i + CSIMD_BLOCK / 2] = (int8_t)((b->qs[i] >> 4) - 8);
+    }
+    return csimd_f16_to_f32_one(b->d);
+}
+
+// --- the leaves ---------------------------------------------------------------------------------
+
+float csimd_scalar_element(csimd_type type, const void* x, size_t i) {
+    if (type == CSIMD_F32) {
+        return ((const float*)x)[i];
+    }
+    const uint16_t h = ((const uint16_t*)x)[i];
+    return type == CSIMD_F16 ? csimd_f16_to_f32_one(h) : float_of((uint32_t)h << 16);
+}
+
+void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n) {
+    if (!csimd_is_quantized(type)) {
+        for (size_t i = 0; i < n; i++) {
+            y[i] = csimd_scalar_element(type, x, i);
+        }
+        return;
+    }
+    for (size_t b = 0; b < n / CSIMD_BLOCK; b++, y += CSIMD_BLOCK) {
+        int8_t values[CSIMD_BLOCK];
+        const float d =
+            csimd_scalar_unpack(type, (const char*)x + b * csimd_block_bytes(type), values);
+        for (int j = 0; j < CSIMD_BLOCK; j++) {
+            y[j] = (float)values[j] * d;
+        }
+    }
+}
+
+void csimd_scalar_from_f32(csimd_type type, const float* x, void* y, size_t n) {
+    switch (type) {
+    case CSIMD_F32:
+        memcpy(y, x, n * sizeof(float));
+        break;
+    case CSIMD_F16:
+        for (size_t i = 0; i < n; i++) {
+            ((uint16_t*)y)[i] = csimd_f32_to_f16_one(x[i]);
+        }
+        break;
+    case CSIMD_BF16:
+        for (size_t i = 0; i < n; i++) {
+            ((uint16_t*)y)[i] = f32_to_bf16_one(x[i]);
+        }
+        break;
+    case CSIMD_Q8_0:
+        for (size_t b = 0; b < n / CSIMD_BLOCK; b++) {
+            quantize_q8_0(x + b * CSIMD_BLOCK, (csimd_block_q8_0*)y + b);
+        }
+        break;
+    case CSIMD_Q4_0:
+        for (size_t b = 0; b < n / CSIMD_BLOCK; b++) {
+            quantize_q4_0(x + b * CSIMD_BLOCK, (csimd_block_q4_0*)y + b);
+        }
+        break;
+    }
+}

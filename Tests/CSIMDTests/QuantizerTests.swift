@@ -1,0 +1,210 @@
+import CSIMD
+import Support
+import Testing
+
+/// The quantizers of every instruction set against the `gguf` Python package and plain C, bit for bit.
+@Suite struct QuantizerTests {
+    static let types: [(name: String, type: csimd_type)] = [
+        ("f16", CSIMD_F16), ("bf16", CSIMD_BF16), ("q8_0", CSIMD_Q8_0), ("q4_0", CSIMD_Q4_0),
+    ]
+    static let cases = [
+        "normal", "half", "scaled", "bits", "subnormal", "ties8", "ties4", "zeros",
+    ]
+
+    /// Rows of `values` in `type`, one call a row; `shift` floats and twice as many bytes past
+    /// aligned addresses.
+    static func blocks(
+        _ type: csimd_type, _ values: [Float], rows: Int, shift: Int = 0
+    ) -> [UInt8] {
+        let cols = values.count / rows
+        let rowBytes = csimd_row_bytes(type, cols)
+        let input = [Float](repeating: 0, count: shift) + values
+        var output = [UInt8](repeating: 0xaa, count: 2 * shift + rows * rowBytes)
+        output.withUnsafeMutableBytes { bytes in
+            input.withUnsafeBufferPointer { values in
+                for row in 0..<rows {
+                    let fits = csimd_quantize_row(
+                        type, values.baseAddress.map { $0 + shift + row * cols },
+                        bytes.baseAddress.map { $0 + 2 * shift + row * rowBytes }, cols)
+                    #expect(fits)
+                }
+            }
+        }
+        #expect(output.prefix(2 * shift).allSatisfy { $0 == 0xaa })
+        return Array(output.dropFirst(2 * shift))
+    }
+
+    /// What `bytes` of one row stand for, bit for bit; `shift` as above.
+    static func values(
+        _ type: csimd_type, _ bytes: [UInt8], count: Int, shift: Int = 0
+    ) -> [UInt32] {
+        let input = [UInt8](repeating: 0, count: 2 * shift) + bytes
+        var output = [Float](repeating: -7, count: shift + count + 1)
+        input.withUnsafeBytes { input in
+            output.withUnsafeMutableBufferPointer { output in
+                let fits = csimd_dequantize_row(
+                    type, input.baseAddress.map { $0 + 2 * shift },
+                    output.baseAddress.map { $0 + shift }, count)
+                #expect(fits)
+            }
+        }
+        #expect(output.prefix(shift).allSatisfy { $0 == -7 } && output.last == -7)
+        return output.dropFirst(shift).dropLast().map(\.bitPattern)
+    }
+
+    @Test(arguments: cases)
+    func equalsReference(_ name: String) throws {
+        let golden = try Golden.tensors("formats/quantize.safetensors")
+        let values = try golden.floats(name)
+        let rows = try golden.tensor(name).shape[0]
+        for (typeName, type) in Self.types {
+            let expected = try golden.bytes("\(name).\(typeName)")
+            forEachISA { isa in
+                let blocks = Self.blocks(type, values, rows: rows)
+                #expect(blocks == expected, "\(name) to \(typeName), \(isa)")
+            }
+        }
+    }
+
+    @Test(arguments: cases)
+    func dequantizesAsReference(_ name: String) throws {
+        let golden = try Golden.tensors("formats/quantize.safetensors")
+        for (typeName, type) in Self.types {
+            let blocks = try golden.bytes("\(name).\(typeName)")
+            let expected = try golden.floats("\(name).\(typeName).back").map(\.bitPattern)
+            forEachISA { isa in
+                // All rows at once: rows are whole blocks.
+                let values = Self.values(type, blocks, count: expected.count)
+                #expect(values == expected, "\(typeName) to \(name), \(isa)")
+            }
+        }
+    }
+
+    /// Numbers that quantizers meet and those they should not: by magnitude, then any bits at all,
+    /// NaN and infinities among them, subnormals, zeros of both signs, blocks of one magnitude.
+    static func hardNumbers(_ count: Int) -> [(name: String, values: [Float])] {
+        var random = SeededRandom(seed: 11)
+        var all = [Float(1e-38), 1e-30, 1e-7, 0.02, 1, 300, 60000, 1e38].map { scale in
+            ("\(scale)", random.normals(count, deviation: scale))
+        }
+        func bits(_ name: String, _ make: (Int, UInt32) -> UInt32) {
+            let values = (0..<count).map {
+                Float(bitPattern: make($0, UInt32(truncatingIfNeeded: random.next())))
+            }
+            all.append((name, values))
+        }
+        bits("any bits") { _, bits in bits }
+        bits("subnormals") { _, bits in bits & 0x807f_ffff }
+        bits("zeros") { _, bits in bits & 0x8000_0000 }
+        bits("one magnitude") { _, bits in bits & 0x8000_0000 | 0x3f80_0000 }
+        bits("a NaN in each block") { i, bits in
+            i % 33 == 0 ? bits | 0x7fc0_0000 : bits & 0x83ff_ffff
+        }
+        bits("an infinity in each block") { i, bits in
+            i % 33 == 0 ? bits & 0x8000_0000 | 0x7f80_0000 : bits & 0x83ff_ffff
+        }
+        return all
+    }
+
+    /// Every instruction set gives plain C's bits, there and back, at every tail and any address.
+    @Test func everySetEqualsPlainC() {
+        for (kind, values) in Self.hardNumbers(8 * 96) {
+            for (name, type) in Self.types + [("f32", CSIMD_F32)] {
+                let isBlocks = type == CSIMD_Q8_0 || type == CSIMD_Q4_0
+                for cols in isBlocks ? [32, 96, 768] : [1, 7, 8, 9, 15, 16, 17, 31, 33, 96, 768] {
+                    let row = Array(values.prefix(cols))
+                    let plain = withKernels(isa: "scalar", threads: 1) {
+                        let blocks = Self.blocks(type, row, rows: 1)
+                        return (blocks, Self.values(type, blocks, count: cols))
+                    }
+                    forEachISA { isa in
+                        for shift in [0, 1, 3] where shift == 0 || type != CSIMD_F32 {
+                            let blocks = Self.blocks(type, row, rows: 1, shift: shift)
+                            #expect(blocks == plain.0, "\(kind) to \(name), \(cols), \(isa)")
+                            let back = Self.values(type, plain.0, count: cols, shift: shift)
+                            #expect(back == plain.1, "\(kind) from \(name), \(cols), \(isa)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func everyHalfConvertsBothWays() {
+        let halves = (0...UInt16.max).map { $0 }
+        let plain = halves.map(csimd_f16_to_f32_one)
+        #expect(plain[0x3c00] == 1 && plain[1] == 0x1p-24 && plain[0x7bff] == 65504)
+        forEachISA { isa in
+            var wide = [Float](repeating: 0, count: halves.count)
+            var back = [UInt16](repeating: 0, count: halves.count)
+            csimd_f16_to_f32(halves, &wide, halves.count)
+            #expect(wide.bits == plain.bits, "\(isa)")
+            csimd_f32_to_f16(wide, &back, halves.count)
+            #expect(back == plain.map(csimd_f32_to_f16_one), "\(isa)")
+            var checks = Checks()
+            for half in halves where half & 0x7fff <= 0x7c00 {
+                checks.expect(back[Int(half)] == half, "\(isa) \(half)")
+            }
+            checks.report()
+            csimd_bf16_to_f32(halves, &wide, halves.count)
+            #expect(wide.bits == halves.map { UInt32($0) << 16 }, "\(isa)")
+            csimd_f32_to_bf16(wide, &back, halves.count)
+            for half in halves where half & 0x7fff <= 0x7f80 {
+                checks.expect(back[Int(half)] == half, "\(isa) bf16 \(half)")
+            }
+            checks.report()
+        }
+    }
+
+    @Test func halvesRoundToNearestEven() {
+        let one: Float = 1
+        // 1 + 2^-11 lies halfway between 1 and the next half.
+        #expect(csimd_f32_to_f16_one(one + 0x1p-11) == 0x3c00)
+        #expect(csimd_f32_to_f16_one(one + 0x3p-11) == 0x3c02)
+        #expect(csimd_f32_to_f16_one((one + 0x1p-11).nextUp) == 0x3c01)
+        #expect(csimd_f32_to_f16_one(65519.996) == 0x7bff)
+        #expect(csimd_f32_to_f16_one(65520) == 0x7c00)
+        #expect(csimd_f32_to_f16_one(0x1p-25) == 0)
+        #expect(csimd_f32_to_f16_one((0x1p-25 as Float).nextUp) == 1)
+        #expect(csimd_f32_to_f16_one(-0.0) == 0x8000)
+        var brain: [UInt16] = [0, 0, 0]
+        csimd_f32_to_bf16([one + 0x1p-8, one + 0x3p-8, .nan], &brain, 3)
+        #expect(brain[0] == 0x3f80 && brain[1] == 0x3f82 && brain[2] & 0x7fff > 0x7f80)
+    }
+
+    @Test func refusesPartialBlocks() {
+        var output = [UInt8](repeating: 0, count: 256)
+        let values = [Float](repeating: 1, count: 48)
+        for type in [CSIMD_Q8_0, CSIMD_Q4_0] {
+            #expect(csimd_row_bytes(type, 48) == 0)
+            #expect(!csimd_quantize_row(type, values, &output, 48))
+            var back = values
+            #expect(!csimd_dequantize_row(type, output, &back, 48))
+        }
+        #expect(csimd_row_bytes(csimd_type(rawValue: 12), 256) == 0)
+    }
+
+    @Test func findsWhatCannotBeStored() {
+        var values = [Float](repeating: 0.5, count: 200)
+        for type in [CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0] {
+            #expect(csimd_first_unstorable(type, values, values.count) == 200)
+            for place in [0, 63, 64, 130, 199] {
+                for bad in [Float.nan, .infinity, -.infinity] {
+                    values[place] = bad
+                    #expect(csimd_first_unstorable(type, values, values.count) == place)
+                    values[place] = 0.5
+                }
+            }
+        }
+        values[70] = -65520
+        #expect(csimd_first_unstorable(CSIMD_F16, values, values.count) == 70)
+        #expect(csimd_first_unstorable(CSIMD_BF16, values, values.count) == 200)
+        #expect(csimd_first_unstorable(CSIMD_Q4_0, values, values.count) == 200)
+        values[70] = 0x1p20
+        #expect(csimd_first_unstorable(CSIMD_Q4_0, values, values.count) == 70)
+        #expect(csimd_first_unstorable(CSIMD_Q8_0, values, values.count) == 200)
+        values[70] = 0x1p24
+        #expect(csimd_first_unstorable(CSIMD_Q8_0, values, values.count) == 70)
+        #expect(csimd_first_unstorable(CSIMD_F32, values, values.count) == 200)
+    }
+}

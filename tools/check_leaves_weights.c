@@ -1,0 +1,235 @@
+// The leaves that work on weights: conversions of every type, and products of quantized ones.
+#include <float.h>
+
+#include "check_leaves.h"
+
+// --- weights to f32 and back: the same bits ----------------------------------------------------
+
+/// Halfway between two integers, or the float next to that, in blocks whose scale becomes 1: as
+/// Q8_0 (greatest 127) and as Q4_0 (greatest -8) in turn.
+static float tie(size_t i, uint32_t bits) {
+    const bool wide = i / 32 % 2 == 0;
+    if (i % 32 == 0) {
+        return wide ? 127.0f : -8.0f;
+    }
+    const float half = (float)(bits % (wide ? 126 : 7)) + 0.5f;
+    return float_of((bits & 0x80000000u) | (bits_of(half) + (bits >> 16) % 3 - 1));
+}
+
+/// Value i of a kind of numbers. Blocks of 32 start at multiples of 32.
+enum { KINDS = 10 };
+static float value(int kind, size_t i) {
+    const uint32_t bits = random_bits(), sign = bits & 0x80000000u;
+    switch (kind) {
+    case 0:
+        return normal();
+    case 1:
+        return normal() * 60000; // past the largest half
+    case 2:
+        return normal() * 0x1p-24f; // subnormal halves
+    case 3:
+        return float_of(bits & 0x807fffff); // subnormal
+    case 4:
+        return float_of(sign | (0x0d800000 + bits % 2000 - 1000)); // around 2^-100
+    case 5:
+        return tie(i, bits);
+    case 6: // zeros, equal magnitudes
+        return float_of(sign | (i / 32 % 2 ? 0x3f800000 + ((uint32_t)(i / 64) << 12) : 0));
+    case 7:
+        return float_of(bits);
+    case 8: // a NaN or an infinity in the block, at any place of it
+        return i % 33 == 0 ? float_of(sign | 0x7f800000 | (bits & 0x7fffff) * (bits >> 30 & 1))
+                           : normal();
+    default: // halfway between two halves, and between two bf16
+        return float_of(bits & (i % 2 ? 0xffff8000 : 0xfffff000));
+    }
+}
+
+/// One row of n values to `type` and back, at addresses that are aligned to its elements only.
+static void check_weights_of(csimd_type type, size_t n, int kind) {
+    static _Alignas(64) uint8_t room_a[16 * 4096], room_b[16 * 4096];
+    const size_t bytes = csimd_row_bytes(type, n);
+    uint8_t *a = room_a + n % 7 * (type == CSIMD_F32 ? 4 : 2), *b = room_b;
+    float *x = buffer(0, n % 5), *back_a = buffer(1, n % 3), *back_b = buffer(2, 0);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = value(kind, i);
+    }
+    memset(a, 0xa5, bytes + GUARD);
+    memset(b, 0xa5, bytes + GUARD);
+    tested->from_f32(type, x, a, n);
+    scalar->from_f32(type, x, b, n);
+    expect(memcmp(a, b, bytes) == 0, "from_f32 type %d n %zu kind %d", type, n, kind);
+    expect_all(a + bytes, 0xa5, GUARD, "from_f32");
+    for (size_t i = 0; kind == 7 && i < bytes; i++) {
+        a[i] = b[i] = (uint8_t)random_bits();
+    }
+    tested->to_f32(type, a, back_a, n);
+    scalar->to_f32(type, b, back_b, n);
+    expect(memcmp(back_a, back_b, n * sizeof(float)) == 0, "to_f32 type %d n %zu kind %d", type, n,
+           kind);
+    expect_untouched(back_a, n, "to_f32");
+}
+
+void check_weights(void) {
+    static const csimd_type types[] = {CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0};
+    for (int it = 0; it < 5; it++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (csimd_is_quantized(types[it])) {
+                for (size_t n = 32; n <= 2048; n += n < 320 ? 32 : 864) {
+                    check_weights_of(types[it], n, kind);
+                }
+            } else {
+                FOR_LENGTHS(n) {
+                    check_weights_of(types[it], n, kind);
+                }
+            }
+        }
+    }
+    // Every f16 and bf16 pattern, subnormal, infinite and NaN ones too, there and back.
+    for (int it = 1; it < 3; it++) {
+        uint16_t *h = (uint16_t*)arena[0], *a = (uint16_t*)arena[3], *b = (uint16_t*)arena[4];
+        for (uint32_t i = 0; i < 65536; i++) {
+            h[i] = (uint16_t)i;
+        }
+        tested->to_f32(types[it], h, arena[1], 65536);
+        scalar->to_f32(types[it], h, arena[2], 65536);
+        tested->from_f32(types[it], arena[1], a, 65536);
+        scalar->from_f32(types[it], arena[2], b, 65536);
+        for (uint32_t i = 0; i < 65536; i++) {
+            expect(bits_of(arena[1][i]) == bits_of(arena[2][i]), "to_f32 type %d of %04x",
+                   types[it], i);
+            expect(a[i] == b[i], "from_f32 type %d of %04x", types[it], i);
+            expect(a[i] == h[i] || isnan(arena[1][i]), "type %d of %04x, there and back", types[it],
+                   i);
+        }
+    }
+    report("to_f32 from_f32");
+}
+
+// --- int8 leaves -------------------------------------------------------------------------------
+
+enum { TOKENS = 14, MAX_COLS = 2048 };
+typedef struct quantized {
+    int8_t q[TOKENS * MAX_COLS + 64];
+    float scales[TOKENS * MAX_COLS / 32];
+    int32_t sums[TOKENS * MAX_COLS / 32];
+} quantized;
+static _Alignas(64) quantized mine, theirs;
+
+static csimd_q8_rows quantize(const csimd_kernels* kernels, quantized* to, const float* x,
+                              size_t cols) {
+    for (size_t t = 0; t < TOKENS; t++) {
+        kernels->quantize_i8(x + t * cols, cols, to->q + t * cols, to->scales + t * (cols / 32),
+                             to->sums + t * (cols / 32));
+    }
+    return (csimd_q8_rows){.q = to->q,
+                           .scales = to->scales,
+                           .sums = to->sums,
+                           .tokens = TOKENS,
+                           .blocks = cols / 32,
+                           .stride = cols};
+}
+
+void check_int8(csimd_type type) {
+    static const size_t all_cols[] = {32, 64, 96, 160, 1024, 2048};
+    static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[64 * MAX_COLS],
+        panel_b[64 * MAX_COLS];
+    for (size_t ic = 0; ic < 6; ic++) {
+        size_t cols = all_cols[ic], blocks = cols / 32, row_bytes = csimd_row_bytes(type, cols);
+        const size_t rows = 37;
+        float* x = buffer(0, ic % 4);
+        fill(x, TOKENS * cols);
+        memset(x, 0, 32 * sizeof(float)); // a zero block
+        for (size_t i = 0; i < 32; i++) { // all values at the limits +-127
+            x[cols + i] = i % 2 ? 3.0f : -3.0f;
+        }
+        x[2 * cols + 5] = 1e30f;
+        x[3 * cols] = 0x1p-120f;
+        for (size_t i = 0; i < 32; i++) { // halves: the rounding mode shows
+            x[4 * cols + i] = i == 0 ? 127 : (float)i - 16 + 0.5f;
+        }
+        for (size_t i = 0; i < rows * row_bytes; i++) {
+            w[i] = (uint8_t)random_bits();
+        }
+        size_t block_bytes = row_bytes / blocks;
+        for (size_t b = 0; b < rows * blocks; b++) {
+            uint16_t d = csimd_f32_to_f16_one(b % 11 ? normal() * 0.01f : b % 2 ? 0 : 0x1p-24f);
+            memcpy(w + b * block_bytes, &d, 2);
+            if (type == CSIMD_Q8_0) {
+                for (size_t i = 2; i < block_bytes; i++) { // quantizers write -127 ... 127
+                    uint8_t* v = &w[b * block_bytes + i];
+                    *v = *v == 0x80 || b == 3 ? 0x81 : b == 4 ? 0x7f : *v;
+                }
+            }
+        }
+        csimd_q8_rows a = quantize(tested, &mine, x, cols), b = quantize(scalar, &theirs, x, cols);
+        for (size_t i = 0; i < TOKENS * cols; i++) {
+            expect(a.q[i] == b.q[i], "q of cols %zu at %zu", cols, i);
+        }
+        for (size_t i = 0; i < TOKENS * blocks; i++) {
+            expect(same(a.scales[i], b.scales[i]), "scale of cols %zu at %zu", cols, i);
+        }
+
+        static float y[TOKENS * 64], z[TOKENS * 64];
+        for (size_t row0 = 0; row0 < rows; row0 += 16) {
+            size_t count = rows - row0 < 16 ? rows - row0 : 16;
+            const csimd_weight_rows panel_rows = {type, (char*)w + row0 * row_bytes, row_bytes,
+                                                  blocks, count};
+            memset(panel_a, 0xff, sizeof panel_a);
+            tested->pack_panel(&panel_rows, panel_a);
+            scalar->pack_panel(&panel_rows, panel_b);
+            expect_all(panel_a + tested->panel_bytes(type, cols), 0xff, 64, "pack_panel");
+            const csimd_panel_part whole = {type, panel_b, 0, blocks};
+            const csimd_panel_part head = {type, panel_a, 0, blocks / 2};
+            const csimd_panel_part tail = {type, panel_a, head.count, blocks - head.count};
+            for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
+                const csimd_q8_rows some = csimd_q8_part(&a, TOKENS - tokens, tokens, 0);
+                const csimd_q8_rows others = csimd_q8_part(&b, TOKENS - tokens, tokens, 0);
+                memset(y, 0xff, sizeof y);
+                memset(z, 0xff, sizeof z);
+                if (head.count) {
+                    tested->panel_product(&head, &some, (csimd_output){y, 20});
+                }
+                tested->panel_product(&tail, &some, (csimd_output){y, 20});
+                scalar->panel_product(&whole, &others, (csimd_output){z, 20});
+                for (size_t i = 0; i < tokens * 20; i++) {
+                    expect(same(y[i], z[i]), "panel cols %zu row0 %zu tokens %zu: %a %a", cols,
+                           row0, tokens, (double)y[i], (double)z[i]);
+                }
+            }
+        }
+        for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
+            static char few[TOKENS * MAX_COLS * 2];
+            memset(y, 0xff, sizeof y);
+            memset(z, 0xff, sizeof z);
+            size_t row0 = tokens % 3;
+            a.tokens = b.tokens = tokens;
+            for (size_t k = 0; tokens > 1 && k < blocks; k++) {
+                csimd_interleave_block(&a, k, few);
+            }
+            a.few = tokens > 1 ? few : NULL;
+            const csimd_weight_rows some = {type, (char*)w + row0 * row_bytes, row_bytes, blocks,
+                                            rows - row0};
+            tested->row_product(&some, &a, (csimd_output){y + row0, 40});
+            scalar->row_product(&some, &b, (csimd_output){z + row0, 40});
+            for (size_t t = 0; t < tokens; t++) {
+                for (size_t r = 0; r < 40; r++) {
+                    double size = 0;
+                    for (size_t k = 0; r >= row0 && r < rows && k < blocks; k++) {
+                        uint16_t d;
+                        memcpy(&d, w + r * row_bytes + k * block_bytes, 2);
+                        double scale = fabs((double)csimd_f16_to_f32_one(d)) *
+                                       (double)a.scales[t * blocks + k];
+                        size += scale * 32 * 127 * (type == CSIMD_Q8_0 ? 127 : 8);
+                    }
+                    double bound = size * FLT_EPSILON / 2 * ((double)blocks + 4);
+                    expect(same(y[t * 40 + r], z[t * 40 + r]) ||
+                               near(y[t * 40 + r], z[t * 40 + r], bound),
+                           "row %zu of cols %zu, tokens %zu: %a %a", r, cols, tokens,
+                           (double)y[t * 40 + r], (double)z[t * 40 + r]);
+                }
+            }
+        }
+    }
+    report(type == CSIMD_Q8_0 ? "int8 Q8_0" : "int8 Q4_0");
+}
