@@ -140,36 +140,37 @@ public final class LanguageBackend {
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         partial: LayerPart.Observer?, after: (Int, UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
+        precondition(features.count == input.imageTokens * decoder.hiddenSize)
+        let pass = Pass(workspace, observation: observation)
+        let x = embed(input.inputIDs, features: features, pass)
+        let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
+        try decoder.prefill(x, cache: cache, module: module, pass, partial: partial) { layer in
+            try after(layer, x.values)
+        }
+        let rows = min(4, x.count)
+        return PromptState(
+            tokens: x.count, lastHidden: Array(x[x.count - rows..<x.count].values),
+            lastRows: rows, cache: cache)
+    }
+
+    /// Embeddings of tokens [tokens, hidden], in `.stream`: a placeholder takes the next row of
+    /// `features` [image tokens, hidden], if there are any.
+    private func embed(_ ids: [Int32], features: [Float]?, _ pass: Pass) -> Rows {
         let hidden = decoder.hiddenSize
-        let tokens = input.inputIDs.count
-        precondition(features.count == input.imageTokens * hidden)
-        let x = workspace.floats(.stream, tokens * hidden)
-        features.withUnsafeBufferPointer { source in
-            var next = 0
-            for (row, id) in input.inputIDs.enumerated() {
-                if id == imageToken, let base = source.baseAddress {
-                    (x + row * hidden).update(from: base + next * hidden, count: hidden)
-                    next += 1
-                } else {
-                    decoder.embed(id, to: x + row * hidden)
-                }
+        let x = pass.rows(.stream, ids.count, hidden)
+        var next = 0
+        for (row, id) in ids.enumerated() {
+            if id == imageToken, let features {
+                let feature = features[next..<next + hidden]
+                _ = UnsafeMutableBufferPointer(start: x[row], count: hidden)
+                    .update(fromContentsOf: feature)
+                next += hidden
+            } else {
+                decoder.embed(id, to: x[row])
             }
         }
-        workspace.stages?.did(.embedding)
-        let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
-        try decoder.prefill(
-            x, tokens: tokens, cache: cache,
-            sites: ModuleSites(observation: observation, module: module), workspace: workspace,
-            partial: partial
-        ) { layer in
-            try after(layer, UnsafeBufferPointer(start: x, count: tokens * hidden))
-        }
-        let rows = min(4, tokens)
-        return PromptState(
-            tokens: tokens,
-            lastHidden: Array(
-                UnsafeBufferPointer(start: x + (tokens - rows) * hidden, count: rows * hidden)),
-            lastRows: rows, cache: cache)
+        pass.did(.embedding)
+        return x
     }
 
     /// Logits [rows, vocabulary] by the same kernel whatever the number of rows.
@@ -179,7 +180,9 @@ public final class LanguageBackend {
         return [Float](unsafeUninitializedCapacity: rows * decoder.vocabularySize) {
             buffer, count in
             if let target = buffer.baseAddress {
-                decoder.logits(base, tokens: rows, to: target, few: false, workspace: workspace)
+                decoder.logits(
+                    Rows(reading: base, count: rows, width: decoder.hiddenSize), to: target,
+                    Pass(workspace))
                 count = rows * decoder.vocabularySize
             }
         }
@@ -188,7 +191,6 @@ public final class LanguageBackend {
     func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
     {
-        let hidden = decoder.hiddenSize
         let caches = try states.map { state in
             guard let cache = state.cache else {
                 throw InputError.prompt("the pass over the prompt kept no cache to go on from")
@@ -198,17 +200,13 @@ public final class LanguageBackend {
             }
             return cache
         }
-        let x = workspace.floats(.stream, tokens.count * hidden)
-        for (row, token) in tokens.enumerated() { decoder.embed(token, to: x + row * hidden) }
-        workspace.stages?.did(.embedding)
-        try decoder.step(
-            x, caches: caches,
-            sites: observations.map { ModuleSites(observation: $0, module: module) },
-            workspace: workspace)
+        let pass = Pass(workspace, stepOf: observations)
+        let x = embed(tokens, features: nil, pass)
+        try decoder.step(x, caches: caches, module: module, pass)
         let size = tokens.count * decoder.vocabularySize
         return [Float](unsafeUninitializedCapacity: size) { buffer, count in
             if let target = buffer.baseAddress {
-                decoder.logits(x, tokens: tokens.count, to: target, few: true, workspace: workspace)
+                decoder.logits(x, to: target, pass)
                 count = size
             }
         }

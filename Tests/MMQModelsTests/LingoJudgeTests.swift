@@ -71,15 +71,12 @@ import Testing
         let expected = try Golden.tensors("lingo-judge/\(variant)/expected.safetensors")
         let folder = try TemporaryFolder()
         let judge = try Self.convert(variant, stored, to: folder("judge"))
-        let hidden = judge.config.hiddenSize
         for index in [0, 18] {
             let ids = cases[index].ids
             var states: [[Float]] = []
             _ = try judge.logit(ids: ids) { x in
                 states.append(
-                    stride(from: 0, to: ids.count, by: 5).flatMap { t in
-                        UnsafeBufferPointer(start: x + t * hidden, count: hidden)
-                    })
+                    stride(from: 0, to: ids.count, by: 5).flatMap { t in x[t..<t + 1].values })
             }
             #expect(states.count == judge.config.layers + 1)
             for (layer, state) in states.enumerated() {

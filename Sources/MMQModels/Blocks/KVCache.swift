@@ -41,34 +41,43 @@ public final class KVCache {
         free(values)
     }
 
-    private func layer(_ data: UnsafeMutablePointer<UInt16>, _ index: Int) -> UnsafeMutablePointer<
-        UInt16
-    > {
-        data + index * kvHeads * capacity * headDim
+    /// The cache of one layer.
+    subscript(layer: Int) -> Layer {
+        Layer(cache: self, first: layer * kvHeads * capacity * headDim)
     }
 
-    private func view(_ data: UnsafeMutablePointer<UInt16>, layer index: Int) -> csimd_kv {
-        csimd_kv(
-            type: CSIMD_F16, data: layer(data, index), sequence_stride: 0,
-            position_stride: headDim, head_stride: capacity * headDim)
-    }
+    /// Keys and values of one layer, [kv heads, capacity, head dim] each.
+    struct Layer {
+        fileprivate let cache: KVCache
+        /// Where the layer begins, in values.
+        fileprivate let first: Int
 
-    func keys(layer: Int) -> csimd_kv { view(keys, layer: layer) }
-    func values(layer: Int) -> csimd_kv { view(values, layer: layer) }
+        /// Positions filled, which is the same in all layers.
+        var count: Int { cache.count }
+        /// All keys.
+        var keys: csimd_kv { view(cache.keys) }
+        /// All values.
+        var values: csimd_kv { view(cache.values) }
 
-    /// Stores k and v [tokens, kv heads, head dim] of one layer at positions from `first`.
-    func store(
-        layer index: Int, first: Int, tokens: Int, key: UnsafePointer<Float>,
-        value: UnsafePointer<Float>
-    ) {
-        precondition(first + tokens <= capacity, "the cache has room for \(capacity) positions")
-        for (data, source) in [(keys, key), (values, value)] {
-            for head in 0..<kvHeads {
-                var target = layer(data, index) + (head * capacity + first) * headDim
-                for token in 0..<tokens {
-                    csimd_f32_to_f16(
-                        source + (token * kvHeads + head) * headDim, target, headDim)
-                    target += headDim
+        private func view(_ data: UnsafeMutablePointer<UInt16>) -> csimd_kv {
+            csimd_kv(
+                type: CSIMD_F16, data: data + first, sequence_stride: 0,
+                position_stride: cache.headDim, head_stride: cache.capacity * cache.headDim)
+        }
+
+        /// Stores keys and values [tokens, kv heads x head dim] behind the positions filled. They are
+        /// filled once every layer has stored its own and `count` is raised.
+        func store(_ key: Rows, _ value: Rows) {
+            let (capacity, headDim) = (cache.capacity, cache.headDim)
+            precondition(
+                count + key.count <= capacity, "the cache has room for \(capacity) positions")
+            for (data, source) in [(cache.keys, key), (cache.values, value)] {
+                for head in 0..<cache.kvHeads {
+                    var target = data + first + (head * capacity + count) * headDim
+                    for token in 0..<source.count {
+                        csimd_f32_to_f16(source[token] + head * headDim, target, headDim)
+                        target += headDim
+                    }
                 }
             }
         }

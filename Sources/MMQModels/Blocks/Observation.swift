@@ -89,19 +89,3 @@ public final class Observation {
         }
     }
 }
-
-/// The sites of one module, as the block that owns them sees them.
-struct ModuleSites {
-    let observation: Observation?
-    let module: Int
-
-    /// Runs `body`, which takes the next `rows` tokens through `layer`, with the layer's site, or
-    /// nil if nobody observes.
-    func withSite<R>(layer: Int, rows: Int, _ body: (UnsafePointer<csimd_site>?) -> R) -> R {
-        guard let observation else { return body(nil) }
-        var site = observation.site(module: module, layer: layer, rows: rows)
-        return withUnsafePointer(to: &site) { body($0) }
-    }
-
-    func saw(tokens: Int) { observation?.saw(tokens: tokens, module: module) }
-}

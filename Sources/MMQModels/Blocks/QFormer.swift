@@ -1,173 +1,119 @@
 import CSIMD
-import MMQBase
 
 /// InstructBLIP's Q-Former: a BERT encoder over queries and instruction text together. Attention
 /// runs over both; only the queries look at the picture, and each kind has an MLP of its own.
 struct QFormer {
-    /// Attention with its output projection and norm: norm(x + out(attention(x, memory))).
-    struct Attention {
-        let query: Linear
-        let key: Linear
-        let value: Linear
-        let output: Linear
-        let norm: ViTEncoder.Norm
-    }
-    /// An MLP with its norm: norm(x + mlp(x)).
-    struct Branch {
-        let mlp: FeedForward
-        let norm: ViTEncoder.Norm
+    /// A block with the norm behind it: norm(x + block(x)).
+    struct Normed<Block> {
+        let block: Block
+        let norm: Norm
     }
     struct Layer {
-        let attention: Attention
-        let crossAttention: Attention?
-        let text: Branch
-        let query: Branch
+        let attention: Normed<Attention>
+        let crossAttention: Normed<Attention>?
+        let text: Normed<FeedForward>
+        let query: Normed<FeedForward>
+    }
+    /// The branches' places in the model's list of modules.
+    struct Modules {
+        let query: Int
+        let text: Int
     }
 
     let hiddenSize: Int
-    let heads: Int
-    let epsilon: Float
     let queryTokens: Int
     /// Most text tokens that have a position.
     let contextLength: Int
-    /// Width of the picture's embeddings.
-    let memorySize: Int
     private let layers: [Layer]
     private let queries: UnsafePointer<Float>
     private let words: UnsafePointer<Float>
     private let positions: UnsafePointer<Float>
-    private let embeddingNorm: ViTEncoder.Norm
+    private let embeddingNorm: Norm
 
     init(weights: Weights, config: InstructBLIPConfig) throws {
         let qformer = config.qformer
         hiddenSize = qformer.hiddenSize
-        heads = qformer.heads
-        epsilon = qformer.normEpsilon
         queryTokens = config.queryTokens
         contextLength = qformer.contextLength
-        memorySize = config.vision.hiddenSize
         queries = try weights.vector("q.query_embd")
         words = try weights.vector("q.token_embd.weight")
         positions = try weights.vector("q.position_embd.weight")
-        embeddingNorm = try weights.norm("q.embd_ln")
+        let epsilon = qformer.normEpsilon
+        embeddingNorm = try weights.norm("q.embd_ln", epsilon: epsilon)
         layers = try (0..<qformer.layers).map { index in
-            let block = "q.blk.\(index)."
-            func attention(_ name: String) throws -> Attention {
-                Attention(
-                    query: try weights.linear(block + name + "_q"),
-                    key: try weights.linear(block + name + "_k"),
-                    value: try weights.linear(block + name + "_v"),
-                    output: try weights.linear(block + name + "_out"),
-                    norm: try weights.norm(block + name + "_ln"))
+            func attention(_ name: String) throws -> Normed<Attention> {
+                let name = "q.blk.\(index)." + name
+                return Normed(
+                    block: try weights.attention(
+                        name, output: "_out", heads: qformer.heads, kvHeads: qformer.heads),
+                    norm: try weights.norm(name + "_ln", epsilon: epsilon))
             }
-            func branch(_ name: String) throws -> Branch {
-                Branch(
-                    mlp: FeedForward(
-                        up: try weights.linear(block + name + "_up"),
-                        down: try weights.linear(block + name + "_down"),
+            func mlp(_ name: String) throws -> Normed<FeedForward> {
+                let name = "q.blk.\(index)." + name
+                return Normed(
+                    block: FeedForward(
+                        up: try weights.linear(name + "_up"),
+                        down: try weights.linear(name + "_down"),
                         activation: qformer.activation.kernel),
-                    norm: try weights.norm(block + name + "_ln"))
+                    norm: try weights.norm(name + "_ln", epsilon: epsilon))
             }
             return Layer(
                 attention: try attention("attn"),
                 crossAttention: qformer.hasCrossAttention(index)
                     ? try attention("cross_attn") : nil,
-                text: try branch("ffn"), query: try branch("query_ffn"))
+                text: try mlp("ffn"), query: try mlp("query_ffn"))
         }
     }
 
-    /// The queries' outputs [query tokens, hidden].
+    /// The queries' outputs [query tokens, hidden], in `.queries`. While counting, the last text MLP
+    /// runs too, although nobody uses its output.
     ///
     /// - Parameters:
-    ///   - memory: the picture's embeddings [memoryTokens, memorySize].
+    ///   - memory: the picture's embeddings [memory tokens, width of the tower].
     ///   - text: the instruction's ids, each within the vocabulary, at most `contextLength`.
-    ///   - counts: while counting, the last text MLP runs too, although nobody uses its output.
-    func run(
-        memory: UnsafePointer<Float>, memoryTokens: Int, text: [Int32], querySites: ModuleSites,
-        textSites: ModuleSites, counts: Bool, workspace: Workspace
-    ) throws -> FloatBuffer {
-        let rows = queryTokens + text.count
-        let buffer = FloatBuffer(count: rows * hiddenSize)
-        let x = buffer.pointer
-        x.update(from: queries, count: queryTokens * hiddenSize)
+    func run(memory: Rows, text: [Int32], modules: Modules, _ pass: Pass) throws -> Rows {
+        let x = embed(text, pass)
+        let queryRows = x[0..<queryTokens]
+        let textRows = x[queryTokens..<x.count]
+        for (index, layer) in layers.enumerated() {
+            try attend(layer.attention, x, pass)
+            if let cross = layer.crossAttention {
+                try attend(cross, queryRows, memory: memory, pass)
+            }
+            apply(layer.query, queryRows, at: Site(module: modules.query, layer: index), pass)
+            if pass.isCounting || index + 1 < layers.count {
+                apply(layer.text, textRows, at: Site(module: modules.text, layer: index), pass)
+            }
+        }
+        pass.saw(tokens: queryRows.count, module: modules.query)
+        pass.saw(tokens: textRows.count, module: modules.text)
+        return queryRows
+    }
+
+    /// Queries, then the text's words at their positions, normalized: [rows, hidden].
+    private func embed(_ text: [Int32], _ pass: Pass) -> Rows {
+        let x = pass.rows(.queries, queryTokens + text.count, hiddenSize)
+        x.data.update(from: queries, count: queryTokens * hiddenSize)
         for (index, id) in text.enumerated() {
-            let row = x + (queryTokens + index) * hiddenSize
+            let row = x[queryTokens + index]
             row.update(from: words + Int(id) * hiddenSize, count: hiddenSize)
             csimd_add(row, positions + index * hiddenSize, hiddenSize)
         }
-        embeddingNorm.apply(x, to: x, rows: rows, n: hiddenSize, epsilon: epsilon)
-        workspace.stages?.did(.embedding)
-        let textRows = x + queryTokens * hiddenSize
-        for (index, layer) in layers.enumerated() {
-            try attend(
-                layer.attention, x, tokens: rows, memory: x, memoryTokens: rows,
-                memorySize: hiddenSize, workspace: workspace)
-            if let cross = layer.crossAttention {
-                try attend(
-                    cross, x, tokens: queryTokens, memory: memory, memoryTokens: memoryTokens,
-                    memorySize: memorySize, workspace: workspace)
-            }
-            apply(
-                layer.query, x, tokens: queryTokens, sites: querySites, layer: index,
-                workspace: workspace)
-            if counts || index + 1 < layers.count {
-                apply(
-                    layer.text, textRows, tokens: text.count, sites: textSites, layer: index,
-                    workspace: workspace)
-            }
-        }
-        querySites.saw(tokens: queryTokens)
-        textSites.saw(tokens: text.count)
-        return buffer
+        pass.did(.embedding)
+        embeddingNorm.apply(x, to: x, pass)
+        return x
     }
 
-    /// x = norm(x + out(attention(x, memory))), x [tokens, hidden].
+    /// x = norm(x + attention(x, memory)), x [tokens, hidden].
     private func attend(
-        _ attention: Attention, _ x: UnsafeMutablePointer<Float>, tokens: Int,
-        memory: UnsafePointer<Float>, memoryTokens: Int, memorySize: Int, workspace: Workspace
+        _ layer: Normed<Attention>, _ x: Rows, memory: Rows? = nil, _ pass: Pass
     ) throws {
-        let headDim = hiddenSize / heads
-        let query = workspace.floats(.query, tokens * hiddenSize)
-        let key = workspace.floats(.key, memoryTokens * hiddenSize)
-        let value = workspace.floats(.value, memoryTokens * hiddenSize)
-        let attended = workspace.floats(.attended, tokens * hiddenSize)
-        let delta = workspace.floats(.delta, tokens * hiddenSize)
-        attention.query.apply(
-            workspace.operand(x, tokens: tokens, cols: hiddenSize), to: query)
-        let operand = workspace.operand(memory, tokens: memoryTokens, cols: memorySize)
-        attention.key.apply(operand, to: key)
-        attention.value.apply(operand, to: value)
-        func view(_ data: UnsafeMutablePointer<Float>) -> csimd_kv {
-            csimd_kv(
-                type: CSIMD_F32, data: data, sequence_stride: 0, position_stride: hiddenSize,
-                head_stride: headDim)
-        }
-        var arguments = csimd_attention_args(
-            q: query, q_stride: hiddenSize, k: view(key), v: view(value), out: attended,
-            out_stride: hiddenSize, sequences: 1, tokens: tokens, keys: memoryTokens,
-            first_position: 0, heads: heads, kv_heads: heads, head_dim: headDim,
-            scale: 1 / Float(headDim).squareRoot(), causal: false)
-        guard csimd_attention(&arguments) else {
-            throw InputError.outOfMemory("attention of the Q-Former")
-        }
-        workspace.stages?.did(.attention, operations: tokens * memoryTokens * 4 * hiddenSize)
-        attention.output.apply(
-            workspace.operand(attended, tokens: tokens, cols: hiddenSize), to: delta)
-        csimd_add(x, delta, tokens * hiddenSize)
-        attention.norm.apply(x, to: x, rows: tokens, n: hiddenSize, epsilon: epsilon)
-        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 20)
+        let found = try layer.block.apply(x, memory: memory, sees: .all(sequences: 1), pass)
+        layer.norm.add(found, to: x, pass)
     }
 
     /// x = norm(x + mlp(x)), x [tokens, hidden].
-    private func apply(
-        _ branch: Branch, _ x: UnsafeMutablePointer<Float>, tokens: Int, sites: ModuleSites,
-        layer: Int, workspace: Workspace
-    ) {
-        let delta = workspace.floats(.delta, tokens * hiddenSize)
-        branch.mlp.apply(
-            x, tokens: tokens, to: delta, sites: sites, layer: layer, workspace: workspace)
-        csimd_add(x, delta, tokens * hiddenSize)
-        branch.norm.apply(x, to: x, rows: tokens, n: hiddenSize, epsilon: epsilon)
-        workspace.stages?.did(.norm, bytes: tokens * hiddenSize * 20)
+    private func apply(_ layer: Normed<FeedForward>, _ x: Rows, at site: Site, _ pass: Pass) {
+        layer.norm.add(layer.block.apply(x, at: site, pass), to: x, pass)
     }
 }

@@ -12,7 +12,7 @@ struct VisionTower {
     private let classEmbedding: UnsafePointer<Float>
     /// [1 + patches, hidden].
     private let positions: UnsafePointer<Float>
-    private let preNorm: ViTEncoder.Norm?
+    private let preNorm: Norm?
 
     /// - Parameter hasPreNorm: whether `v.pre_ln` stands before the layers (CLIP).
     init(weights: Weights, config: VisionTowerConfig, hasPreNorm: Bool) throws {
@@ -23,40 +23,32 @@ struct VisionTower {
         patchEmbedding = try weights.linear("v.patch_embd")
         classEmbedding = try weights.vector("v.class_embd")
         positions = try weights.vector("v.position_embd.weight")
-        preNorm = hasPreNorm ? try weights.norm("v.pre_ln") : nil
+        preNorm = hasPreNorm ? try weights.norm("v.pre_ln", epsilon: config.normEpsilon) : nil
     }
 
     /// Tokens of one picture: the class token and the patches.
     var tokens: Int { 1 + patches }
 
-    /// What the first layer sees, [images, 1 + patches, hidden]: class and patch embeddings plus
-    /// positions, normalized where the tower does so. In workspace memory (`.stream`).
+    /// What the first layer sees, [images x (1 + patches), hidden]: class and patch embeddings plus
+    /// positions, normalized where the tower does so; in `.stream`.
     ///
     /// - Parameter pixels: [images, 3, side, side], side = patches per side x patch size.
-    func embed(_ pixels: [Float], images: Int, workspace: Workspace) -> UnsafeMutablePointer<Float>
-    {
+    func embed(_ pixels: [Float], images: Int, _ pass: Pass) -> Rows {
         let hidden = encoder.hiddenSize
-        let inputs = 3 * patchSize * patchSize
-        precondition(pixels.count == images * patches * inputs, "pixels of another size")
-        let columns = workspace.floats(.gate, images * patches * inputs)
-        pixels.withUnsafeBufferPointer { unfold($0, images: images, to: columns) }
-        workspace.stages?.did(.embedding)
-        let embedded = workspace.floats(.delta, images * patches * hidden)
-        patchEmbedding.apply(
-            workspace.operand(columns, tokens: images * patches, cols: inputs), to: embedded)
-        let x = workspace.floats(.stream, images * tokens * hidden)
+        let columns = pass.rows(.gate, images * patches, patchEmbedding.inputs)
+        precondition(pixels.count == columns.size, "pixels of another size")
+        pixels.withUnsafeBufferPointer { unfold($0, images: images, to: columns.data) }
+        pass.did(.embedding)
+        let embedded = patchEmbedding.apply(pass.operand(columns), in: .delta)
+        let x = pass.rows(.stream, images * tokens, hidden)
         for image in 0..<images {
-            let row = x + image * tokens * hidden
-            row.update(from: classEmbedding, count: hidden)
-            (row + hidden).update(
-                from: embedded + image * patches * hidden, count: patches * hidden)
-            csimd_add(row, positions, tokens * hidden)
+            let row = image * tokens
+            x[row].update(from: classEmbedding, count: hidden)
+            x[row + 1].update(from: embedded[image * patches], count: patches * hidden)
+            csimd_add(x[row], positions, tokens * hidden)
         }
-        if let preNorm {
-            csimd_layer_norm(
-                x, preNorm.weight, preNorm.bias, encoder.epsilon, x, images * tokens, hidden)
-        }
-        workspace.stages?.did(.embedding)
+        pass.did(.embedding)
+        preNorm?.apply(x, to: x, pass)
         return x
     }
 

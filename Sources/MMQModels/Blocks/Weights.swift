@@ -27,10 +27,24 @@ struct Weights {
             bias: hasBias ? try vector(name + ".bias") : nil)
     }
 
-    /// `name.weight` and `name.bias` of a LayerNorm.
-    func norm(_ name: String) throws -> ViTEncoder.Norm {
-        ViTEncoder.Norm(
-            weight: try vector(name + ".weight"), bias: try vector(name + ".bias"))
+    /// `name.weight` and `name.bias` of a layer norm.
+    func norm(_ name: String, epsilon: Float) throws -> Norm {
+        .layer(
+            weight: try vector(name + ".weight"), bias: try vector(name + ".bias"),
+            epsilon: epsilon)
+    }
+
+    /// `name.weight` of an RMS norm.
+    func rmsNorm(_ name: String, epsilon: Float) throws -> Norm {
+        .rms(weight: try vector(name + ".weight"), epsilon: epsilon)
+    }
+
+    /// `name_q`, `name_k`, `name_v` and the projection of what they find, `name` + `output`.
+    func attention(_ name: String, output: String, heads: Int, kvHeads: Int) throws -> Attention {
+        Attention(
+            query: try linear(name + "_q"), key: try linear(name + "_k"),
+            value: try linear(name + "_v"), output: try linear(name + output), heads: heads,
+            kvHeads: kvHeads)
     }
 }
 
@@ -75,12 +89,12 @@ extension LlamaDecoder {
         let layers = try (0..<config.layers).map { index in
             let block = "blk.\(index)."
             return Layer(
-                attentionNorm: try weights.vector(block + "attn_norm.weight"),
-                query: try weights.linear(block + "attn_q"),
-                key: try weights.linear(block + "attn_k"),
-                value: try weights.linear(block + "attn_v"),
-                output: try weights.linear(block + "attn_output"),
-                mlpNorm: try weights.vector(block + "ffn_norm.weight"),
+                attentionNorm: try weights.rmsNorm(
+                    block + "attn_norm", epsilon: config.normEpsilon),
+                attention: try weights.attention(
+                    block + "attn", output: "_output", heads: config.heads,
+                    kvHeads: config.kvHeads),
+                mlpNorm: try weights.rmsNorm(block + "ffn_norm", epsilon: config.normEpsilon),
                 mlp: GatedFeedForward(
                     gate: try weights.linear(block + "ffn_gate"),
                     up: try weights.linear(block + "ffn_up"),
@@ -88,10 +102,11 @@ extension LlamaDecoder {
         }
         let embedding = try weights.matrix("token_embd.weight")
         self.init(
-            hiddenSize: config.hiddenSize, heads: config.heads, kvHeads: config.kvHeads,
-            headDim: config.headDim, epsilon: config.normEpsilon,
-            ropeTheta: Double(config.ropeTheta), layers: layers,
-            finalNorm: try weights.vector("output_norm.weight"), embedding: embedding,
+            hiddenSize: config.hiddenSize, kvHeads: config.kvHeads,
+            rotary: RotaryPositions(headDim: config.headDim, theta: Double(config.ropeTheta)),
+            layers: layers,
+            finalNorm: try weights.rmsNorm("output_norm", epsilon: config.normEpsilon),
+            embedding: embedding,
             head: hasHead
                 ? try weights.linear("output") : Linear(matrix: embedding, bias: nil))
     }
@@ -99,7 +114,8 @@ extension LlamaDecoder {
     /// All products with weights that one token takes.
     private var products: [Linear] {
         layers.flatMap {
-            [$0.query, $0.key, $0.value, $0.output, $0.mlp.gate, $0.mlp.up, $0.mlp.down]
+            [$0.attention.query, $0.attention.key, $0.attention.value, $0.attention.output]
+                + [$0.mlp.gate, $0.mlp.up, $0.mlp.down]
         } + [head]
     }
 
@@ -126,17 +142,13 @@ extension ViTEncoder {
     /// The encoder layers of a vision tower, `v.blk.N`.
     init(weights: Weights, config: VisionTowerConfig) throws {
         hiddenSize = config.hiddenSize
-        heads = config.heads
-        epsilon = config.normEpsilon
         layers = try (0..<config.layers).map { index in
             let block = "v.blk.\(index)."
             return Layer(
-                norm1: try weights.norm(block + "ln1"),
-                query: try weights.linear(block + "attn_q"),
-                key: try weights.linear(block + "attn_k"),
-                value: try weights.linear(block + "attn_v"),
-                output: try weights.linear(block + "attn_out"),
-                norm2: try weights.norm(block + "ln2"),
+                attentionNorm: try weights.norm(block + "ln1", epsilon: config.normEpsilon),
+                attention: try weights.attention(
+                    block + "attn", output: "_out", heads: config.heads, kvHeads: config.heads),
+                mlpNorm: try weights.norm(block + "ln2", epsilon: config.normEpsilon),
                 mlp: FeedForward(
                     up: try weights.linear(block + "ffn_up"),
                     down: try weights.linear(block + "ffn_down"),

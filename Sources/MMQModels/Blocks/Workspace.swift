@@ -1,5 +1,3 @@
-import CSIMD
-
 /// 64-byte aligned f32 memory of a fixed size, freed with its owner.
 final class FloatBuffer {
     /// How many floats it holds.
@@ -26,7 +24,18 @@ final class FloatBuffer {
 final class Workspace {
     /// What a piece of scratch memory holds.
     enum Slot: Hashable {
-        case stream, normed, query, key, value, attended, gate, up, delta, cosSin
+        /// What layers add to.
+        case stream
+        /// The Q-Former's queries and text, while `stream` holds the picture.
+        case queries
+        /// What a norm puts out; then, as nobody needs it any more, what attention looked up.
+        case normed
+        case query, key, value
+        case gate, up
+        /// What a block puts out, to be added.
+        case delta
+        /// Cosines and sines of rotary positions.
+        case cosSin
     }
 
     /// Where times go while a pass is looked into.
@@ -48,19 +57,15 @@ final class Workspace {
         return buffer.pointer
     }
 
-    /// Activations x [tokens, cols] as the operand of products. Only the latest may be in use.
-    func operand(_ x: UnsafePointer<Float>, tokens: Int, cols: Int) -> ProductOperand {
-        let bytes = csimd_quantized_bytes(tokens, cols)
+    /// Memory for the rounded operand of a product, nil where it takes none. Valid until the next
+    /// call.
+    func quantized(bytes: Int) -> UnsafeMutableRawPointer? {
         if bytes > quantizedBytes {
             quantized?.deallocate()
             quantized = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
             quantizedBytes = bytes
         }
-        return ProductOperand(
-            input: csimd_input(
-                x: x, tokens: tokens, cols: cols, stride: cols,
-                quantized: bytes > 0 ? quantized : nil),
-            stages: stages)
+        return bytes > 0 ? quantized : nil
     }
 
     /// Gives all scratch memory back.
@@ -70,62 +75,4 @@ final class Workspace {
         quantized = nil
         quantizedBytes = 0
     }
-}
-
-/// Activations that one or more products take; quantized once, when the first product needs it.
-final class ProductOperand {
-    fileprivate var input: csimd_input
-    private var isQuantized = false
-
-    fileprivate let stages: StageTimes?
-
-    fileprivate init(input: csimd_input, stages: StageTimes?) {
-        self.input = input
-        self.stages = stages
-    }
-
-    /// The operand for a product that takes it in int8 or in f32.
-    fileprivate func prepared(inIntegers: Bool) -> csimd_input {
-        if inIntegers, !isQuantized {
-            csimd_quantize_activations(&input)
-            isQuantized = true
-            stages?.did(.rounding, bytes: input.tokens * input.cols * 5)
-        }
-        return input
-    }
-}
-
-/// y = x W^T + b, W [outputs, inputs] as it lies in the file.
-struct Linear {
-    /// The weight [outputs, inputs].
-    let matrix: csimd_matrix
-    /// The bias [outputs].
-    let bias: UnsafePointer<Float>?
-
-    var outputs: Int { matrix.rows }
-    var inputs: Int { matrix.cols }
-
-    /// y [tokens, outputs].
-    ///
-    /// - Parameter few: decoding: a few tokens, each weight read once. A prefill always takes the
-    ///   other path, so that its results do not depend on how many tokens it has.
-    func apply(
-        _ operand: ProductOperand, to y: UnsafeMutablePointer<Float>, stride: Int? = nil,
-        few: Bool = false
-    ) {
-        var matrix = matrix
-        let inIntegers = csimd_takes_int8(&matrix)
-        var input = operand.prepared(inIntegers: inIntegers)
-        if few {
-            csimd_matvec(&matrix, bias, &input, y, stride ?? outputs)
-        } else {
-            csimd_matmul(&matrix, bias, &input, y, stride ?? outputs)
-        }
-        operand.stages?.did(
-            .product(outputs: outputs, inputs: inputs, integers: inIntegers),
-            operations: 2 * input.tokens * inputs * outputs, bytes: weightBytes)
-    }
-
-    /// Bytes of the weight in its file.
-    var weightBytes: Int { csimd_row_bytes(matrix.type, matrix.cols) * matrix.rows }
 }

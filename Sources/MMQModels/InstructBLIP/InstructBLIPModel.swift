@@ -1,4 +1,3 @@
-import CSIMD
 import MMQBase
 import MMQFormats
 import MMQImage
@@ -26,7 +25,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
     private let images: SquashImageProcessor
     private let instructionTokenizer: WordPieceTokenizer
     private let vision: VisionTower
-    private let postNorm: ViTEncoder.Norm
+    private let postNorm: Norm
     private let qformer: QFormer
     private let projection: Linear
 
@@ -53,7 +52,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
         }
         let weights = Weights(files)
         vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: false)
-        postNorm = try weights.norm("v.post_ln")
+        postNorm = try weights.norm("v.post_ln", epsilon: config.vision.normEpsilon)
         qformer = try QFormer(weights: weights, config: config)
         projection = try weights.linear("mm.0")
         let decoder = try LlamaDecoder(
@@ -110,26 +109,14 @@ public final class InstructBLIPModel: VisionLanguageModel {
         guard let instruction = input.qformerIDs else {
             throw InputError.prompt("the input was prepared for another architecture")
         }
-        let workspace = backend.workspace
-        func sites(_ module: Int) -> ModuleSites {
-            ModuleSites(observation: observation, module: module)
-        }
-        let x = vision.embed(input.pixelValues, images: 1, workspace: workspace)
+        let pass = Pass(backend.workspace, observation: observation)
+        let x = vision.embed(input.pixelValues, images: 1, pass)
         try vision.encoder.run(
-            x, images: 1, tokens: vision.tokens, layers: 0..<vision.encoder.layers.count,
-            sites: sites(Module.encoder), workspace: workspace)
-        postNorm.apply(
-            x, to: x, rows: vision.tokens, n: vision.encoder.hiddenSize,
-            epsilon: vision.encoder.epsilon)
+            x, images: 1, layers: 0..<vision.encoder.layers.count, module: Module.encoder, pass)
+        postNorm.apply(x, to: x, pass)
         let queries = try qformer.run(
-            memory: x, memoryTokens: vision.tokens, text: instruction,
-            querySites: sites(Module.query), textSites: sites(Module.qformer),
-            counts: observation?.isCounting ?? false, workspace: workspace)
-        let features = FloatBuffer(count: config.queryTokens * backend.decoder.hiddenSize)
-        projection.apply(
-            workspace.operand(
-                queries.pointer, tokens: config.queryTokens, cols: qformer.hiddenSize),
-            to: features.pointer)
-        return features.array
+            memory: x, text: instruction,
+            modules: QFormer.Modules(query: Module.query, text: Module.qformer), pass)
+        return Array(projection.apply(pass.operand(queries), in: .delta).values)
     }
 }

@@ -12,10 +12,9 @@ struct DisentangledEncoder {
         let key: Linear
         let value: Linear
         let output: Linear
-        let attentionNorm: ViTEncoder.Norm
-        let up: Linear
-        let down: Linear
-        let norm: ViTEncoder.Norm
+        let attentionNorm: Norm
+        let mlp: FeedForward
+        let mlpNorm: Norm
         /// The projected distances, [heads, rows, headDim].
         let keyPositions: FloatBuffer
         let queryPositions: FloatBuffer
@@ -34,7 +33,7 @@ struct DisentangledEncoder {
     private let maximumTokens: Int
     private let words: csimd_matrix
     private let tokenType: UnsafePointer<Float>?
-    private let embeddingNorm: ViTEncoder.Norm
+    private let embeddingNorm: Norm
     private var layers: [Layer] = []
     /// Where the projections have the row of distance d: at d + maximumTokens - 1.
     private let rowOfDistance: [Int]
@@ -48,84 +47,66 @@ struct DisentangledEncoder {
         let hidden = config.hiddenSize
         words = try file.matrix("token_embd.weight")
         tokenType = config.tokenTypes > 0 ? try file.vector("token_types.weight") : nil
-        embeddingNorm = try file.norm("embd_ln")
+        embeddingNorm = try file.norm("embd_ln", epsilon: config.normEpsilon)
 
         // Rows ascend with the distance, so those that can be reached lie together.
         let reach = maximumTokens - 1
         let first = config.row(distance: -reach)
         rows = config.row(distance: reach) - first + 1
         rowOfDistance = (-reach...reach).map { config.row(distance: $0) - first }
-        let distances = FloatBuffer(count: rows * hidden)
-        distances.pointer.update(
-            from: try file.vector("rel_embd.weight") + first * hidden, count: rows * hidden)
+        let pass = Pass(Workspace())
+        let distances = pass.rows(.stream, rows, hidden)
+        distances.data.update(
+            from: try file.vector("rel_embd.weight") + first * hidden, count: distances.size)
         if config.normsPositions {
-            try file.norm("rel_ln").apply(
-                distances.pointer, to: distances.pointer, rows: rows, n: hidden,
-                epsilon: config.normEpsilon)
+            try file.norm("rel_ln", epsilon: config.normEpsilon)
+                .apply(distances, to: distances, pass)
         }
-        let workspace = Workspace()
+        let operand = pass.operand(distances)
         for index in 0..<config.layers {
             let block = "blk.\(index)."
             let query = try file.linear(block + "attn_q")
             let key = try file.linear(block + "attn_k")
-            let operand = workspace.operand(distances.pointer, tokens: rows, cols: hidden)
             layers.append(
                 Layer(
                     query: query, key: key,
                     value: try file.linear(block + "attn_v"),
                     output: try file.linear(block + "attn_out"),
-                    attentionNorm: try file.norm(block + "attn_ln"),
-                    up: try file.linear(block + "ffn_up"),
-                    down: try file.linear(block + "ffn_down"),
-                    norm: try file.norm(block + "ffn_ln"),
-                    keyPositions: project(operand, by: key, workspace),
-                    queryPositions: project(operand, by: query, workspace)))
+                    attentionNorm: try file.norm(block + "attn_ln", epsilon: config.normEpsilon),
+                    mlp: FeedForward(
+                        up: try file.linear(block + "ffn_up"),
+                        down: try file.linear(block + "ffn_down"), activation: CSIMD_GELU_ERF),
+                    mlpNorm: try file.norm(block + "ffn_ln", epsilon: config.normEpsilon),
+                    keyPositions: project(operand, by: key),
+                    queryPositions: project(operand, by: query)))
         }
     }
 
     /// Distances through a layer's weight, head by head: [heads, rows, headDim].
-    private func project(
-        _ distances: ProductOperand, by linear: Linear, _ workspace: Workspace
-    ) -> FloatBuffer {
-        let all = workspace.floats(.delta, rows * config.hiddenSize)
-        linear.apply(distances, to: all)
-        let result = FloatBuffer(count: rows * config.hiddenSize)
+    private func project(_ distances: ProductOperand, by linear: Linear) -> FloatBuffer {
+        let all = linear.apply(distances, in: .delta)
+        let result = FloatBuffer(count: all.size)
         for head in 0..<config.heads {
-            gather(all, head, tokens: rows, to: result.pointer + head * rows * config.headDim)
+            gather(all, head, to: result.pointer + head * rows * config.headDim)
         }
         return result
     }
 
     /// One head's columns of x [tokens, hidden], as [tokens, headDim].
-    private func gather(
-        _ x: UnsafePointer<Float>, _ head: Int, tokens: Int, to y: UnsafeMutablePointer<Float>
-    ) {
+    private func gather(_ x: Rows, _ head: Int, to y: UnsafeMutablePointer<Float>) {
         let size = config.headDim
-        for t in 0..<tokens {
-            (y + t * size).update(from: x + t * config.hiddenSize + head * size, count: size)
-        }
+        for t in 0..<x.count { (y + t * size).update(from: x[t] + head * size, count: size) }
     }
 
-    /// The state of every token after the last layer, [tokens, hidden].
+    /// The state of every token after the last layer, [tokens, hidden], in `.stream`.
     ///
     /// - Parameters:
     ///   - ids: 1 ... `maximumTokens` ids, each below the vocabulary's size.
     ///   - seen: called with the embeddings and with the output of every layer.
-    func run(
-        _ ids: [Int32], workspace: Workspace,
-        seen: (UnsafePointer<Float>) -> Void = { _ in }
-    ) -> FloatBuffer {
+    func run(_ ids: [Int32], _ pass: Pass, seen: (Rows) -> Void = { _ in }) -> Rows {
         precondition(!ids.isEmpty && ids.count <= maximumTokens)
-        let (n, hidden) = (ids.count, config.hiddenSize)
-        let state = FloatBuffer(count: n * hidden)
-        let x = state.pointer
-        let rowBytes = csimd_row_bytes(words.type, words.cols)
-        for (t, id) in ids.enumerated() {
-            _ = csimd_dequantize_row(
-                words.type, words.data + Int(id) * rowBytes, x + t * hidden, hidden)
-        }
-        if let tokenType { csimd_add_row(x, tokenType, n, hidden) }
-        embeddingNorm.apply(x, to: x, rows: n, n: hidden, epsilon: config.normEpsilon)
+        let n = ids.count
+        let x = embed(ids, pass)
         seen(x)
         let scratch = Scratch(
             key: FloatBuffer(count: n * config.headDim),
@@ -133,56 +114,55 @@ struct DisentangledEncoder {
             scores: FloatBuffer(count: n * n),
             contentToPosition: FloatBuffer(count: n * rows),
             positionToContent: FloatBuffer(count: n * rows))
-        for layer in layers {
-            attend(layer, x, tokens: n, scratch, workspace)
-            let inner = workspace.floats(.gate, n * config.ffnSize)
-            layer.up.apply(workspace.operand(x, tokens: n, cols: hidden), to: inner)
-            csimd_activate(CSIMD_GELU_ERF, inner, n, config.ffnSize, nil)
-            let delta = workspace.floats(.delta, n * hidden)
-            layer.down.apply(
-                workspace.operand(inner, tokens: n, cols: config.ffnSize), to: delta)
-            csimd_add(x, delta, n * hidden)
-            layer.norm.apply(x, to: x, rows: n, n: hidden, epsilon: config.normEpsilon)
+        for (index, layer) in layers.enumerated() {
+            layer.attentionNorm.add(attend(layer, x, scratch, pass), to: x, pass)
+            let added = layer.mlp.apply(x, at: Site(module: 0, layer: index), pass)
+            layer.mlpNorm.add(added, to: x, pass)
             seen(x)
         }
-        return state
+        return x
     }
 
-    /// x = norm(x + out(attention(x))), x [tokens, hidden].
-    private func attend(
-        _ layer: Layer, _ x: UnsafeMutablePointer<Float>, tokens n: Int, _ scratch: Scratch,
-        _ workspace: Workspace
-    ) {
-        let hidden = config.hiddenSize
+    /// Words and their type, normalized: [tokens, hidden]. Positions come in with attention.
+    private func embed(_ ids: [Int32], _ pass: Pass) -> Rows {
+        let x = pass.rows(.stream, ids.count, config.hiddenSize)
+        let rowBytes = csimd_row_bytes(words.type, words.cols)
+        for (t, id) in ids.enumerated() {
+            _ = csimd_dequantize_row(words.type, words.data + Int(id) * rowBytes, x[t], x.width)
+        }
+        if let tokenType { csimd_add_row(x.data, tokenType, x.count, x.width) }
+        embeddingNorm.apply(x, to: x, pass)
+        return x
+    }
+
+    /// out(attention(x)) of x [tokens, hidden], in `.delta`.
+    private func attend(_ layer: Layer, _ x: Rows, _ scratch: Scratch, _ pass: Pass) -> Rows {
+        let (n, hidden) = (x.count, config.hiddenSize)
         let size = config.headDim
-        let query = workspace.floats(.query, n * hidden)
-        let key = workspace.floats(.key, n * hidden)
-        let value = workspace.floats(.value, n * hidden)
-        let attended = workspace.floats(.attended, n * hidden)
-        let delta = workspace.floats(.delta, n * hidden)
-        let operand = workspace.operand(x, tokens: n, cols: hidden)
-        layer.query.apply(operand, to: query)
-        layer.key.apply(operand, to: key)
-        layer.value.apply(operand, to: value)
+        let operand = pass.operand(x)
+        let query = layer.query.apply(operand, in: .query)
+        let key = layer.key.apply(operand, in: .key)
+        let value = layer.value.apply(operand, in: .value)
+        let attended = pass.rows(.normed, n, hidden)
         let scores = scratch.scores.pointer
         let toPosition = scratch.contentToPosition.pointer
         let toContent = scratch.positionToContent.pointer
         let scale = 1 / Float(3 * size).squareRoot()
         for head in 0..<config.heads {
-            gather(key, head, tokens: n, to: scratch.key.pointer)
+            gather(key, head, to: scratch.key.pointer)
             for t in 0..<n {
-                let row = value + t * hidden + head * size
+                let row = value[t] + head * size
                 for i in 0..<size { scratch.value.pointer[i * n + t] = row[i] }
             }
             let positions = head * rows * size
-            let queries = query + head * size
+            let queries = query.data + head * size
             product(scratch.key.pointer, n, queries, n, size, hidden, scores, n)
             product(
                 layer.keyPositions.pointer + positions, rows, queries, n, size, hidden, toPosition,
                 rows)
             product(
-                layer.queryPositions.pointer + positions, rows, key + head * size, n, size, hidden,
-                toContent, rows)
+                layer.queryPositions.pointer + positions, rows, key.data + head * size, n, size,
+                hidden, toContent, rows)
             for i in 0..<n {
                 for j in 0..<n {
                     let row = rowOfDistance[i - j + maximumTokens - 1]
@@ -193,11 +173,9 @@ struct DisentangledEncoder {
             }
             csimd_softmax(scores, n, n)
             product(
-                scratch.value.pointer, size, scores, n, n, n, attended + head * size, hidden)
+                scratch.value.pointer, size, scores, n, n, n, attended.data + head * size, hidden)
         }
-        layer.output.apply(workspace.operand(attended, tokens: n, cols: hidden), to: delta)
-        csimd_add(x, delta, n * hidden)
-        layer.attentionNorm.apply(x, to: x, rows: n, n: hidden, epsilon: config.normEpsilon)
+        return layer.output.apply(pass.operand(attended), in: .delta)
     }
 
     /// y[t, r] = sum_k w[r, k] x[t, k], w [rows, cols] dense, x and y rows by stride.

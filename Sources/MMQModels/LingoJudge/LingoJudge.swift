@@ -38,8 +38,10 @@ final class JudgeFile: Sendable {
         Linear(matrix: try matrix(name + ".weight"), bias: try vector(name + ".bias"))
     }
 
-    func norm(_ name: String) throws -> ViTEncoder.Norm {
-        ViTEncoder.Norm(weight: try vector(name + ".weight"), bias: try vector(name + ".bias"))
+    func norm(_ name: String, epsilon: Float) throws -> Norm {
+        .layer(
+            weight: try vector(name + ".weight"), bias: try vector(name + ".bias"),
+            epsilon: epsilon)
     }
 }
 
@@ -123,20 +125,16 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
     }
 
     /// The judge's number for ids of the vocabulary, at most `maximumTokens` of them.
-    func logit(ids: [Int32], seen: (UnsafePointer<Float>) -> Void = { _ in }) throws -> Float {
+    func logit(ids: [Int32], seen: (Rows) -> Void = { _ in }) throws -> Float {
         guard !ids.isEmpty, ids.count <= Self.maximumTokens,
             ids.allSatisfy({ $0 >= 0 && $0 < config.vocabularySize })
         else { throw InputError.prompt("1 to \(Self.maximumTokens) ids of the vocabulary") }
-        let workspace = Workspace()
-        let states = encoder.run(ids, workspace: workspace, seen: seen)
+        let pass = Pass(Workspace())
+        let states = encoder.run(ids, pass, seen: seen)
         // The first token's state stands for the text.
-        let hidden = config.hiddenSize
-        let pooled = FloatBuffer(count: hidden)
-        pooler.apply(workspace.operand(states.pointer, tokens: 1, cols: hidden), to: pooled.pointer)
-        csimd_activate(CSIMD_GELU_ERF, pooled.pointer, 1, hidden, nil)
-        var logit: Float = 0
-        classifier.apply(
-            workspace.operand(pooled.pointer, tokens: 1, cols: hidden), to: &logit)
+        let pooled = pooler.apply(pass.operand(states[0..<1]), in: .delta)
+        csimd_activate(CSIMD_GELU_ERF, pooled.data, 1, pooled.width, nil)
+        let logit = classifier.apply(pass.operand(pooled), in: .gate).data[0]
         guard logit.isFinite else {
             throw InputError(
                 .badValue, file: file.file.path, item: "logit", expected: "a number",

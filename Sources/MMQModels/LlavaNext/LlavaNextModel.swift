@@ -1,4 +1,3 @@
-import CSIMD
 import MMQBase
 import MMQFormats
 import MMQImage
@@ -116,67 +115,55 @@ public final class LlavaNextModel: VisionLanguageModel {
         guard let tiling = input.tiling else {
             throw InputError.prompt("the input was prepared for another architecture")
         }
-        let workspace = backend.workspace
-        let patches = vision.patches
-        let hidden = backend.decoder.hiddenSize
-        let selected = try visionFeatures(tiling, observation: observation)
-        let rows = tiling.tiles * patches
-        let projected = FloatBuffer(count: rows * hidden)
-        let sites = ModuleSites(observation: observation, module: Module.mmproj)
-        projector.apply(
-            selected.pointer, tokens: rows, to: projected.pointer, sites: sites, layer: 0,
-            workspace: workspace)
-        sites.saw(tokens: rows)
-        defer { workspace.stages?.did(.other) }
-        return pack(projected.pointer, tiling: tiling, hidden: hidden)
+        let pass = Pass(backend.workspace, observation: observation)
+        let selected = try visionFeatures(tiling, pass)
+        let features = Rows(
+            selected.pointer, count: tiling.tiles * vision.patches,
+            width: vision.encoder.hiddenSize)
+        let projected = projector.apply(
+            features, at: Site(module: Module.mmproj, layer: 0), pass)
+        pass.saw(tokens: features.count, module: Module.mmproj)
+        defer { pass.did(.other) }
+        return pack(projected, tiling: tiling)
     }
 
     /// The selected layer's features without the class token, [tiles, patches, hidden]. While
     /// counting, the layers behind it run too: nobody uses their output, but the study counts them.
-    private func visionFeatures(_ tiling: TiledImage, observation: Observation?) throws
-        -> FloatBuffer
-    {
-        let hidden = vision.encoder.hiddenSize
+    private func visionFeatures(_ tiling: TiledImage, _ pass: Pass) throws -> FloatBuffer {
         let layer = config.featureLayer
-        let x = vision.embed(
-            tiling.pixelValues, images: tiling.tiles, workspace: backend.workspace)
-        let selected = FloatBuffer(count: tiling.tiles * vision.patches * hidden)
+        let x = vision.embed(tiling.pixelValues, images: tiling.tiles, pass)
+        let tile = vision.patches * x.width
+        let selected = FloatBuffer(count: tiling.tiles * tile)
         func select() {
-            for tile in 0..<tiling.tiles {
-                (selected.pointer + tile * vision.patches * hidden).update(
-                    from: x + (tile * vision.tokens + 1) * hidden, count: vision.patches * hidden)
+            for index in 0..<tiling.tiles {
+                (selected.pointer + index * tile).update(
+                    from: x[index * vision.tokens + 1], count: tile)
             }
         }
         if layer == 0 { select() }
-        let counts = observation?.isCounting ?? false
         try vision.encoder.run(
-            x, images: tiling.tiles, tokens: vision.tokens,
-            layers: 0..<(counts ? vision.encoder.layers.count : layer),
-            sites: ModuleSites(observation: observation, module: Module.vision),
-            workspace: backend.workspace
+            x, images: tiling.tiles,
+            layers: 0..<(pass.isCounting ? vision.encoder.layers.count : layer),
+            module: Module.vision, pass
         ) { if $0 + 1 == layer { select() } }
         return selected
     }
 
     /// The base tile's features, then the grid's, row by row, padding cut off and one
     /// `image_newline` at the end of each row (transformers' `pack_image_features`).
-    private func pack(_ features: UnsafePointer<Float>, tiling: TiledImage, hidden: Int) -> [Float]
-    {
+    private func pack(_ features: Rows, tiling: TiledImage) -> [Float] {
         let side = vision.patchesPerSide
         let range = unpadded(tiling)
         var packed: [Float] = []
-        packed.reserveCapacity((vision.patches + range.tokenCount) * hidden)
-        packed.append(
-            contentsOf: UnsafeBufferPointer(start: features, count: vision.patches * hidden))
+        packed.reserveCapacity((vision.patches + range.tokenCount) * features.width)
+        packed.append(contentsOf: features[0..<vision.patches].values)
         for row in range.rows {
             for column in range.columns {
                 let tile = 1 + row / side * tiling.gridColumns + column / side
-                let patch = row % side * side + column % side
-                packed.append(
-                    contentsOf: UnsafeBufferPointer(
-                        start: features + (tile * vision.patches + patch) * hidden, count: hidden))
+                let patch = tile * vision.patches + row % side * side + column % side
+                packed.append(contentsOf: features[patch..<patch + 1].values)
             }
-            packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: hidden))
+            packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: features.width))
         }
         return packed
     }
