@@ -42,6 +42,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         // The study store: SQLite with transactions, migrations and WAL.
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        // JSON objects: members in order and found by key. One module of it, nothing below.
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
         // C kernels: scalar reference, one file per instruction set, run-time dispatch, threads.
@@ -55,8 +57,13 @@ let package = Package(
 
         // Says which mapped file it was when another process shortens one: a signal handler, so C.
         .target(name: "CMappings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])]),
-        // The ground floor: one error, files, stable hash and random numbers, Python's text rules.
-        .target(name: "MMQBase", dependencies: ["CMappings"]),
+        // The ground floor: one error, JSON, files, stable hash and random numbers, Python's text
+        // rules.
+        .target(
+            name: "MMQBase",
+            dependencies: [
+                "CMappings", .product(name: "OrderedCollections", package: "swift-collections"),
+            ]),
         .target(name: "MMQFormats", dependencies: ["CSIMD", "MMQBase"]),
         .target(name: "MMQText", dependencies: ["MMQBase"]),
         .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD", "MMQBase"]),

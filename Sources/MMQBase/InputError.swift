@@ -214,20 +214,17 @@ extension InputError.Code {
 }
 
 /// A name from a file, quoted, cut and with control characters escaped, for error messages.
-public func quoted(_ name: String) -> String {
-    let text = shown(
-        String(String.UnicodeScalarView(name.unicodeScalars.prefix(120))), lines: false)
-    return "'\(text)\(name.unicodeScalars.count > 120 ? "..." : "")'"
+public func quoted(_ name: String) -> String { quoted(name, limit: 120, mark: "'") }
+
+/// A text between `mark`s, cut after `limit` characters and with control characters escaped.
+func quoted(_ name: String, limit: Int, mark: String) -> String {
+    let scalars = name.unicodeScalars
+    let text = shown(String(String.UnicodeScalarView(scalars.prefix(limit))), lines: false)
+    return mark + text + (scalars.count > limit ? "..." : "") + mark
 }
 
 /// `tensor 'name'`, the item of errors about a tensor.
 public func tensorItem(_ name: String) -> String { "tensor " + quoted(name) }
-
-/// The text of `bytes`, or nil if they are not UTF-8.
-public func strictUTF8(_ bytes: some Collection<UInt8>) -> String? {
-    let text = String(decoding: bytes, as: UTF8.self)
-    return text.utf8.elementsEqual(bytes) ? text : nil
-}
 
 /// The product of a shape's dimensions, or nil if it does not fit an Int or a dimension is negative.
 public func elementCount(_ shape: [Int]) -> Int? {

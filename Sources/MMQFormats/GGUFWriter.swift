@@ -1,9 +1,8 @@
-import Foundation
 import MMQBase
 
 /// Writes a GGUF version 3 file: metadata and tensors are declared first, the data stream in any
 /// order from any thread, and the file appears under its name only when every byte is there.
-public final class GGUFWriter: @unchecked Sendable {  // counters are behind the lock
+public final class GGUFWriter: Sendable {
     /// A tensor to be written.
     public struct Declaration: Sendable, Equatable {
         /// Its name.
@@ -36,8 +35,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
     private let dataOffset: Int
     /// Where the digest's value lies.
     private let digestOffset: Int?
-    private let lock = NSLock()
-    private var places: [String: (offset: Int, count: Int, written: Int)] = [:]
+    private let places: TensorPlaces
 
     /// Creates the file with its header.
     ///
@@ -91,12 +89,7 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
         }
         let dataOffset = Self.padded(header.bytes.count)
         self.dataOffset = dataOffset
-        for (name, offset, count) in relative {
-            let place = (offset: dataOffset + offset, count: count, written: 0)
-            guard places.updateValue(place, forKey: name) == nil else {
-                throw InputError(.duplicate, file: path, item: tensorItem(name))
-            }
-        }
+        places = try TensorPlaces(relative, from: dataOffset, file: path)
         byteCount = dataOffset + position
         header.bytes += [UInt8](repeating: 0, count: dataOffset - header.bytes.count)
         output = try OutputFile(path: path)
@@ -121,30 +114,12 @@ public final class GGUFWriter: @unchecked Sendable {  // counters are behind the
     /// Writes a part of a tensor's data, starting at `byte` of the tensor. Every byte must be
     /// written once; threads may write at the same time.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer, at byte: Int = 0) throws {
-        let offset = try lock.withLock {
-            guard let place = places[name], byte >= 0, byte <= place.count,
-                bytes.count <= place.count - byte
-            else {
-                throw InputError(
-                    .badShape, file: output.path, item: tensorItem(name),
-                    expected: "\(places[name]?.count ?? 0) bytes",
-                    found: "\(bytes.count) bytes from byte \(byte)")
-            }
-            places[name]?.written += bytes.count
-            return place.offset + byte
-        }
-        try output.write(bytes, at: offset)
+        try output.write(bytes, at: places.take(name, bytes.count, at: byte))
     }
 
     /// Checks that everything was written and makes it durable, without giving the file its name.
     public func finish() throws {
-        try lock.withLock {
-            for (name, place) in places where place.written != place.count {
-                throw InputError(
-                    .writeFailed, file: output.path, item: tensorItem(name),
-                    expected: "\(place.count) bytes", found: "\(place.written) written")
-            }
-        }
+        try places.checkComplete()
         if let digestOffset {
             // Read back, mostly from the page cache: the data came in any order from any thread.
             let digest = try output.digest(from: dataOffset, to: byteCount)

@@ -1,9 +1,8 @@
-import Foundation
 import MMQBase
 
 /// Writes a safetensors file: tensors are declared first, their data streams in any order, and the
 /// file appears under its name only when every byte is there.
-public final class SafetensorsWriter: @unchecked Sendable {  // counters are behind the lock
+public final class SafetensorsWriter: Sendable {
     /// A tensor to be written.
     public struct Declaration: Sendable {
         /// Its name.
@@ -22,8 +21,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
     }
 
     private let output: OutputFile
-    private let lock = NSLock()
-    private var places: [String: (offset: Int, count: Int, written: Int)] = [:]
+    private let places: TensorPlaces
 
     /// Creates the file with its header.
     ///
@@ -66,12 +64,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
         var header = Array(("{" + entries.joined(separator: ",") + "}").utf8)
         while header.count % 8 != 0 { header.append(0x20) }
         let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
-        for (name, offset, count) in relative {
-            let place = (offset: 8 + header.count + offset, count: count, written: 0)
-            guard places.updateValue(place, forKey: name) == nil else {
-                throw InputError(.duplicate, file: path, item: tensorItem(name))
-            }
-        }
+        places = try TensorPlaces(relative, from: 8 + header.count, file: path)
         output = try OutputFile(path: path)
         try output.write(length + header, at: 0)
     }
@@ -79,19 +72,7 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
     /// Writes a part of a tensor's data, starting at `byte` of the tensor. Every byte must be
     /// written once; threads may write at the same time.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer, at byte: Int = 0) throws {
-        let offset = try lock.withLock {
-            guard let place = places[name], byte >= 0, byte <= place.count,
-                bytes.count <= place.count - byte
-            else {
-                throw InputError(
-                    .badShape, file: output.path, item: tensorItem(name),
-                    expected: "\(places[name]?.count ?? 0) bytes",
-                    found: "\(bytes.count) bytes from byte \(byte)")
-            }
-            places[name]?.written += bytes.count
-            return place.offset + byte
-        }
-        try output.write(bytes, at: offset)
+        try output.write(bytes, at: places.take(name, bytes.count, at: byte))
     }
 
     /// Writes a whole F32 tensor.
@@ -116,38 +97,10 @@ public final class SafetensorsWriter: @unchecked Sendable {  // counters are beh
 
     /// Checks that everything was written, syncs the file and gives it its name.
     public func commit() throws {
-        try lock.withLock {
-            for (name, place) in places where place.written != place.count {
-                throw InputError(
-                    .writeFailed, file: output.path, item: tensorItem(name),
-                    expected: "\(place.count) bytes", found: "\(place.written) written")
-            }
-        }
+        try places.checkComplete()
         try output.commit()
     }
 
     /// Removes what was written so far. Does nothing after `commit`.
     public func abandon() { output.abandon() }
-}
-
-/// A string as JSON text, quotes included.
-public func jsonString(_ text: String) -> String {
-    var json = "\""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": json += "\\\""
-        case "\\": json += "\\\\"
-        case "\n": json += "\\n"
-        case "\r": json += "\\r"
-        case "\t": json += "\\t"
-        default:
-            if scalar.value < 0x20 {
-                let hex = String(scalar.value, radix: 16)
-                json += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            } else {
-                json.unicodeScalars.append(scalar)
-            }
-        }
-    }
-    return json + "\""
 }

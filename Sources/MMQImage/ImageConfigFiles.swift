@@ -11,14 +11,14 @@ enum ImageConfigFiles {
     static func settings(in folder: String) throws -> (bytes: [UInt8], file: String) {
         let base = URL(fileURLWithPath: folder)
         let nested = base.appendingPathComponent("processor_config.json").path
-        if FileManager.default.fileExists(atPath: nested) {
+        if exists(nested) {
             let bytes = try readSmallFile(nested)
             if try ImageConfigReader.hasNestedSettings(json: bytes, file: nested) {
                 return (bytes, nested)
             }
         }
         let flat = base.appendingPathComponent("preprocessor_config.json").path
-        guard FileManager.default.fileExists(atPath: flat) else {
+        guard exists(flat) else {
             throw InputError(
                 .unreadable, file: folder,
                 expected: "preprocessor_config.json, or processor_config.json with image_processor",

@@ -1,51 +1,12 @@
 import Foundation
 import MMQBase
 
-/// A value of a JSON file, with numbers as doubles.
-enum JSONValue: Decodable, Equatable {
-    case null
-    case flag(Bool)
-    case number(Double)
-    case text(String)
-    case list([JSONValue])
-    case object([String: JSONValue])
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Bool.self) {
-            self = .flag(value)
-        } else if let value = try? container.decode(Double.self) {
-            self = .number(value)
-        } else if let value = try? container.decode(String.self) {
-            self = .text(value)
-        } else if let value = try? container.decode([JSONValue].self) {
-            self = .list(value)
-        } else {
-            self = .object(try container.decode([String: JSONValue].self))
-        }
-    }
-
-    /// The value in a few words, for errors.
-    var summary: String {
-        switch self {
-        case .null: "null"
-        case .flag(let value): "\(value)"
-        case .number(let value): "\(value)"
-        case .text(let value): "\"\(value.prefix(60))\""
-        case .list(let values): "a list of \(values.count)"
-        case .object(let values): "an object with keys \(values.keys.sorted().prefix(8))"
-        }
-    }
-}
-
 /// Reads the settings of a picture processor, with errors that name file and key.
 struct ImageConfigReader {
     private let file: String
     /// The keys above the settings, with a dot at the end; empty for `preprocessor_config.json`.
     private let prefix: String
-    private let values: [String: JSONValue]
+    private let values: JSONObject
 
     init(json bytes: [UInt8], file: String) throws {
         let top = try Self.topLevel(json: bytes, file: file)
@@ -60,27 +21,20 @@ struct ImageConfigReader {
         case .some(let other):
             throw InputError(
                 .badValue, file: file, item: "image_processor", expected: "an object",
-                found: other.summary)
+                found: other.kind)
         }
     }
 
     /// Whether the settings of a picture processor lie within those of a whole processor.
     static func hasNestedSettings(json bytes: [UInt8], file: String) throws -> Bool {
-        try topLevel(json: bytes, file: file)["image_processor"].map { $0 != .null } ?? false
+        try topLevel(json: bytes, file: file)["image_processor"].map { !$0.isNull } ?? false
     }
 
-    private static func topLevel(json bytes: [UInt8], file: String) throws -> [String: JSONValue] {
-        let expected = "a JSON object"
-        let root: JSONValue
-        do {
-            root = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
-        } catch {
-            throw InputError(
-                .corrupt, file: file, expected: expected,
-                found: "not valid JSON (\(bytes.count) bytes)")
-        }
+    private static func topLevel(json bytes: [UInt8], file: String) throws -> JSONObject {
+        let root = try JSONValue(parsing: bytes, file: file)
         guard case .object(let top) = root else {
-            throw InputError(.corrupt, file: file, expected: expected, found: root.summary)
+            throw InputError(
+                .badHeader, file: file, expected: "a JSON object", found: root.kind)
         }
         return top
     }
@@ -89,7 +43,7 @@ struct ImageConfigReader {
 
     /// The value; nil if there is none or it is null, which transformers takes for the default.
     private func value(_ key: String) -> JSONValue? {
-        guard let value = values[key], value != .null else { return nil }
+        guard let value = values[key], !value.isNull else { return nil }
         return value
     }
 
@@ -110,8 +64,8 @@ struct ImageConfigReader {
     func requireKind(_ name: String) throws {
         for key in ["image_processor_type", "feature_extractor_type"] {
             guard let value = value(key) else { continue }
-            guard case .text(let kind) = value else {
-                throw wrong(key, value.summary, expected: name)
+            guard case .string(let kind) = value else {
+                throw wrong(key, value.kind, expected: name)
             }
             let bases = [
                 name, name.replacingOccurrences(of: "ImageProcessor", with: "FeatureExtractor"),
@@ -127,17 +81,17 @@ struct ImageConfigReader {
     /// Checks `resample`: 3 is Pillow's number for bicubic, and the default.
     func requireBicubic() throws {
         guard let value = value("resample") else { return }
-        guard value == .number(3) else {
+        guard value.double == 3 else {
             throw InputError(
                 .unsupported, file: file, item: prefix + "resample", expected: "3 (bicubic)",
-                found: value.summary)
+                found: value.kind)
         }
     }
 
     func flag(_ key: String, default standard: Bool) throws -> Bool {
         guard let value = value(key) else { return standard }
-        guard case .flag(let flag) = value else {
-            throw wrong(key, value.summary, expected: "true or false")
+        guard case .bool(let flag) = value else {
+            throw wrong(key, value.kind, expected: "true or false")
         }
         return flag
     }
@@ -152,17 +106,17 @@ struct ImageConfigReader {
     }
 
     private func side(_ value: JSONValue, _ key: String) throws -> Int {
-        guard case .number(let number) = value, let side = Int(exactly: number),
+        guard let side = value.double.flatMap(Int.init(exactly:)),
             (1...PixelSize.largestSide).contains(side)
         else {
-            throw wrong(key, value.summary, expected: "a whole number of pixels, 1 or more")
+            throw wrong(key, value.kind, expected: "a whole number of pixels, 1 or more")
         }
         return side
     }
 
     private func pair(_ value: JSONValue, _ key: String) throws -> PixelSize {
-        guard case .list(let values) = value, values.count == 2 else {
-            throw wrong(key, value.summary, expected: "a list of height and width")
+        guard case .array(let values) = value, values.count == 2 else {
+            throw wrong(key, value.kind, expected: "a list of height and width")
         }
         return PixelSize(
             height: try side(values[0], key + "[0]"), width: try side(values[1], key + "[1]"))
@@ -171,8 +125,8 @@ struct ImageConfigReader {
     func pixelSizes(_ key: String) throws -> [PixelSize] {
         let expected = "a list of at least one [height, width]"
         let value = try require(key, expected)
-        guard case .list(let values) = value, !values.isEmpty else {
-            throw wrong(key, value.summary, expected: expected)
+        guard case .array(let values) = value, !values.isEmpty else {
+            throw wrong(key, value.kind, expected: expected)
         }
         return try values.enumerated().map { try pair($1, "\(key)[\($0)]") }
     }
@@ -181,11 +135,11 @@ struct ImageConfigReader {
     func tileResize(_ key: String) throws -> LlavaNextImageConfig.TileResize {
         let value = try require(key, "{\"shortest_edge\": n} or {\"height\": h, \"width\": w}")
         switch value {
-        case .number: return .shortestEdge(try side(value, key))
-        case .object(let object) where object["shortest_edge"].map { $0 != .null } ?? false:
+        case .integer, .number: return .shortestEdge(try side(value, key))
+        case .object(let object) where object["shortest_edge"].map { !$0.isNull } ?? false:
             try allow(["shortest_edge", "height", "width"], in: object, key)
             guard let edge = object["shortest_edge"], object["height"] == nil else {
-                throw wrong(key, value.summary, expected: "either shortest_edge or height, width")
+                throw wrong(key, value.kind, expected: "either shortest_edge or height, width")
             }
             return .shortestEdge(try side(edge, key + ".shortest_edge"))
         default: return .exact(try squareOrSize(key))
@@ -197,27 +151,27 @@ struct ImageConfigReader {
         let expected = "{\"height\": h, \"width\": w}"
         let value = try require(key, expected)
         switch value {
-        case .number:
+        case .integer, .number:
             let side = try side(value, key)
             return PixelSize(height: side, width: side)
-        case .list: return try pair(value, key)
+        case .array: return try pair(value, key)
         case .object(let object):
             try allow(["height", "width"], in: object, key)
             guard let height = object["height"], let width = object["width"] else {
-                throw wrong(key, value.summary, expected: expected)
+                throw wrong(key, value.kind, expected: expected)
             }
             return PixelSize(
                 height: try side(height, key + ".height"), width: try side(width, key + ".width"))
-        default: throw wrong(key, value.summary, expected: expected)
+        default: throw wrong(key, value.kind, expected: expected)
         }
     }
 
-    private func allow(_ keys: Set<String>, in object: [String: JSONValue], _ key: String) throws {
-        for (name, value) in object.sorted(by: { $0.key < $1.key })
-        where value != .null && !keys.contains(name) {
+    private func allow(_ keys: Set<String>, in object: JSONObject, _ key: String) throws {
+        for (name, value) in object.members.sorted(by: { $0.key < $1.key })
+        where !value.isNull && !keys.contains(name) {
             throw InputError(
                 .unsupported, file: file, item: "\(prefix)\(key).\(name)",
-                expected: keys.sorted().joined(separator: ", "), found: value.summary)
+                expected: keys.sorted().joined(separator: ", "), found: value.kind)
         }
     }
 
@@ -239,8 +193,8 @@ struct ImageConfigReader {
 
     private func number(_ key: String, default standard: Double) throws -> Double {
         guard let value = value(key) else { return standard }
-        guard case .number(let number) = value, number.isFinite else {
-            throw wrong(key, value.summary, expected: "a number")
+        guard let number = value.double else {
+            throw wrong(key, value.kind, expected: "a number")
         }
         return number
     }
@@ -249,13 +203,13 @@ struct ImageConfigReader {
     private func channels(_ key: String) throws -> [Double] {
         let expected = "three numbers"
         let value = try require(key, expected)
-        if case .number(let number) = value { return [number, number, number] }
-        guard case .list(let values) = value, values.count == 3 else {
-            throw wrong(key, value.summary, expected: expected)
+        if let number = value.double { return [number, number, number] }
+        guard case .array(let values) = value, values.count == 3 else {
+            throw wrong(key, value.kind, expected: expected)
         }
         return try values.enumerated().map { index, value in
-            guard case .number(let number) = value else {
-                throw wrong("\(key)[\(index)]", value.summary, expected: "a number")
+            guard let number = value.double else {
+                throw wrong("\(key)[\(index)]", value.kind, expected: "a number")
             }
             return number
         }

@@ -64,7 +64,7 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         guard hiddenSize % heads == 0 else {
             throw reader.wrong(
                 "num_attention_heads", "a divisor of hidden_size \(hiddenSize)",
-                .integer(Int64(heads)))
+                .integer(heads))
         }
         headDim = try reader.positive("head_dim", hiddenSize / heads)
         _ = try reader.activation("hidden_act", [.silu], .silu)

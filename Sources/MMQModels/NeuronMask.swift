@@ -55,28 +55,28 @@ public struct NeuronMask: Sendable, Equatable {
     ///   - modules: the modules that the model has.
     ///   - file: the name of the file, for errors.
     public init(json: Data, modules: [ModuleShape], file: String) throws {
-        let parsed: [String: [[MaskIndex]]]
         let form = "{\"module\": [[neuron, ...], ...], ...}"
-        do {
-            parsed = try JSONDecoder().decode([String: [[MaskIndex]]].self, from: json)
-        } catch let DecodingError.typeMismatch(_, context) {
-            throw fault(file, context.codingPath, expected: form, found: "something else")
-        } catch let DecodingError.valueNotFound(_, context) {
-            throw fault(file, context.codingPath, expected: form, found: "null")
-        } catch {
-            throw fault(file, expected: form, found: "text that is not JSON")
+        let document = try JSONValue(parsing: [UInt8](json), file: file)
+        guard let members = document.members else {
+            throw fault(file, expected: form, found: document.kind)
         }
         var layers: [String: [[Int]]] = [:]
-        for (name, lists) in parsed.sorted(by: { $0.key < $1.key }) {
-            _ = try Self.shape(of: name, among: modules, layers: lists.count, file: file)
+        for (name, value) in members.sorted(by: { $0.key < $1.key }) {
+            guard let lists = value.array else {
+                throw fault(file, module: name, expected: form, found: value.kind)
+            }
             layers[name] = try lists.enumerated().map { layer, list in
-                try list.map { index in
-                    guard let value = index.value else {
+                guard let list = list.array else {
+                    throw fault(file, module: name, layer: layer, expected: form, found: list.kind)
+                }
+                return try list.map { index in
+                    guard let number = index.integer ?? index.double.flatMap(Int.init(exactly:))
+                    else {
                         throw fault(
                             file, module: name, layer: layer, expected: "integers",
-                            found: index.written)
+                            found: index.kind)
                     }
-                    return value
+                    return number
                 }
             }
         }
@@ -130,37 +130,4 @@ private func fault(
     if let module { item = "module \(module)" }
     if let layer { item += ", layer \(layer)" }
     return InputError(.badValue, file: file, item: item, expected: expected, found: found)
-}
-
-/// The error about the place that decoding had come to.
-private func fault(
-    _ file: String, _ path: [any CodingKey], expected: String, found: String
-) -> InputError {
-    fault(
-        file, module: path.first?.stringValue, layer: path.count > 1 ? path[1].intValue : nil,
-        expected: expected, found: found)
-}
-
-/// One element of a layer's list. What is not an integer keeps its spelling, for the error: a
-/// decoding error alone could not say more than its place.
-private struct MaskIndex: Decodable {
-    let value: Int?
-    let written: String
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let value = try? container.decode(Int.self) {
-            (self.value, written) = (value, String(value))
-        } else if let number = try? container.decode(Double.self) {
-            (value, written) = (nil, String(number))
-        } else if let text = try? container.decode(String.self) {
-            (value, written) = (nil, "\"\(text)\"")
-        } else if let flag = try? container.decode(Bool.self) {
-            (value, written) = (nil, String(flag))
-        } else if container.decodeNil() {
-            (value, written) = (nil, "null")
-        } else {
-            (value, written) = (nil, "a list or an object")
-        }
-    }
 }

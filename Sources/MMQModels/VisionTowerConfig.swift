@@ -63,16 +63,16 @@ public struct VisionTowerConfig: Sendable, Codable, Equatable {
         normEpsilon = try reader.positiveNumber("layer_norm_eps", defaults.normEpsilon)
         let channels = try reader.positive("num_channels", 3)
         guard channels == 3 else {
-            throw reader.wrong("num_channels", "3", .integer(Int64(channels)), .unsupported)
+            throw reader.wrong("num_channels", "3", .integer(channels), .unsupported)
         }
         guard hiddenSize % heads == 0 else {
             throw reader.wrong(
                 "num_attention_heads", "a divisor of hidden_size \(hiddenSize)",
-                .integer(Int64(heads)))
+                .integer(heads))
         }
         guard imageSize % patchSize == 0 else {
             throw reader.wrong(
-                "patch_size", "a divisor of image_size \(imageSize)", .integer(Int64(patchSize)))
+                "patch_size", "a divisor of image_size \(imageSize)", .integer(patchSize))
         }
     }
 
@@ -82,9 +82,9 @@ public struct VisionTowerConfig: Sendable, Codable, Equatable {
     ) throws -> Int {
         if case .array(let values) = reader.value(key) {
             guard values.count == 2, values[0] == values[1], case .integer(let size) = values[0],
-                range.contains(Int(size))
+                range.contains(size)
             else { throw reader.wrong(key, "a square's side", reader.value(key), .unsupported) }
-            return Int(size)
+            return size
         }
         return try reader.integer(key, in: range, "a side from 1 to \(range.upperBound)", fallback)
     }

@@ -12,19 +12,19 @@ struct LensFileReader {
     }
 
     func text(_ key: String) throws -> String {
-        guard let text = json[key]?.asText else { throw error(key, "expected a text") }
+        guard let text = json[key]?.text else { throw error(key, "expected a text") }
         return text
     }
 
     private func count(_ key: String) throws -> Int {
-        guard let number = json[key]?.asInteger, (1...1_000_000).contains(number) else {
+        guard let number = json[key]?.integer, (1...1_000_000).contains(number) else {
             throw error(key, "expected a number from 1 to 1000000")
         }
         return number
     }
 
     private func list(_ key: String, _ value: JSONValue?, _ count: Int) throws -> [JSONValue] {
-        guard let list = value?.asList, list.count == count else {
+        guard let list = value?.array, list.count == count else {
             throw error(key, "expected a list of \(count), found \(value?.kind ?? "nothing")")
         }
         return list
@@ -41,7 +41,7 @@ struct LensFileReader {
     }
 
     private func id(_ key: String, _ value: JSONValue) throws -> Int32 {
-        guard let id = value.asInteger.flatMap(Int32.init(exactly:)) else {
+        guard let id = value.integer.flatMap(Int32.init(exactly:)) else {
             throw error(key, "expected a token's number, found \(value.kind)")
         }
         return id
@@ -91,7 +91,7 @@ struct LensFileReader {
         }
         var words: [Int32: String] = [:]
         for (key, value) in object.members {
-            guard let id = Int32(key), let text = value.asText else {
+            guard let id = Int32(key), let text = value.text else {
                 throw error("words", "expected a text for the number of each token")
             }
             words[id] = text

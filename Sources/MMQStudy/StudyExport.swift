@@ -243,8 +243,8 @@ public enum StudyExport {
     private static func readMask(_ path: String, into study: Study, split: String) throws {
         let stem = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
         let document = try JSONValue(file: path)
-        let module = try study.module(document["module"]?.asText ?? stem)
-        guard let names = document["domains"]?.asList?.map(\.asText), let sets = document["neurons"]
+        let module = try study.module(document["module"]?.text ?? stem)
+        guard let names = document["domains"]?.array?.map(\.text), let sets = document["neurons"]
         else {
             throw InputError(.badInput, file: path, "no 'domains' or no 'neurons'")
         }
@@ -254,7 +254,7 @@ public enum StudyExport {
                 .badInput, file: path, item: "domains", "an unknown domain, or one twice")
         }
         let neurons = try domains.map { domain in
-            let lists = sets[domain.rawValue]?.asList?.map { $0.asList?.map(\.asInteger) }
+            let lists = sets[domain.rawValue]?.array?.map { $0.array?.map(\.integer) }
             guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
                 throw InputError(
                     .badInput, file: path, item: domain.rawValue, "expected lists of integers")
@@ -271,7 +271,7 @@ public enum StudyExport {
             default: otherwise
             }
         }
-        let selected = document["settings"]?["selected"]?.asInteger ?? 0
+        let selected = document["settings"]?["selected"]?.integer ?? 0
         guard (0...module.layers * module.neurons).contains(selected) else {
             throw InputError(
                 .badInput, file: path, item: "settings.selected",
@@ -282,7 +282,7 @@ public enum StudyExport {
         try study.save(
             Identification(
                 module: module, domains: domains,
-                split: document["settings"]?["split"]?.asText ?? split,
+                split: document["settings"]?["split"]?.text ?? split,
                 settings: .init(
                     topRate: number("top_rate", 0.01), filterRate: number("filter_rate", 0.95),
                     activationBar: number("activation_bar", 0.95)),

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Cuts a text at the added tokens it contains, as the reference does: from left to right, at each
 /// place the longest token.
 struct AddedTokenMatcher: Sendable {

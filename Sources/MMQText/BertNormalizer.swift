@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Text clean-up of BERT (`BertNormalizer` and `BertPreTokenizer` of Hugging Face tokenizers), on
 /// Unicode scalars, never on Swift characters.

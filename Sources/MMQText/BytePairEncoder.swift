@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Byte-pair encoding over a vocabulary with byte fallback, as the `BPE` model of Hugging Face
 /// tokenizers computes it: the pair with the lowest rank merges first, of equal ones the leftmost.
 struct BytePairEncoder: Sendable {

@@ -1,3 +1,5 @@
+import MMQBase
+
 /// Removes the spaces that tokens leave before punctuation, for vocabularies made from words.
 enum CleanUp {
     private static let rules = [

@@ -49,7 +49,7 @@ struct HubTokenizerFiles {
     init(folder: String) throws {
         self.folder = folder
         let name = "tokenizer_config.json"
-        let configuration = try Self.json(folder, name) ?? .object([])
+        let configuration = try Self.json(folder, name) ?? .object(JSONObject())
         self.configuration = configuration
         tokenizerJSON = try Self.json(folder, "tokenizer.json")
 
@@ -63,7 +63,7 @@ struct HubTokenizerFiles {
             return try values.map { try Self.special($0, Self.path(folder, file), key) }
         }
         for member in configuration.members ?? [] {
-            let key = String(decoding: member.key, as: UTF8.self)
+            let key = member.key
             if key.hasSuffix("_token") {
                 if case .bool = member.value { continue }  // add_bos_token and the like
                 special[key] =
@@ -76,7 +76,7 @@ struct HubTokenizerFiles {
         let oldKey = "additional_special_tokens"
         if let members = configuration[extraKey]?.members {
             for member in members {
-                let key = String(decoding: member.key, as: UTF8.self)
+                let key = member.key
                 special[key] = try Self.special(member.value, Self.path(folder, name), key)
                 modelSpecific.append(key)
             }
@@ -91,12 +91,12 @@ struct HubTokenizerFiles {
         var byID: [Int: AddedTokenDefinition] = [:]
         if let decoder = configuration["added_tokens_decoder"] {
             for member in decoder.members ?? [] {
-                let key = "added_tokens_decoder." + String(decoding: member.key, as: UTF8.self)
-                guard let id = Int(String(decoding: member.key, as: UTF8.self)) else {
+                let key = "added_tokens_decoder." + member.key
+                guard let id = Int(member.key) else {
                     throw InputError(
                         .badValue,
                         file: Self.path(folder, name), item: key, expected: "an id as key",
-                        found: String(decoding: member.key, as: UTF8.self))
+                        found: member.key)
                 }
                 let token = try AddedTokenDefinition(
                     member.value, file: Self.path(folder, name), key: key)
@@ -120,7 +120,7 @@ struct HubTokenizerFiles {
     ) throws {
         let name = "special_tokens_map.json"
         for member in try Self.json(folder, name)?.members ?? [] {
-            let key = String(decoding: member.key, as: UTF8.self)
+            let key = member.key
             switch key {
             case "extra_special_tokens":
                 let known = extraSpecial ?? []
@@ -156,11 +156,12 @@ struct HubTokenizerFiles {
                 throw InputError(
                     .badValue,
                     file: Self.path(folder, name),
-                    item: String(decoding: member.key, as: UTF8.self),
+                    item: member.key,
                     expected: "an id", found: member.value.kind)
             }
-            let isSpecial = specials.contains(member.key)
-            let token = AddedTokenDefinition(member.key, special: isSpecial)
+            let content = Array(member.key.utf8)
+            let isSpecial = specials.contains(content)
+            let token = AddedTokenDefinition(content, special: isSpecial)
             byID[id] = token
             map[token.content] = token
         }
@@ -251,14 +252,15 @@ struct HubTokenizerFiles {
 
     /// The bytes of a file, nil where there is none.
     static func bytes(_ path: String) throws -> [UInt8]? {
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        guard exists(path) else { return nil }
         return try readSmallFile(path)
     }
 
     static func json(_ folder: String, _ name: String) throws -> JSONValue? {
         let path = path(folder, name)
         guard let bytes = try bytes(path) else { return nil }
-        let value = try JSONReader.parse(bytes, file: path)
+        // Python takes the last of two equal keys.
+        let value = try JSONValue(parsing: bytes, file: path, rules: .lastKeyWins)
         guard value.members != nil else {
             throw InputError(
                 .badValue, file: path, item: "JSON", expected: "an object", found: value.kind)

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Turns ids into text while they arrive.
 ///

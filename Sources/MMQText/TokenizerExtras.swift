@@ -10,13 +10,13 @@ extension TokenizerTables {
     public var extrasJSON: String {
         let merges: JSONValue
         switch mergeOrder {
-        case .byScore(let order): merges = .array([.text(order.rawValue)])
+        case .byScore(let order): merges = .array([.string(order.rawValue)])
         case .explicit(let pairs): merges = .ids(pairs.flatMap { [$0.left, $0.right] })
         }
         let space: JSONValue =
             metaspace.map {
                 .make([
-                    "replacement": .string($0.replacement), "scheme": .text($0.scheme.rawValue),
+                    "replacement": .string($0.replacement), "scheme": .string($0.scheme.rawValue),
                     "split": .bool($0.split),
                 ])
             } ?? .null
@@ -35,11 +35,11 @@ extension TokenizerTables {
             "ignoreMerges": .bool(ignoreMerges),
             "splitSpecial": .bool(splitSpecialTokens),
             "cleanUp": .bool(cleanUpSpaces),
-            "truncationSide": .text(truncationSide.rawValue),
+            "truncationSide": .string(truncationSide.rawValue),
             "processorLimit": processorMaximumLength.map { .integer($0) } ?? .null,
             "merges": merges,
         ])
-        return String(decoding: json.encoded, as: UTF8.self)
+        return json.encoded(.compact)
     }
 
     /// Sets what plain GGUF keys could not hold from what `extrasJSON` gave.
@@ -100,9 +100,9 @@ extension TokenizerTables {
 extension NormalizerStep {
     fileprivate var extra: JSONValue {
         switch self {
-        case .prepend(let bytes): .array([.text("prepend"), .string(bytes)])
+        case .prepend(let bytes): .array([.string("prepend"), .string(bytes)])
         case .replace(let pattern, let content):
-            .array([.text("replace"), .string(pattern), .string(content)])
+            .array([.string("replace"), .string(pattern), .string(content)])
         }
     }
 
@@ -122,15 +122,15 @@ extension DecoderStep {
     fileprivate var extra: JSONValue {
         switch self {
         case .replace(let pattern, let content):
-            .array([.text("replace"), .string(pattern), .string(content)])
-        case .byteFallback: .array([.text("byteFallback")])
-        case .fuse: .array([.text("fuse")])
+            .array([.string("replace"), .string(pattern), .string(content)])
+        case .byteFallback: .array([.string("byteFallback")])
+        case .fuse: .array([.string("fuse")])
         case .strip(let scalar, let left, let right):
             .array([
-                .text("strip"), .integer(Int(scalar)), .integer(left), .integer(right),
+                .string("strip"), .integer(Int(scalar)), .integer(left), .integer(right),
             ])
         case .metaspace(let marker, let dropFirst):
-            .array([.text("metaspace"), .string(marker), .bool(dropFirst)])
+            .array([.string("metaspace"), .string(marker), .bool(dropFirst)])
         }
     }
 
@@ -172,11 +172,11 @@ extension WordPieceTables {
             "lowercase": .bool(lowercase),
             "continuing": .string(continuingPrefix),
             "wordLength": .integer(maximumWordLength),
-            "truncationSide": .text(truncationSide.rawValue),
+            "truncationSide": .string(truncationSide.rawValue),
             "limit": maximumLength.map { .integer($0) } ?? .null,
             "cleanUp": .bool(cleanUpSpaces),
         ])
-        return String(decoding: json.encoded, as: UTF8.self)
+        return json.encoded(.compact)
     }
 
     /// Tables from pieces and from what `extrasJSON` gave.

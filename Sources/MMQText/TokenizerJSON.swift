@@ -42,16 +42,17 @@ struct TokenizerJSON {
         for member in members {
             guard let id = member.value.integer, id >= 0 && id < limit else {
                 throw error(
-                    "model.vocab." + String(decoding: member.key, as: UTF8.self),
+                    "model.vocab." + member.key,
                     "an id below \(limit)", "\(member.value)")
             }
             while pieces.count <= id { pieces.append(nil) }
-            guard pieces[id] == nil, index.insert(member.key, id: Int32(clamping: id)) else {
+            let piece = Array(member.key.utf8)
+            guard pieces[id] == nil, index.insert(piece, id: Int32(clamping: id)) else {
                 throw error(
-                    "model.vocab." + String(decoding: member.key, as: UTF8.self),
+                    "model.vocab." + member.key,
                     "a piece and an id of its own", "id \(id) or the piece a second time")
             }
-            pieces[id] = member.key
+            pieces[id] = piece
         }
         guard !members.isEmpty else { throw error("model.vocab", "pieces", "none") }
         return (pieces, index, members.count)

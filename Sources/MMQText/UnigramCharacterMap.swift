@@ -1,3 +1,5 @@
+import MMQBase
+
 /// SentencePiece's precompiled character map (`normalizer_spec.precompiled_charsmap`): what a
 /// character is replaced by before a Unigram model sees it, NFKC and more in DeBERTa-v3.
 ///

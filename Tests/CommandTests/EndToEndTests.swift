@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Support
 import Testing
@@ -10,12 +11,12 @@ import Testing
         let folder = try TemporaryFolder()
         let model = try golden.convert(in: folder)
         let config = try Golden.json("\(golden.architecture)/\(golden.variant)/cases.json")
-        let item = try #require(config["cases"]?.list?.first)
-        let prompt = try #require(item["prompt"]?.string)
-        let picture = try golden.picture(#require(item["name"]?.string))
+        let item = try #require(config["cases"]?.array?.first)
+        let prompt = try #require(item["prompt"]?.text)
+        let picture = try golden.picture(#require(item["name"]?.text))
 
         let inspection = try expectExit(0, ["inspect", model, "--json"]).object()
-        #expect(inspection["architecture"] as? String == config["architecture"]?.string)
+        #expect(inspection["architecture"] as? String == config["architecture"]?.text)
         #expect((inspection["problems"] as? [Any])?.isEmpty == true)
 
         for (mask, key) in [([], "greedy"), (["--mask", golden.mask], "greedy_masked")] {
@@ -26,7 +27,7 @@ import Testing
                     "--max-tokens", "24", "--json",
                 ] + mask + ["--", prompt]
             ).object()
-            let expected = try #require(item[key]?["tokens"]?.list).compactMap(\.integer)
+            let expected = try #require(item[key]?["tokens"]?.array).compactMap(\.integer)
             #expect(answer["tokens"] as? [Int] == expected, "\(key)")
             #expect(answer["prompt_tokens"] as? Int == item["tokens"]?.integer)
             #expect(answer["image_tokens"] as? Int == item["image_tokens"]?.integer)

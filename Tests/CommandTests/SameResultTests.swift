@@ -47,14 +47,14 @@ import Testing
     func everyInstructionSetPassesTheGoldens(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let cases = try Golden.json("\(golden.architecture)/\(golden.variant)/cases.json")
-        let type = try #require(cases["type"]?.string)
+        let type = try #require(cases["type"]?.text)
         let model = try golden.convert(in: folder, type: type)
-        for item in try #require(cases["cases"]?.list) {
-            let name = try #require(item["name"]?.string)
+        for item in try #require(cases["cases"]?.array) {
+            let name = try #require(item["name"]?.text)
             let expected = try SafetensorsFile(path: "\(golden.folder)/\(name).safetensors")
             let arguments = try golden.trace(
                 model, to: folder("trace"), sites: "ids,image,last-logits,counts",
-                prompt: #require(item["prompt"]?.string), picture: golden.picture(name))
+                prompt: #require(item["prompt"]?.text), picture: golden.picture(name))
             for isa in Self.instructionSets {
                 for (more, prefix) in [([], ""), (["--mask", golden.mask], "masked.")] {
                     try expectExit(0, arguments + more, environment: ["MMQ_ISA": isa])

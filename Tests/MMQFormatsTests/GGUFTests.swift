@@ -29,9 +29,9 @@ import Testing
         #expect(try metadata.integers("a.integers") == [1, -2, 3])
         for (name, facts) in try Golden.json("formats/every-value.json").members ?? [] {
             let tensor = try file.tensor(name)
-            #expect(tensor.type.name == facts["type"]?.string)
-            #expect(tensor.shape == facts["shape"]?.list?.compactMap(\.integer))
-            let bits = facts["bits"]?.list?.compactMap(\.integer)
+            #expect(tensor.type.name == facts["type"]?.text)
+            #expect(tensor.shape == facts["shape"]?.array?.compactMap(\.integer))
+            let bits = facts["bits"]?.array?.compactMap(\.integer)
             #expect(try file.floats(name).map { Int($0.bitPattern) } == bits, "\(name)")
         }
         #expect(file.tensors.count == 6)

@@ -42,12 +42,12 @@ import Testing
         #expect(files.reduce(0) { $0 + $1.tensors.count } == expected.count)
         #expect(files.reduce(0) { $0 + $1.byteCount } == result.outputBytes)
         for (name, facts) in expected {
-            let facts = try #require(facts.list)
+            let facts = try #require(facts.array)
             let file = try #require(files.first { $0[name] != nil }, "\(name)")
             let tensor = try file.tensor(name)
-            #expect(tensor.type.name == facts[0].string, "\(name)")
-            #expect(tensor.shape == facts[1].list?.compactMap(\.integer), "\(name)")
-            #expect(Self.hash(try file.bytes(tensor)) == facts[2].string, "\(name)")
+            #expect(tensor.type.name == facts[0].text, "\(name)")
+            #expect(tensor.shape == facts[1].array?.compactMap(\.integer), "\(name)")
+            #expect(Self.hash(try file.bytes(tensor)) == facts[2].text, "\(name)")
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
@@ -32,17 +33,17 @@ struct GoldenVariant: Sendable, CustomTestStringConvertible {
     func description() throws -> JSONValue { try Golden.json(folder + "/cases.json") }
 
     func cases() throws -> [Case] {
-        try #require(description()["cases"]?.list).map { item in
-            let name = try #require(item["name"]?.string)
+        try #require(description()["cases"]?.array).map { item in
+            let name = try #require(item["name"]?.text)
             func tokens(_ key: String) throws -> [Int32] {
-                try #require(item[key]?["tokens"]?.list).map { Int32(try #require($0.integer)) }
+                try #require(item[key]?["tokens"]?.array).map { Int32(try #require($0.integer)) }
             }
             return Case(
                 name: name,
                 image: try RGBImage.decode(
-                    path: Golden.path(folder + "/" + #require(item["image"]?.string))),
-                prompt: try #require(item["prompt"]?.string),
-                expected: try Golden.tensors(folder + "/" + #require(item["expected"]?.string)),
+                    path: Golden.path(folder + "/" + #require(item["image"]?.text))),
+                prompt: try #require(item["prompt"]?.text),
+                expected: try Golden.tensors(folder + "/" + #require(item["expected"]?.text)),
                 greedy: try tokens("greedy"), greedyMasked: try tokens("greedy_masked"))
         }
     }
@@ -51,7 +52,7 @@ struct GoldenVariant: Sendable, CustomTestStringConvertible {
     func open(_ type: StoredType? = nil, in folder: TemporaryFolder) throws
         -> any VisionLanguageModel
     {
-        let stored = try StoredType(rawValue: #require(description()["type"]?.string))
+        let stored = try StoredType(rawValue: #require(description()["type"]?.text))
         let type = try #require(type ?? stored)
         let output = folder("model-\(type.rawValue)")
         try Converter(

@@ -17,12 +17,12 @@ struct LensCase: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(variant.testDescription) \(name)" }
 
     static let all: [LensCase] = {
-        let list = (try? Golden.json("lens/cases.json"))?["cases"]?.list ?? []
+        let list = (try? Golden.json("lens/cases.json"))?["cases"]?.array ?? []
         return list.compactMap { entry in
-            guard let architecture = entry["architecture"]?.string,
-                let variant = entry["variant"]?.string, let name = entry["case"]?.string,
+            guard let architecture = entry["architecture"]?.text,
+                let variant = entry["variant"]?.text, let name = entry["case"]?.text,
                 let words = entry["words"]?.integer, let rows = entry["rows"]?.integer,
-                let expected = entry["expected"]?.string
+                let expected = entry["expected"]?.text
             else { return nil }
             return LensCase(
                 variant: GoldenVariant(architecture: architecture, name: variant), name: name,

@@ -20,15 +20,15 @@ import Testing
 
     private static func cases(_ variant: String) throws -> (type: StoredType, cases: [Case]) {
         let json = try Golden.json("lingo-judge/\(variant)/cases.json")
-        let cases = try #require(json["cases"]?.list).map { value in
+        let cases = try #require(json["cases"]?.array).map { value in
             Case(
-                question: try #require(value["question"]?.string),
-                reference: try #require(value["reference"]?.string),
-                answer: try #require(value["answer"]?.string),
-                ids: try #require(value["ids"]?.list).map { Int32(try #require($0.integer)) },
+                question: try #require(value["question"]?.text),
+                reference: try #require(value["reference"]?.text),
+                answer: try #require(value["answer"]?.text),
+                ids: try #require(value["ids"]?.array).map { Int32(try #require($0.integer)) },
                 logit: try #require(value["logit"]?.double))
         }
-        return (try #require(StoredType(rawValue: json["type"]?.string ?? "")), cases)
+        return (try #require(StoredType(rawValue: json["type"]?.text ?? "")), cases)
     }
 
     private static func convert(
@@ -101,12 +101,12 @@ import Testing
 
     /// Every distance falls into the bucket that transformers puts it into.
     @Test func sortsDistancesIntoBuckets() throws {
-        let tables = try #require(try Golden.json("lingo-judge/positions.json")["tables"]?.list)
+        let tables = try #require(try Golden.json("lingo-judge/positions.json")["tables"]?.array)
         #expect(tables.count == 7)
         for table in tables {
             let buckets = try #require(table["buckets"]?.integer)
             let maximum = try #require(table["maximum"]?.integer)
-            for (distance, value) in try #require(table["positions"]?.list).enumerated() {
+            for (distance, value) in try #require(table["positions"]?.array).enumerated() {
                 let expected = try #require(value.integer)
                 for sign in [1, -1] {
                     let bucket = LingoJudgeConfig.bucket(
@@ -120,14 +120,14 @@ import Testing
     /// Python's rules, not Swift's: final sigma, dotted I, ASCII separators as white space.
     @Test func lowersAndStripsAsPython() {
         #expect(
-            PythonText("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α").lowered().string == "οδος σ ας. ας\u{301} σ.α")
+            PythonText("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α").lowered().text == "οδος σ ας. ας\u{301} σ.α")
         #expect(
-            Array(PythonText("İẞÉ").lowered().string.unicodeScalars) == [
+            Array(PythonText("İẞÉ").lowered().text.unicodeScalars) == [
                 "i", "\u{307}", "\u{DF}", "\u{E9}",
             ])
-        #expect(PythonText("\u{1C}\u{3000} a b \u{85}\n\u{2028}").stripped().string == "a b")
-        #expect(PythonText("\u{200B}a\u{FEFF}").stripped().string == "\u{200B}a\u{FEFF}")
-        #expect(PythonText(" \t").stripped().string == "")
+        #expect(PythonText("\u{1C}\u{3000} a b \u{85}\n\u{2028}").stripped().text == "a b")
+        #expect(PythonText("\u{200B}a\u{FEFF}").stripped().text == "\u{200B}a\u{FEFF}")
+        #expect(PythonText(" \t").stripped().text == "")
     }
 
     // MARK: What is refused

@@ -29,9 +29,9 @@ import Testing
             let found = try samples(walk)
             #expect(found.count == expected.count)
             for (sample, golden) in zip(found, expected) {
-                #expect(sample.index == golden["index"]?.asInteger)
-                #expect(sample.question == golden["question"]?.asText)
-                let prompt = try golden.at(form == .full ? "prompt" : "simple").asText
+                #expect(sample.index == golden["index"]?.integer)
+                #expect(sample.question == golden["question"]?.text)
+                let prompt = try golden.at(form == .full ? "prompt" : "simple").text
                 #expect(sample.prompt == prompt)
                 #expect(sample.answer == golden["answer"])
                 #expect(
@@ -67,7 +67,7 @@ import Testing
         for sample in try samples(rs) {
             let id = try #require(sample.attributes["question_id"].flatMap { Int($0) })
             #expect(sample.attributes["type"] == ["presence", "count", "area", "comp"][id % 4])
-            #expect(sample.answer["question_id"]?.asInteger == id)
+            #expect(sample.answer["question_id"]?.integer == id)
         }
         let com = try BenchSplit(bench: bench, domain: .com, split: "train", form: .simple)
         // PMC-VQA's options are what an answer is compared with.

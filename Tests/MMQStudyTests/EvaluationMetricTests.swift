@@ -57,10 +57,10 @@ extension JSONValue {
     @Test func pythonTextsOfStrings() throws {
         for entry in try EvaluationGolden.json("text.json").at("strings").list() {
             let parts = try entry.list()
-            let text = PythonText(try #require(parts[0].asText))
-            #expect(text.lowered() == PythonText(try #require(parts[1].asText)), "\(parts[0])")
-            #expect(text.upperedCount == parts[2].asInteger, "\(parts[0])")
-            #expect(text.stripped() == PythonText(try #require(parts[3].asText)), "\(parts[0])")
+            let text = PythonText(try #require(parts[0].text))
+            #expect(text.lowered() == PythonText(try #require(parts[1].text)), "\(parts[0])")
+            #expect(text.upperedCount == parts[2].integer, "\(parts[0])")
+            #expect(text.stripped() == PythonText(try #require(parts[3].text)), "\(parts[0])")
             #expect(text.words() == (try parts[4].texts().map(PythonText.init)), "\(parts[0])")
         }
     }
@@ -84,23 +84,23 @@ extension JSONValue {
         var expected: [(official: Double, mmneuron: Double)] = []
         for (number, entry) in try golden.at("everyday").list().enumerated() {
             let parts = try entry.list()
-            let group = try #require(parts[0].asInteger)
+            let group = try #require(parts[0].integer)
             let cluster = texts[(6 * group)..<(6 * group + 6)]
-            let candidates = cluster + [texts[try #require(parts[1].asInteger)]]
+            let candidates = cluster + [texts[try #require(parts[1].integer)]]
             func candidate(_ number: Int) -> String { candidates[candidates.startIndex + number] }
-            let given = try #require(parts[2].asText).map { $0.wholeNumberValue ?? 0 }
-            let confidence = try #require(parts[3].asText).map { names[$0] ?? "" }
+            let given = try #require(parts[2].text).map { $0.wholeNumberValue ?? 0 }
+            let confidence = try #require(parts[3].text).map { names[$0] ?? "" }
             let records = zip(given, confidence).enumerated().map { i, record in
                 var object = JSONObject()
-                _ = object.add("answer", .string(candidate(record.0)))
-                _ = object.add("answer_confidence", .string(record.1))
-                if parts[4] == .integer(1) { _ = object.add("answer_id", .integer(Int64(i + 1))) }
+                object.set("answer", .string(candidate(record.0)))
+                object.set("answer_confidence", .string(record.1))
+                if parts[4] == .integer(1) { object.set("answer_id", .integer(Int64(i + 1))) }
                 return JSONValue.object(object)
             }
             answers.append(
                 ScoredAnswer(
                     domain: .com, index: number, setting: "none", groundTruth: .array(records),
-                    answer: candidate(try #require(parts[5].asInteger)), source: "golden"))
+                    answer: candidate(try #require(parts[5].integer)), source: "golden"))
             expected.append((try parts[6].plainNumber(), try parts[7].plainNumber()))
         }
         #expect(answers.count == 3000)
@@ -119,7 +119,7 @@ extension JSONValue {
                 ScoredAnswer(
                     domain: .doc, index: number, setting: "none",
                     groundTruth: .array(try parts[1].integers().map { .string(texts[$0]) }),
-                    answer: texts[try #require(parts[0].asInteger)], source: "golden"))
+                    answer: texts[try #require(parts[0].integer)], source: "golden"))
             expected.append([try parts[2].plainNumber(), try parts[3].plainNumber()])
         }
         #expect(answers.count == 2500)
@@ -134,7 +134,7 @@ extension JSONValue {
         #expect(cases.count == 2000)
         for entry in cases {
             let parts = try entry.list()
-            let (a, b) = (try #require(parts[0].asInteger), try #require(parts[1].asInteger))
+            let (a, b) = (try #require(parts[0].integer), try #require(parts[1].integer))
             #expect(
                 try SequenceMatcher(texts[a], texts[b]).ratio == parts[2].plainNumber(), "\(a) \(b)"
             )
@@ -149,11 +149,11 @@ extension JSONValue {
         for (number, entry) in try golden.at("medical").list().enumerated() {
             let parts = try entry.list()
             let choices = zip("ABCD", try parts[1].integers()).map { " \($0):\(texts[$1])" }
-            let place = parts[0].asList?.first?.asInteger
+            let place = parts[0].array?.first?.integer
             answers.append(
                 ScoredAnswer(
                     domain: .med, index: number, setting: "none", groundTruth: parts[2],
-                    answer: try #require(place.map { texts[$0] } ?? parts[0].asText),
+                    answer: try #require(place.map { texts[$0] } ?? parts[0].text),
                     choices: choices, source: "golden"))
             expected.append(try parts[3...].map { try $0.plainNumber() })
         }
@@ -170,11 +170,11 @@ extension JSONValue {
         for (number, entry) in try golden.at("aerial").list().enumerated() {
             let parts = try entry.list()
             var record = JSONObject()
-            _ = record.add("answer", parts[1])
+            record.set("answer", parts[1])
             answers.append(
                 ScoredAnswer(
                     domain: .rs, index: number, setting: "none", groundTruth: .object(record),
-                    answer: try #require(parts[0].asText), source: "golden"))
+                    answer: try #require(parts[0].text), source: "golden"))
             expected.append([try parts[2].plainNumber(), try parts[3].plainNumber()])
         }
         #expect(answers.count == 1000)
@@ -187,12 +187,12 @@ extension JSONValue {
             let parts = try entry.list()
             let answers = try parts[0].list().enumerated().map { number, row in
                 ScoredAnswer(
-                    domain: .ad, index: number, setting: "none", question: row["question"]?.asText,
+                    domain: .ad, index: number, setting: "none", question: row["question"]?.text,
                     groundTruth: try row.at("ground_truth"),
-                    answer: try #require(try row.at("answer").asText),
+                    answer: try #require(try row.at("answer").text),
                     attributes: [
-                        "question_id": try #require(row["question_id"]?.asText),
-                        "segment_id": try #require(row["segment_id"]?.asText),
+                        "question_id": try #require(row["question_id"]?.text),
+                        "segment_id": try #require(row["segment_id"]?.text),
                     ], source: "golden")
             }
             let expected = try parts[1].list().map { try $0.plainNumber() }

@@ -9,7 +9,7 @@ import Testing
     @Test func signTestIsExact() throws {
         for entry in try EvaluationGolden.json("answers.json").at("sign tests").list() {
             let parts = try entry.list()
-            let (k, n) = (try #require(parts[0].asInteger), try #require(parts[1].asInteger))
+            let (k, n) = (try #require(parts[0].integer), try #require(parts[1].integer))
             let expected = try parts[2].plainNumber()
             #expect(
                 abs(Resampling.signTest(k, of: n) - expected) <= 1e-9 * expected, "\(k) of \(n)")

@@ -36,9 +36,9 @@ import Testing
                 continue
             }
             #expect(object.keys.prefix(3) == ["index", "ground_truth", "answer"])
-            #expect(value["index"]?.asInteger == answer.index)
+            #expect(value["index"]?.integer == answer.index)
             #expect(value["ground_truth"] == answer.groundTruth)
-            #expect(value["answer"]?.asText == answer.text)
+            #expect(value["answer"]?.text == answer.text)
         }
         // The neurons of the control are a mask that ask takes.
         let mask = try NeuronMask(

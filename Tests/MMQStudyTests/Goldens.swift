@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Testing
 
@@ -18,20 +19,20 @@ enum Golden {
 
 extension JSONValue {
     func texts() throws -> [String] {
-        try #require(asList).map { try #require($0.asText) }
+        try #require(array).map { try #require($0.text) }
     }
 
     func integers() throws -> [Int] {
-        try #require(asList).map { try #require($0.asInteger) }
+        try #require(array).map { try #require($0.integer) }
     }
 
-    func list() throws -> [JSONValue] { try #require(asList) }
+    func list() throws -> [JSONValue] { try #require(array) }
 
     func at(_ key: String) throws -> JSONValue { try #require(self[key], "no \(key)") }
 
     /// A float stored as the hexadecimal digits of its bits.
     func double() throws -> Double {
-        let digits = try #require(asText)
+        let digits = try #require(text)
         return Double(bitPattern: try #require(UInt64(digits, radix: 16)))
     }
 }

@@ -9,8 +9,8 @@ import Testing
     @Test func setsEqualTheDefinition() throws {
         for (number, golden) in try Golden.json("dape.json").list().enumerated() {
             let shape = ModuleShape(
-                name: "lang", layers: try #require(golden["layers"]?.asInteger),
-                neurons: try #require(golden["neurons"]?.asInteger))
+                name: "lang", layers: try #require(golden["layers"]?.integer),
+                neurons: try #require(golden["neurons"]?.integer))
             let tokens = try golden.at("tokens").integers()
             let counts = try golden.at("counts").list().enumerated().map { domain, list in
                 var counts = ModuleCounts(shape: shape)
@@ -20,14 +20,14 @@ import Testing
             }
             let rates = try golden.at("rates").list().map { value -> Double in
                 if case .number(let number) = value { return number }
-                return Double(try #require(value.asInteger))
+                return Double(try #require(value.integer))
             }
             let found = try Identification(
                 counts: counts.reversed(),
                 settings: .init(topRate: rates[0], filterRate: rates[1], activationBar: rates[2]))
             #expect(found.filterThreshold == (try golden.at("filter_threshold").double()))
             #expect(found.activationThreshold == (try golden.at("activation_threshold").double()))
-            #expect(found.selected == golden["selected"]?.asInteger)
+            #expect(found.selected == golden["selected"]?.integer)
             #expect(found.domains == Array(Domain.allCases.prefix(tokens.count)))
             let sets = try golden.at("sets").list().map { try $0.list().map { try $0.integers() } }
             #expect(found.neurons == sets, "case \(number)")

@@ -8,7 +8,7 @@ import Testing
     private func text(_ json: String) throws -> String {
         let folder = try TemporaryFolder()
         try folder.write(json, to: "text.json")
-        var reader = JSONReader(try AnnotationFile(path: folder.path + "/text.json"))
+        var reader = JSONReader(try MappedFile(path: folder.path + "/text.json"))
         let text = try reader.text("text")
         try reader.finish()
         return text

@@ -21,14 +21,14 @@ import Testing
             value = value &* 31 &+ UInt64(length)
         }
         let hex = String(value, radix: 16)
-        let golden = try Golden.json("printing.json").at("every character").asText
+        let golden = try Golden.json("printing.json").at("every character").text
         #expect(String(repeating: "0", count: 16 - hex.count) + hex == golden)
     }
 
     @Test func numbersPrintAsInPython() throws {
         for entry in try Golden.json("printing.json").at("numbers").list() {
             let entry = try entry.list()
-            #expect(pythonRepr(try entry[0].double()) == entry[1].asText)
+            #expect(pythonRepr(try entry[0].double()) == entry[1].text)
         }
         #expect(pythonRepr(Double.nan) == "nan")
         #expect(pythonRepr(-Double.infinity) == "-inf")
@@ -37,7 +37,7 @@ import Testing
     @Test func cellsAreThoseOfPandas() throws {
         let folder = try TemporaryFolder()
         for (number, entry) in try Golden.json("csv.json").list().enumerated() {
-            let text = try #require(entry["text"]?.asText)
+            let text = try #require(entry["text"]?.text)
             try folder.write(text, to: "\(number).csv")
             let table = try CSVFile(path: folder.path + "/\(number).csv")
             #expect(table.header == (try entry.at("header").texts()), "\(text)")
@@ -71,7 +71,7 @@ import Testing
     func brokenJSONIsAnError(text: String) throws {
         let folder = try TemporaryFolder()
         try folder.write(text, to: "t.json")
-        let file = try AnnotationFile(path: folder.path + "/t.json")
+        let file = try MappedFile(path: folder.path + "/t.json")
         #expect(throws: InputError.self) {
             try readList("questions", of: file) { reader, _ in _ = try reader.value() }
         }
@@ -80,7 +80,7 @@ import Testing
     @Test func nestingIsLimited() throws {
         let folder = try TemporaryFolder()
         try folder.write(String(repeating: "[", count: 1_000_000), to: "t.json")
-        var reader = JSONReader(try AnnotationFile(path: folder.path + "/t.json"))
+        var reader = JSONReader(try MappedFile(path: folder.path + "/t.json"))
         #expect(throws: InputError.self) { try reader.skip() }
     }
 
@@ -89,7 +89,7 @@ import Testing
         let text =
             #"{"a": [1, -2.5e3, true, null, "\u00e9\ud83d\ude00\"\n"], "b": {"c": 12345678901234567890}}"#
         try folder.write(text, to: "t.json")
-        var reader = JSONReader(try AnnotationFile(path: folder.path + "/t.json"))
+        var reader = JSONReader(try MappedFile(path: folder.path + "/t.json"))
         let value = try reader.value()
         try reader.finish()
         let expected =

@@ -20,11 +20,11 @@ import Testing
         let golden = try Golden.json("orders.json")
         for entry in try golden.at("digests").list() {
             let entry = try entry.list()
-            let count = try #require(entry[0].asInteger)
-            #expect(digest(SampleOrder.pandas(count: count)) == entry[1].asText, "pandas \(count)")
-            #expect(digest(SampleOrder.python(count: count)) == entry[2].asText, "python \(count)")
+            let count = try #require(entry[0].integer)
+            #expect(digest(SampleOrder.pandas(count: count)) == entry[1].text, "pandas \(count)")
+            #expect(digest(SampleOrder.python(count: count)) == entry[2].text, "python \(count)")
             #expect(
-                digest(SampleOrder.datasets(count: count)) == entry[3].asText, "datasets \(count)")
+                digest(SampleOrder.datasets(count: count)) == entry[3].text, "datasets \(count)")
         }
     }
 

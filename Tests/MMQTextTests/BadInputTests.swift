@@ -103,7 +103,7 @@ import Testing
             try Data(contentsOf: URL(fileURLWithPath: folders + "blip-hub/tokenizer.json")))
         for length in stride(from: 0, to: json.count - 1, by: 211) {
             #expect(throws: InputError.self) {
-                try JSONReader.parse(Array(json[..<length]), file: "cut")
+                try JSONValue(parsing: Array(json[..<length]), file: "cut")
             }
         }
     }
@@ -121,7 +121,7 @@ import Testing
             _ = try? SentencePieceModel(bytes, file: "random")
         }
         let deep = Array(repeating: UInt8(ascii: "["), count: 100_000)
-        #expect(throws: InputError.self) { try JSONReader.parse(deep, file: "deep") }
+        #expect(throws: InputError.self) { try JSONValue(parsing: deep, file: "deep") }
     }
 
     @Test func noTokenizer() throws {
@@ -136,9 +136,7 @@ import Testing
 
     @Test func unknownClass() throws {
         let folder = try Goldens.temporaryFolder(json: [
-            JSONValue.Member(
-                key: Array("tokenizer_config.json".utf8),
-                value: .make(["tokenizer_class": .text("GPT2Tokenizer")]))
+            ("tokenizer_config.json", .make(["tokenizer_class": .string("GPT2Tokenizer")]))
         ])
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let error = #expect(throws: InputError.self) {

@@ -13,7 +13,7 @@ enum Goldens {
     static func json(_ name: String) throws -> JSONValue {
         let path = folder + "/" + name
         let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        return try JSONReader.parse([UInt8](data), file: path)
+        return try JSONValue(parsing: [UInt8](data), file: path)
     }
 
     static func prompts() throws -> [String] {
@@ -45,7 +45,7 @@ enum Goldens {
 
     /// A new folder with copies of files and with JSON files; the caller removes it.
     static func temporaryFolder(
-        copies: [String: String] = [:], json: [JSONValue.Member] = []
+        copies: [String: String] = [:], json: [(key: String, value: JSONValue)] = []
     ) throws -> String {
         let folder = NSTemporaryDirectory() + "mmq-text-" + UUID().uuidString
         try FileManager.default.createDirectory(
@@ -53,9 +53,9 @@ enum Goldens {
         for (name, source) in copies {
             try FileManager.default.copyItem(atPath: source, toPath: folder + "/" + name)
         }
-        for member in json {
-            let name = String(decoding: member.key, as: UTF8.self)
-            try Data(member.value.encoded).write(to: URL(fileURLWithPath: folder + "/" + name))
+        for (name, value) in json {
+            try Data(value.encoded(.compact).utf8)
+                .write(to: URL(fileURLWithPath: folder + "/" + name))
         }
         return folder
     }
@@ -93,7 +93,7 @@ struct Comparison {
         }
         for member in try Goldens.required(golden["plain"]?.members) {
             let text = prompts[
-                try Goldens.required(Int(String(decoding: member.key, as: UTF8.self)))]
+                try Goldens.required(Int(member.key))]
             check(
                 "plain ids of \(text.debugDescription)",
                 tokenizer.encode(text, addSpecialTokens: false), try Goldens.ids(member.value))
@@ -130,7 +130,7 @@ struct Comparison {
         let encoded = try Goldens.required(golden["ids"]?.array)
         var result: [([Int32], JSONValue, JSONValue)] = []
         for member in try Goldens.required(golden["decoded"]?.members) {
-            let index = try Goldens.required(Int(String(decoding: member.key, as: UTF8.self)))
+            let index = try Goldens.required(Int(member.key))
             let texts = try Goldens.required(member.value.array)
             result.append((try Goldens.ids(encoded[index / every]), texts[0], texts[1]))
         }

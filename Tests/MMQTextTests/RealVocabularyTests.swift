@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Testing
 
 @testable import MMQText
@@ -63,8 +64,7 @@ private let haveBert = FileManager.default.fileExists(atPath: bert)
         let folder = try Goldens.temporaryFolder(
             copies: ["vocab.txt": bert, "tokenizer_config.json": source],
             json: [
-                JSONValue.Member(
-                    key: Array("added_tokens.json".utf8), value: .make(["[DEC]": .integer(30522)]))
+                ("added_tokens.json", .make(["[DEC]": .integer(30522)]))
             ])
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let tables = try WordPieceTables.load(folder: folder)

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Testing
 
 @testable import MMQText
@@ -16,7 +17,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     static let all: [FolderCase] = {
         guard let members = (try? Goldens.json("llama.json"))?.members else { return [] }
         return members.map {
-            FolderCase(name: String(decoding: $0.key, as: UTF8.self), golden: $0.value)
+            FolderCase(name: $0.key, golden: $0.value)
         }
     }()
 }

@@ -11,7 +11,7 @@ import Testing
     private static func json(_ name: String) throws -> JSONValue {
         let path = golden + "/" + name
         let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        return try JSONReader.parse([UInt8](data), file: path)
+        return try JSONValue(parsing: [UInt8](data), file: path)
     }
 
     private static func texts() throws -> [String] { try Goldens.strings(json("texts.json")) }
@@ -113,11 +113,11 @@ import Testing
     /// Every break is an error that names the file, none a crash.
     @Test func refusesBrokenFiles() throws {
         let good = try Self.json("plain/checkpoint/tokenizer.json")
-        func message(_ change: (inout [JSONValue.Member]) -> Void) throws -> String {
+        func message(_ change: (inout [(key: String, value: JSONValue)]) -> Void) throws -> String {
             var members = try Goldens.required(good.members)
             change(&members)
             let folder = try Goldens.temporaryFolder(json: [
-                JSONValue.Member(key: Array("tokenizer.json".utf8), value: .object(members))
+                ("tokenizer.json", .object(JSONObject(members.map { ($0.key, $0.value) })))
             ])
             defer { try? FileManager.default.removeItem(atPath: folder) }
             do {
@@ -129,10 +129,10 @@ import Testing
             }
         }
         func set(_ key: String, _ json: String) throws -> String {
-            let value = try JSONReader.parse(Array(json.utf8), file: "test")
+            let value = try JSONValue(parsing: Array(json.utf8), file: "test")
             return try message { members in
-                members.removeAll { $0.key == Array(key.utf8) }
-                members.append(JSONValue.Member(key: Array(key.utf8), value: value))
+                members.removeAll { $0.key == key }
+                members.append((key, value))
             }
         }
         #expect(try message { _ in } == "no error")

@@ -72,9 +72,7 @@ import Testing
 
     @Test func refusesOtherClasses() throws {
         let folder = try Goldens.temporaryFolder(json: [
-            JSONValue.Member(
-                key: Array("tokenizer_config.json".utf8),
-                value: .make(["tokenizer_class": .text("RobertaTokenizer")]))
+            ("tokenizer_config.json", .make(["tokenizer_class": .string("RobertaTokenizer")]))
         ])
         defer { try? FileManager.default.removeItem(atPath: folder) }
         #expect {

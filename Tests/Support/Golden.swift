@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQFormats
 import Testing
 
@@ -34,28 +35,5 @@ public enum Golden {
         _ name: String, sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> JSONValue {
         try JSONValue(file: path(name, sourceLocation: sourceLocation))
-    }
-}
-
-extension JSONValue {
-    /// The string, or nil.
-    public var string: String? { if case .string(let value) = self { value } else { nil } }
-    /// The integer, or nil.
-    public var integer: Int? { if case .integer(let value) = self { Int(value) } else { nil } }
-    /// The number, integers included, or nil.
-    public var double: Double? {
-        switch self {
-        case .integer(let value): Double(value)
-        case .number(let value): value
-        default: nil
-        }
-    }
-    /// The boolean, or nil.
-    public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
-    /// The elements, or nil.
-    public var list: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
-    /// The members, or nil.
-    public var members: [(key: String, value: JSONValue)]? {
-        if case .object(let object) = self { object.members } else { nil }
     }
 }

@@ -103,3 +103,13 @@ public func realPath(_ path: String) -> String? {
     defer { free(resolved) }
     return String(cString: resolved)
 }
+
+/// Whether something lies at a path.
+public func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
+/// Whether a folder lies at a path; nil where nothing lies.
+public func isFolder(_ path: String) -> Bool? {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
+    return isFolder.boolValue
+}

@@ -9,7 +9,7 @@ struct CheckpointFolder {
 
     func file(_ name: String) -> String { (path as NSString).appendingPathComponent(name) }
 
-    func has(_ name: String) -> Bool { FileManager.default.fileExists(atPath: file(name)) }
+    func has(_ name: String) -> Bool { exists(file(name)) }
 
     /// The last component of the folder's path, for `general.name`.
     var name: String {

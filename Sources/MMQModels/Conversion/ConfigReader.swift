@@ -73,10 +73,10 @@ struct ConfigReader {
     ) throws -> Int {
         let value = value(key)
         if value == nil, let fallback { return fallback }
-        guard case .integer(let number) = value, range.contains(Int(number)) else {
+        guard case .integer(let number) = value, range.contains(number) else {
             throw wrong(key, words, value)
         }
-        return Int(number)
+        return number
     }
 
     /// A positive finite number as f32.

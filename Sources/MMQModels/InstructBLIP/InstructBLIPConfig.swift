@@ -44,7 +44,7 @@ public struct QFormerConfig: Sendable, Codable, Equatable {
         guard hiddenSize % heads == 0 else {
             throw reader.wrong(
                 "num_attention_heads", "a divisor of hidden_size \(hiddenSize)",
-                .integer(Int64(heads)))
+                .integer(heads))
         }
     }
 

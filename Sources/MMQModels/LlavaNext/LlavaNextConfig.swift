@@ -103,12 +103,12 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
     private static func featureLayer(_ reader: ConfigReader, layers: Int) throws -> Int {
         let value = reader.value("vision_feature_layer") ?? .integer(-2)
         let states = layers + 1
-        guard case .integer(let layer) = value, layer >= Int64(-states), layer < Int64(states)
+        guard case .integer(let layer) = value, layer >= -states, layer < states
         else {
             throw reader.wrong(
                 "vision_feature_layer", "one layer from \(-states) to \(layers)", value)
         }
-        return layer < 0 ? states + Int(layer) : Int(layer)
+        return layer < 0 ? states + layer : layer
     }
 
     private static func pinpoints(_ reader: ConfigReader, tile: Int) throws -> [Pinpoint] {
@@ -121,18 +121,18 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
             throw reader.wrong(key, "a list of [height, width]", value)
         }
         return try rows.map { row in
-            let range = Int64(1)...65536
+            let range = 1...65536
             guard case .array(let pair) = row, pair.count == 2,
                 case .integer(let height) = pair[0], case .integer(let width) = pair[1],
                 range.contains(height), range.contains(width)
             else { throw reader.wrong(key, "pairs [height, width] of positive integers", row) }
-            guard height % Int64(tile) == 0, width % Int64(tile) == 0 else {
+            guard height % tile == 0, width % tile == 0 else {
                 throw InputError(
                     .badValue, file: reader.file, item: reader.item(key),
                     expected: "multiples of the tile's side \(tile)", found: "[\(height), \(width)]"
                 )
             }
-            return Pinpoint(height: Int(height), width: Int(width))
+            return Pinpoint(height: height, width: width)
         }
     }
 

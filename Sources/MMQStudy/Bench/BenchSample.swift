@@ -61,9 +61,9 @@ public struct BenchSample: Sendable, Equatable {
 
     /// The ground truth in a few words, to be read: the first of several.
     public var answerText: String {
-        let one = answer.asList?.first ?? answer
+        let one = answer.array?.first ?? answer
         let value = one["answer"] ?? one
-        return value.asText ?? value.asInteger.map(String.init) ?? value.jsonLine
+        return value.text ?? value.integer.map(String.init) ?? value.jsonLine
     }
 
     /// Decodes the picture; several are joined side by side, as `numpy.concatenate(axis=1)` does.

@@ -120,7 +120,7 @@ public final class BenchSplit {
 /// A domain's annotations in shuffled order.
 protocol BenchTable {
     /// The annotation files that were read.
-    var files: [AnnotationFile] { get }
+    var files: [MappedFile] { get }
     /// Number of places in the shuffled order.
     var count: Int { get }
     /// What tells pictures apart; nil where every question counts, repeated pictures or not.

@@ -4,7 +4,7 @@ import MMQFormats
 
 /// RSVQA: plain JSON, `rs/USGS_split_<split>_{questions,answers}.json` and `rs/Data/<img_id>.png`.
 struct AerialTable: BenchTable {
-    let files: [AnnotationFile]
+    let files: [MappedFile]
     private let order: [Int32]
     /// Of the active questions, in file order.
     private let images: [String]
@@ -18,9 +18,9 @@ struct AerialTable: BenchTable {
 
     init(bench: String, split: String) throws {
         folder = bench + "/rs/Data"
-        let questionFile = try AnnotationFile(
+        let questionFile = try MappedFile(
             path: "\(bench)/rs/USGS_split_\(split)_questions.json")
-        let answerFile = try AnnotationFile(path: "\(bench)/rs/USGS_split_\(split)_answers.json")
+        let answerFile = try MappedFile(path: "\(bench)/rs/USGS_split_\(split)_answers.json")
         files = [questionFile, answerFile]
 
         var images: [String] = []
@@ -89,12 +89,12 @@ struct AerialTable: BenchTable {
 
     func content(at place: Int) throws -> BenchContent {
         let row = Int(order[place])
-        var reader = JSONReader(files[0], at: questions[row])
+        var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
         let record = try reader.value()
-        var answerReader = JSONReader(files[1], at: answers[Int(firstAnswers[row])])
+        var answerReader = JSONReader(files[1], at: answers[Int(firstAnswers[row])], rules: .halfPairsReplaced)
         var attributes: [String: String] = [:]
-        if let type = record["type"]?.asText { attributes["type"] = type }
-        if let id = record["id"]?.asInteger { attributes["question_id"] = String(id) }
+        if let type = record["type"]?.text { attributes["type"] = type }
+        if let id = record["id"]?.integer { attributes["question_id"] = String(id) }
         return BenchContent(
             index: place, question: try pythonText(record["question"] ?? .null, reader),
             answer: try answerReader.value(), attributes: attributes,
@@ -105,7 +105,7 @@ struct AerialTable: BenchTable {
 /// VQAv2: questions, and answers either as the data set's annotations or as the official code's
 /// dictionary from question to answers.
 struct EverydayTable: BenchTable {
-    let files: [AnnotationFile]
+    let files: [MappedFile]
     private let order: [Int32]
     private let images: [String]
     private let questions: [Int]
@@ -120,7 +120,7 @@ struct EverydayTable: BenchTable {
     init(bench: String, split: String) throws {
         self.split = split
         folder = "\(bench)/vqav2/\(split)2014"
-        let questionFile = try AnnotationFile(
+        let questionFile = try MappedFile(
             path: "\(bench)/vqav2/v2_OpenEnded_mscoco_\(split)2014_questions.json")
         let dictionary = "\(bench)/vqav2/v2_mscoco_\(split)2014_ansdict.json"
         let annotations = "\(bench)/vqav2/v2_mscoco_\(split)2014_annotations.json"
@@ -130,7 +130,7 @@ struct EverydayTable: BenchTable {
                 .badInput, file: annotations, "not there, and neither is the ansdict file beside it"
             )
         }
-        let answerFile = try AnnotationFile(path: answersAreAnnotations ? annotations : dictionary)
+        let answerFile = try MappedFile(path: answersAreAnnotations ? annotations : dictionary)
         files = [questionFile, answerFile]
 
         var images: [String] = []
@@ -179,15 +179,15 @@ struct EverydayTable: BenchTable {
 
     func content(at place: Int) throws -> BenchContent {
         let row = Int(order[place])
-        var reader = JSONReader(files[0], at: questions[row])
+        var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
         let record = try reader.value()
-        var answerReader = JSONReader(files[1], at: answers[row])
+        var answerReader = JSONReader(files[1], at: answers[row], rules: .halfPairsReplaced)
         var answer = try answerReader.value()
         var attributes: [String: String] = [:]
-        if let id = record["question_id"]?.asInteger { attributes["question_id"] = String(id) }
+        if let id = record["question_id"]?.integer { attributes["question_id"] = String(id) }
         if answersAreAnnotations {
             for key in ["question_type", "answer_type"] {
-                if let text = answer[key]?.asText { attributes[key] = text }
+                if let text = answer[key]?.text { attributes[key] = text }
             }
             guard let list = answer["answers"] else {
                 throw answerReader.error("an annotation without 'answers'", at: answers[row])
@@ -203,7 +203,7 @@ struct EverydayTable: BenchTable {
 
     /// Where each question's annotation begins.
     private static func annotationPlaces(
-        _ file: AnnotationFile, expecting count: Int
+        _ file: MappedFile, expecting count: Int
     ) throws -> [Int: Int] {
         var places: [Int: Int] = [:]
         places.reserveCapacity(count)
@@ -227,11 +227,11 @@ struct EverydayTable: BenchTable {
 
     /// Where each question's list of answers begins.
     private static func dictionaryPlaces(
-        _ file: AnnotationFile, expecting count: Int
+        _ file: MappedFile, expecting count: Int
     ) throws -> [Int: Int] {
         var places: [Int: Int] = [:]
         places.reserveCapacity(count)
-        var reader = JSONReader(file)
+        var reader = JSONReader(file, rules: .halfPairsReplaced)
         try reader.object { reader, key in
             guard let id = Int(key) else {
                 throw reader.error("the key \"\(key)\" is not a question's number")
@@ -246,10 +246,10 @@ struct EverydayTable: BenchTable {
 
 /// Calls `element` with each element of the list under `key` of a document that is an object.
 func readList(
-    _ key: String, of file: AnnotationFile,
+    _ key: String, of file: MappedFile,
     _ element: (inout JSONReader, Int) throws -> Void
 ) throws {
-    var reader = JSONReader(file)
+    var reader = JSONReader(file, rules: .halfPairsReplaced)
     var found = false
     try reader.object { reader, name in
         if name == key, !found {

@@ -9,7 +9,7 @@ struct DrivingTable: BenchTable {
     private let order: [Int32]
     private let folder: String
 
-    var files: [AnnotationFile] { [lines.file] }
+    var files: [MappedFile] { [lines.file] }
     var count: Int { order.count }
 
     init(bench: String, split: String) throws {
@@ -40,7 +40,7 @@ struct DocumentTable: BenchTable {
     private let order: [Int32]
     private let folder: String
 
-    var files: [AnnotationFile] { [lines.file] }
+    var files: [MappedFile] { [lines.file] }
     var count: Int { order.count }
 
     init(bench: String, split: String) throws {
@@ -80,7 +80,7 @@ struct DocumentTable: BenchTable {
 
 /// A file of JSON objects, one a line, read by line number.
 struct LineFile {
-    let file: AnnotationFile
+    let file: MappedFile
     private let starts: [Int]
 
     var count: Int { starts.count }
@@ -92,7 +92,7 @@ struct LineFile {
                 .badInput, file: parquet,
                 "parquet has to be prepared first: run tools/prepare_bench.py \(bench)")
         }
-        file = try AnnotationFile(path: path)
+        file = try MappedFile(path: path)
         var starts: [Int] = []
         var start = 0
         let bytes = file.bytes
@@ -114,7 +114,7 @@ struct LineFile {
         let bytes = file.bytes
         var end = starts[number]
         while end < bytes.count, bytes[end] != UInt8(ascii: "\n") { end += 1 }
-        var reader = JSONReader(file, in: starts[number]..<end)
+        var reader = JSONReader(file, in: starts[number]..<end, rules: .halfPairsReplaced)
         let value = try reader.value()
         try reader.finish()
         guard case .object = value else {
@@ -135,12 +135,12 @@ struct LineRecord {
     }
 
     func text(_ key: String) throws -> String {
-        guard let text = value[key]?.asText else { throw error(key, "expected a text") }
+        guard let text = value[key]?.text else { throw error(key, "expected a text") }
         return text
     }
 
     func texts(_ key: String) throws -> [String] {
-        let texts = value[key]?.asList?.map(\.asText) ?? [nil]
+        let texts = value[key]?.array?.map(\.text) ?? [nil]
         guard !texts.isEmpty, !texts.contains(nil) else {
             throw error(key, "expected a list of one or more texts")
         }
@@ -150,9 +150,9 @@ struct LineRecord {
     func attributes(_ keys: [String]) -> [String: String] {
         var found: [String: String] = [:]
         for key in keys {
-            if let text = value[key]?.asText {
+            if let text = value[key]?.text {
                 found[key] = text
-            } else if let number = value[key]?.asInteger {
+            } else if let number = value[key]?.integer {
                 found[key] = String(number)
             }
         }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 
 /// PMC-VQA: `med/<split>.csv`, pictures in `med/figures` or `med/images`.
@@ -14,7 +15,7 @@ struct MedicalTable: BenchTable {
     private let label: Int
     private let choices: [(name: String, column: Int)]
 
-    var files: [AnnotationFile] { [table.file] }
+    var files: [MappedFile] { [table.file] }
     var count: Int { order.count }
 
     init(bench: String, split: String) throws {

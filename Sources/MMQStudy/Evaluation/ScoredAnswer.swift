@@ -55,8 +55,8 @@ public struct ScoredAnswer: Sendable, Equatable {
 
     /// One text or a list of them (`ad`, `doc`).
     func references() throws -> [String] {
-        let list = groundTruth.asList ?? [groundTruth]
-        let texts = list.compactMap(\.asText)
+        let list = groundTruth.array ?? [groundTruth]
+        let texts = list.compactMap(\.text)
         guard !texts.isEmpty, texts.count == list.count else {
             throw error("expected a text or a list of texts as ground truth, found \(found)")
         }
@@ -66,7 +66,7 @@ public struct ScoredAnswer: Sendable, Equatable {
     /// The one text (`med`; `rs`, where it may be the record's `answer`).
     func truth() throws -> String {
         let value = domain == .rs ? groundTruth["answer"] ?? groundTruth : groundTruth
-        guard let text = value.asText ?? value.asInteger.map(String.init) else {
+        guard let text = value.text ?? value.integer.map(String.init) else {
             throw error(
                 domain == .rs
                     ? "expected a record with 'answer' as ground truth, found \(found)"
@@ -79,8 +79,8 @@ public struct ScoredAnswer: Sendable, Equatable {
     /// with such a list under `answers`. Plain texts count as records of their own.
     func records() throws -> [VQAAccuracy.Record] {
         try annotations().enumerated().map { number, value in
-            if let text = value.asText { return .init(answer: text, rest: String(number)) }
-            guard case .object(let object) = value, let text = object["answer"]?.asText else {
+            if let text = value.text { return .init(answer: text, rest: String(number)) }
+            guard case .object(let object) = value, let text = object["answer"]?.text else {
                 throw error("annotator \(number) without a text as 'answer'")
             }
             let others = object.members.filter { $0.key != "answer" }.sorted { $0.key < $1.key }
@@ -94,8 +94,8 @@ public struct ScoredAnswer: Sendable, Equatable {
     func confidentAnswers() throws -> [String]? {
         var answers: [String] = []
         for (number, value) in try annotations().enumerated() {
-            guard let confidence = value["answer_confidence"]?.asText else { return nil }
-            guard let text = value["answer"]?.asText else {
+            guard let confidence = value["answer_confidence"]?.text else { return nil }
+            guard let text = value["answer"]?.text else {
                 throw error("annotator \(number) without a text as 'answer'")
             }
             if confidence == "yes" { answers.append(text) }
@@ -104,7 +104,7 @@ public struct ScoredAnswer: Sendable, Equatable {
     }
 
     private func annotations() throws -> [JSONValue] {
-        guard let list = groundTruth.asList ?? groundTruth["answers"]?.asList, !list.isEmpty else {
+        guard let list = groundTruth.array ?? groundTruth["answers"]?.array, !list.isEmpty else {
             throw error("expected the annotators' answers as ground truth, found \(found)")
         }
         return list
@@ -128,7 +128,7 @@ public struct ScoredAnswer: Sendable, Equatable {
         var answers: [ScoredAnswer] = []
         for number in 0..<lines.count {
             let record = try lines.record(number)
-            if record.value["problem"]?.asText != nil { continue }
+            if record.value["problem"]?.text != nil { continue }
             let keys = ["question_id", "segment_id", "type", "question_type", "answer_type"]
             var attributes = record.attributes(keys)
             for (key, value) in textMembers(record.value["attributes"]) {
@@ -143,17 +143,17 @@ public struct ScoredAnswer: Sendable, Equatable {
             }
             guard let groundTruth else { throw record.error("ground_truth", "not there") }
             let given = record.value["answer"]
-            guard let answer = given?.asText ?? given?.asList?.first?.asText else {
+            guard let answer = given?.text ?? given?.array?.first?.text else {
                 throw record.error("answer", "expected a text")
             }
             let index = record.value["index"]
-            guard index == nil || index?.asInteger != nil else {
+            guard index == nil || index?.integer != nil else {
                 throw record.error("index", "expected an integer")
             }
             answers.append(
                 ScoredAnswer(
-                    domain: domain, index: index?.asInteger ?? number, setting: setting,
-                    question: record.value["question"]?.asText, groundTruth: groundTruth,
+                    domain: domain, index: index?.integer ?? number, setting: setting,
+                    question: record.value["question"]?.text, groundTruth: groundTruth,
                     answer: answer, attributes: attributes, choices: try choices(record),
                     source: path))
         }
@@ -170,7 +170,7 @@ public struct ScoredAnswer: Sendable, Equatable {
     private static func textMembers(_ value: JSONValue?) -> [(String, String)] {
         guard case .object(let object)? = value else { return [] }
         return object.members.compactMap { key, value in
-            (value.asText ?? value.asInteger.map(String.init)).map { (key, $0) }
+            (value.text ?? value.integer.map(String.init)).map { (key, $0) }
         }
     }
 }

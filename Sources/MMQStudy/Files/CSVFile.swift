@@ -18,7 +18,7 @@ struct CSVFile {
         case bool(Bool)
     }
 
-    let file: AnnotationFile
+    let file: MappedFile
     let header: [String]
     /// Where each row begins.
     private let rows: [Int]
@@ -30,13 +30,13 @@ struct CSVFile {
 
     /// Reads the structure of a file.
     init(path: String) throws {
-        let file = try AnnotationFile(path: path)
+        let file = try MappedFile(path: path)
         var scanner = CSVScanner(file)
         guard let head = try scanner.next() else {
             throw InputError(.badInput, file: path, "no header line")
         }
         let header = try head.map { cell in
-            guard let text = cell.withUnsafeBytes({ utf8Text($0) }) else {
+            guard let text = strictUTF8(cell) else {
                 throw InputError(.badInput, file: path, offset: 0, "a header that is not UTF-8")
             }
             return text
@@ -101,7 +101,7 @@ struct CSVFile {
             let kind = kinds[column][number / blockRows]
             let cell = column < raw.count ? raw[column] : []
             guard kind == .verbatim || !isMissing(cell) else { return .missing }
-            guard let text = cell.withUnsafeBytes({ utf8Text($0) }) else {
+            guard let text = strictUTF8(cell) else {
                 throw InputError(
                     .badInput, file: file.path, item: header[column], offset: rows[number],
                     "a cell that is not UTF-8")
@@ -197,13 +197,13 @@ extension CSVFile.Cell {
 
 /// Splits a CSV file into rows of raw cells, with the states of pandas' tokenizer.
 private struct CSVScanner {
-    private let file: AnnotationFile
+    private let file: MappedFile
     private let bytes: UnsafeRawBufferPointer
     private var at: Int
     /// Where the row that was read last begins.
     private(set) var rowStart = 0
 
-    init(_ file: AnnotationFile, at offset: Int = 0) {
+    init(_ file: MappedFile, at offset: Int = 0) {
         self.file = file
         bytes = file.bytes
         let mark: [UInt8] = [0xef, 0xbb, 0xbf]

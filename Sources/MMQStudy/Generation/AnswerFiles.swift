@@ -103,34 +103,34 @@ public enum AnswerFiles {
             }
             if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0d || $0 == 0x09 }) { continue }
             let line = try JSONValue(parsing: Array(bytes), file: file)
-            guard let index = line["index"]?.asInteger else {
+            guard let index = line["index"]?.integer else {
                 throw fault("index", "expected an integer")
             }
             guard let truth = line["ground_truth"] else {
                 throw fault("ground_truth", "not there")
             }
             // The official LLaVA-Next files have a list of one text.
-            let list = line["answer"]?.asList
-            guard let text = (list?.count == 1 ? list?[0] : line["answer"])?.asText else {
+            let list = line["answer"]?.array
+            guard let text = (list?.count == 1 ? list?[0] : line["answer"])?.text else {
                 throw fault("answer", "expected a text")
             }
-            let position = line["position"]?.asInteger ?? number
+            let position = line["position"]?.integer ?? number
             guard position >= 0, positions.insert(position).inserted else {
                 throw fault("position", "negative, or the same as of an answer before")
             }
             var attributes: [String: String] = [:]
             if case .object(let object) = line["attributes"] {
                 for (key, value) in object.members {
-                    guard let value = value.asText else {
+                    guard let value = value.text else {
                         throw fault("attributes", "expected texts")
                     }
                     attributes[key] = value
                 }
             }
-            let problem = line["problem"]?.asText
+            let problem = line["problem"]?.text
             answers.append(
                 StoredAnswer(
-                    position: position, index: index, question: line["question"]?.asText ?? "",
+                    position: position, index: index, question: line["question"]?.text ?? "",
                     groundTruth: truth, attributes: attributes,
                     text: problem == nil ? text : nil, problem: problem))
         }
@@ -141,18 +141,18 @@ public enum AnswerFiles {
 
     private static func line(_ answer: StoredAnswer) throws -> String {
         var object = JSONObject()
-        _ = object.add("index", .integer(Int64(answer.index)))
-        _ = object.add("ground_truth", answer.groundTruth)
-        _ = object.add("answer", .string(answer.text ?? ""))
-        if let problem = answer.problem { _ = object.add("problem", .string(problem)) }
-        _ = object.add("position", .integer(Int64(answer.position)))
-        if !answer.question.isEmpty { _ = object.add("question", .string(answer.question)) }
+        object.set("index", .integer(answer.index))
+        object.set("ground_truth", answer.groundTruth)
+        object.set("answer", .string(answer.text ?? ""))
+        if let problem = answer.problem { object.set("problem", .string(problem)) }
+        object.set("position", .integer(answer.position))
+        if !answer.question.isEmpty { object.set("question", .string(answer.question)) }
         if !answer.attributes.isEmpty {
             var attributes = JSONObject()
             for (key, value) in answer.attributes.sorted(by: { $0.key < $1.key }) {
-                _ = attributes.add(key, .string(value))
+                attributes.set(key, .string(value))
             }
-            _ = object.add("attributes", .object(attributes))
+            object.set("attributes", .object(attributes))
         }
         return JSONValue.object(object).jsonLine
     }
@@ -171,7 +171,7 @@ public enum AnswerFiles {
         }
         var mask: [String: [[Int]]] = [:]
         for (name, layers) in object.members {
-            let lists = layers.asList?.map { $0.asList?.map(\.asInteger) }
+            let lists = layers.array?.map { $0.array?.map(\.integer) }
             guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
                 throw InputError(
                     .badInput, file: file, item: name, "expected lists of integers")

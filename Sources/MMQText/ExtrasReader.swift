@@ -1,45 +1,10 @@
 import MMQBase
 
 extension JSONValue {
-    /// The value as compact JSON.
-    var encoded: [UInt8] {
-        switch self {
-        case .null: Array("null".utf8)
-        case .bool(let value): Array((value ? "true" : "false").utf8)
-        case .integer(let value): Array(String(value).utf8)
-        case .number(let value): Array(value.description.utf8)
-        case .string(let bytes): Self.quoted(bytes)
-        case .array(let values): Self.list("[", values.map(\.encoded), "]")
-        case .object(let members):
-            Self.list("{", members.map { Self.quoted($0.key) + [0x3A] + $0.value.encoded }, "}")
-        }
-    }
-
-    private static func list(_ open: String, _ parts: [[UInt8]], _ close: String) -> [UInt8] {
-        Array(open.utf8) + Array(parts.joined(separator: [0x2C])) + Array(close.utf8)
-    }
-
-    private static func quoted(_ bytes: [UInt8]) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        var result: [UInt8] = [0x22]
-        for byte in bytes {
-            switch byte {
-            case 0x22, 0x5C: result += [0x5C, byte]
-            case 0..<0x20:
-                result += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            default: result.append(byte)
-            }
-        }
-        return result + [0x22]
-    }
-
     /// An object with these members.
     static func make(_ members: KeyValuePairs<String, JSONValue>) -> JSONValue {
-        .object(members.map { Member(key: Array($0.key.utf8), value: $0.value) })
+        .object(JSONObject(members.map { ($0.key, $0.value) }))
     }
-
-    /// A string.
-    static func text(_ text: String) -> JSONValue { .string(Array(text.utf8)) }
 
     /// An array of ids.
     static func ids(_ ids: [Int32]) -> JSONValue { .array(ids.map { .integer(Int($0)) }) }
@@ -57,7 +22,7 @@ struct ExtrasReader {
     init(_ text: String, file: String, format: Int, pieces: Int) throws {
         self.file = file
         self.pieces = pieces
-        json = try JSONReader.parse(Array(text.utf8), file: file)
+        json = try JSONValue(parsing: Array(text.utf8), file: file)
         let version = try integer("format")
         guard version == format else {
             throw error("format", "\(format)", "\(version)")
@@ -140,6 +105,6 @@ extension AddedToken {
             (normalized, "n"), (spelledNormalized, "N"), (inModel, "m"),
         ]
         let letters = flags.filter(\.0).map(\.1).joined()
-        return .array([.integer(Int(id)), .text(letters)])
+        return .array([.integer(Int(id)), .string(letters)])
     }
 }
