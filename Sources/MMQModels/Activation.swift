@@ -1,3 +1,5 @@
+import CSIMD
+
 /// An MLP's activation function, under its Hugging Face name.
 public enum Activation: String, Sendable, Codable, CaseIterable {
     /// x · sigmoid(1.702 x), CLIP's.
@@ -15,5 +17,16 @@ extension ConfigReader {
     ) throws -> Activation {
         let name = try choice(key, choices.map(\.rawValue), fallback.rawValue)
         return Activation(rawValue: name) ?? fallback
+    }
+}
+
+extension Activation {
+    /// The kernel's name for it.
+    var kernel: csimd_activation {
+        switch self {
+        case .quickGELU: CSIMD_GELU_QUICK
+        case .gelu: CSIMD_GELU_ERF
+        case .silu: CSIMD_SILU
+        }
     }
 }

@@ -44,8 +44,13 @@ public struct Benchmark {
     private func input(tokens: Int) -> PreparedInput {
         let ids = (0..<tokens).map { Int32($0 % 100) }
         return PreparedInput(
-            inputIDs: ids, qformerIDs: nil, pixelValues: [], pixelShape: [0], imageTokens: 0,
-            tiling: nil)
+            inputIDs: ids, imageTokens: 0, picture: NoPicture(), backend: model.backend)
+    }
+
+    private struct NoPicture: TowerInput {
+        let pixelValues: [Float] = []
+        let pixelShape = [0]
+        func features(observation: Observation?) -> [Float] { [] }
     }
 
     private func time(_ body: () throws -> Void) rethrows -> Timing {
@@ -103,6 +108,6 @@ public struct Benchmark {
     public func vision(image: RGBImage, prompt: String, counting: Bool) throws -> Timing {
         let input = try model.prepare(image: image, prompt: prompt)
         let observation = counting ? Observation(modules: model.modules, counting: true) : nil
-        return try time { _ = try model.imageFeatures(input, observation: observation) }
+        return try time { _ = try input.imageFeatures(observation: observation) }
     }
 }

@@ -2,14 +2,12 @@ import MMQImage
 
 /// A model whose MLP activations can be counted.
 ///
-/// This is all that the study needs to know of an architecture: LLaVA-Next and InstructBLIP both
-/// answer to it.
+/// This is all that a counting run needs to know of a model, whatever its architecture.
 public protocol CountingModel {
     /// The observed modules, in the order in which they are listed everywhere.
     var modules: [ModuleShape] { get }
 
-    /// The module whose token count decides when `--vision-tokens` is reached: `vision` for
-    /// LLaVA-Next, `encoder` for InstructBLIP.
+    /// The module whose token count decides when `--vision-tokens` is reached.
     var visionModule: String { get }
 
     /// Identifies the weights. It is stored in the study; going on with another model is an error.

@@ -117,7 +117,7 @@ extension VisionLanguageModel {
         let observation = mask.map { Observation(modules: modules, counting: false, mask: $0) }
         let start = clock.now
         let input = try prepare(image: image, prompt: prompt)
-        let features = try imageFeatures(input, observation: observation)
+        let features = try input.imageFeatures(observation: observation)
         let visionSeconds = clock.seconds(since: start)
         let running = try begin(
             input, features: features, options: options, observation: observation, onText: onText)

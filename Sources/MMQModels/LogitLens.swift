@@ -101,7 +101,7 @@ extension VisionLanguageModel {
     ) throws -> LensReading {
         let observation = mask.map { Observation(modules: modules, counting: false, mask: $0) }
         let input = try prepare(image: image, prompt: prompt)
-        let features = try imageFeatures(input, observation: observation)
+        let features = try input.imageFeatures(observation: observation)
         return try lens(
             of: hiddenStates(
                 input, features: features, observation: observation, part: options.part),

@@ -42,7 +42,7 @@ public final class ModelFiles: Sendable {
     /// The vision file.
     public let vision: GGUFFile
     /// The model's kind and configuration.
-    public let model: ModelDescription
+    public let model: any ModelConfiguration
     /// The model's tensors.
     public let table: TensorTable
 
@@ -50,7 +50,7 @@ public final class ModelFiles: Sendable {
     public init(language languagePath: String, vision visionPath: String) throws {
         let language = try GGUFFile(path: languagePath)
         let vision = try GGUFFile(path: visionPath)
-        let model = try ModelDescription(language: language, vision: vision)
+        let model = try Architectures.configuration(language: language, vision: vision)
         let table = model.table(hasHead: language["output.weight"] != nil)
         try Self.check(language, table.rows(.language))
         try Self.check(vision, table.rows(.vision))
@@ -79,6 +79,9 @@ public final class ModelFiles: Sendable {
         let file = language[name] != nil ? language : vision
         return try file.weight(name)
     }
+
+    /// Whether either file holds that tensor.
+    func has(_ name: String) -> Bool { language[name] != nil || vision[name] != nil }
 
     /// A small weight's elements as f32, row-major.
     public func floats(_ name: String) throws -> [Float] {

@@ -4,8 +4,7 @@ import Foundation
 ///
 /// A neuron is one output of an MLP's activation function: SiLU(gate) in the decoder, before the
 /// product with up; the GELU output in the towers, the projector and the Q-Former. Modules carry
-/// the names of the MMNeuron code: LLaVA-Next `lang`, `vision`, `mmproj`; InstructBLIP `lang`,
-/// `encoder`, `qformer` (the text branch), `query` (the query branch).
+/// the names of the MMNeuron code, which each ``Architecture`` lists.
 public struct ModuleShape: Hashable, Sendable, Codable {
     /// The module's name, `lang` for example.
     public let name: String

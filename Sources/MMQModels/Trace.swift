@@ -3,7 +3,7 @@ import MMQImage
 
 /// What `mmq trace` can write.
 public enum TraceSite: String, CaseIterable, Sendable {
-    /// `input_ids` i32 [tokens], and `qformer_input_ids` where the model has a Q-Former.
+    /// `input_ids` i32 [tokens], and the ids that the towers take, `qformer_input_ids` for example.
     case ids
     /// `pixel_values` f32 [tiles, 3, H, W] or [3, H, W].
     case pixels
@@ -35,10 +35,10 @@ extension VisionLanguageModel {
         let observation = Observation(
             modules: modules, counting: sites.contains(.counts), mask: mask)
         let input = try prepare(image: image, prompt: prompt)
-        let features = try imageFeatures(input, observation: observation)
+        let features = try input.imageFeatures(observation: observation)
         let tokens = input.inputIDs.count
         let hidden = features.count / max(input.imageTokens, 1)
-        let layers = modules.first { $0.name == "lang" }?.layers ?? 0
+        let layers = decoderModule.layers
 
         let writer = try SafetensorsWriter(
             path: path,
@@ -46,7 +46,7 @@ extension VisionLanguageModel {
         do {
             if sites.contains(.ids) {
                 try writer.write("input_ids", input.inputIDs)
-                if let ids = input.qformerIDs { try writer.write("qformer_input_ids", ids) }
+                for (name, ids) in input.towerIDs { try writer.write(name, ids) }
             }
             if sites.contains(.pixels) { try writer.write("pixel_values", input.pixelValues) }
             if sites.contains(.image) { try writer.write("image_features", features) }
@@ -91,7 +91,9 @@ extension VisionLanguageModel {
             }
         }
         add(.ids, "input_ids", .i32, [tokens])
-        if let ids = input.qformerIDs { add(.ids, "qformer_input_ids", .i32, [ids.count]) }
+        for (name, ids) in input.towerIDs.sorted(by: { $0.key < $1.key }) {
+            add(.ids, name, .i32, [ids.count])
+        }
         add(.pixels, "pixel_values", .f32, input.pixelShape)
         add(.image, "image_features", .f32, [input.imageTokens, hidden])
         for layer in 0..<layers { add(.hidden, "hidden.\(layer)", .f32, [tokens, hidden]) }

@@ -3,22 +3,6 @@ import MMQBase
 import MMQImage
 import MMQText
 
-/// A picture and a prompt as a model takes them.
-public struct PreparedInput: Sendable {
-    /// Token ids with image placeholders expanded, [tokens].
-    public let inputIDs: [Int32]
-    /// The instruction's ids for the Q-Former (InstructBLIP), else nil.
-    public let qformerIDs: [Int32]?
-    /// Pixels, [tiles, 3, H, W] or [3, H, W].
-    public let pixelValues: [Float]
-    /// The shape of `pixelValues`.
-    public let pixelShape: [Int]
-    /// How many of `inputIDs` are image placeholders.
-    public let imageTokens: Int
-    /// The picture as tiles, where the model packs features of tiles (LLaVA-Next).
-    let tiling: TiledImage?
-}
-
 /// A vision-language model of any architecture: a picture and a prompt in, embeddings into one
 /// shared decoder.
 ///
@@ -33,15 +17,25 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     /// The language model, the same for every architecture.
     var backend: LanguageBackend { get }
 
-    /// Puts the model's own template round a user's words.
-    func template(_ prompt: String) -> String
     /// Tokenizes `prompt` as it is and turns the picture into pixels.
     func prepare(image: RGBImage, prompt: String) throws -> PreparedInput
-    /// Runs the towers: [image tokens, hidden], row by row in the order of the placeholders.
-    func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float]
+    /// Where image positions lie in a picture of that size; none where they have no place.
+    ///
+    /// - Parameter isImage: which positions of the sequence hold image tokens.
+    func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid]
 }
 
 extension VisionLanguageModel {
+    /// What is true of every model of this kind.
+    public var architecture: any Architecture { files.model.architecture }
+    /// The module whose tokens count as vision tokens.
+    public var visionModule: String { architecture.visionModule }
+    /// The decoder's module.
+    public var decoderModule: ModuleShape { modules[backend.module] }
+
+    /// Image tokens without places.
+    public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] { [] }
+
     /// Positions that the language model was made for.
     public var contextLength: Int { backend.contextLength }
     /// The id that stands for one image token in `PreparedInput.inputIDs`.
@@ -107,7 +101,7 @@ public final class LanguageBackend {
     let decoder: LlamaDecoder
     let workspace = Workspace()
     let imageToken: Int32
-    /// The index of `lang` among the model's modules.
+    /// The index of the decoder among the model's modules.
     let module: Int
     let contextLength: Int
 
@@ -140,6 +134,9 @@ public final class LanguageBackend {
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
         partial: LayerPart.Observer?, after: (Int, UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
+        guard input.backend === self else {
+            throw InputError.prompt("the input was prepared by another model")
+        }
         precondition(features.count == input.imageTokens * decoder.hiddenSize)
         let pass = Pass(workspace, observation: observation)
         let x = embed(input.inputIDs, features: features, pass)
@@ -218,7 +215,7 @@ extension VisionLanguageModel {
     public func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
         let observation = Observation(modules: modules, counting: true)
         let input = try prepare(image: image, prompt: prompt)
-        let features = try imageFeatures(input, observation: observation)
+        let features = try input.imageFeatures(observation: observation)
         _ = try run(
             input, features: features, observation: observation, keepsCache: nil,
             after: { _, _ in })

@@ -187,8 +187,8 @@ extension PictureLens {
         self.init(
             name: ReportDocument.name(path), prompt: prompt, model: model.fingerprint,
             values: LensValues(reading), top: options.top, limit: limit, word: document.word,
-            grids: try PictureGrid.grids(
-                of: model.files, width: picture.image.width, height: picture.image.height,
+            grids: model.pictureGrids(
+                width: picture.image.width, height: picture.image.height,
                 isImage: reading.isImage),
             picture: picture.embedded)
     }

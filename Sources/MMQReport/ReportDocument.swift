@@ -69,7 +69,7 @@ public struct ReportFacts: Sendable, Codable {
             public let bytes: Int
         }
 
-        /// `llava_next`, ...
+        /// The architecture's type.
         public let architecture: String
         /// Identifies the weights.
         public let fingerprint: String
@@ -78,16 +78,18 @@ public struct ReportFacts: Sendable, Codable {
 
         /// The facts of an opened model.
         public init(_ model: any VisionLanguageModel) {
-            architecture = model.files.model.architecture
+            architecture = model.architecture.modelType
             fingerprint = model.fingerprint
-            weights = [("language", model.files.language), ("vision", model.files.vision)]
-                .flatMap { name, file in
-                    Dictionary(grouping: file.tensors) { $0.type.name }.map { type, tensors in
-                        Weights(
-                            file: name, type: type, tensors: tensors.count,
-                            bytes: tensors.reduce(0) { $0 + $1.byteCount })
-                    }.sorted { ($0.bytes, $0.type) > ($1.bytes, $1.type) }
-                }
+            weights = [
+                (ModelFileRole.language, model.files.language), (.vision, model.files.vision),
+            ]
+            .flatMap { role, file in
+                Dictionary(grouping: file.tensors) { $0.type.name }.map { type, tensors in
+                    Weights(
+                        file: role.rawValue, type: type, tensors: tensors.count,
+                        bytes: tensors.reduce(0) { $0 + $1.byteCount })
+                }.sorted { ($0.bytes, $0.type) > ($1.bytes, $1.type) }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import MMQModels
 import MMQStudy
 
 /// A report as one HTML file: no network, no library, readable without its script, on paper, in the
@@ -167,7 +168,7 @@ public final class ReportPage {
 
     /// The type of each file's matrices: norms and biases are f32 in every model.
     private static func types(_ model: ReportFacts.Model) -> String {
-        ["language", "vision"].compactMap { file in
+        [ModelFileRole.language, .vision].map(\.rawValue).compactMap { file in
             let weights = model.weights.filter { $0.file == file }
             let matrices = weights.filter { $0.type != "F32" }
             return (matrices.isEmpty ? weights : matrices)

@@ -16,7 +16,7 @@ public enum StudyExport {
     /// - Parameters:
     ///   - study: the study.
     ///   - folder: the folder; made if it is not there.
-    ///   - model: the name of the folder in it; nil for `llava` or `blip`, by the modules.
+    ///   - model: the name of the folder in it; nil for the official code's, by the architecture.
     ///   - split: the split whose counts are written.
     ///   - answerSplit: the split whose answers are written.
     /// - Returns: the files that were written.
@@ -29,7 +29,11 @@ public enum StudyExport {
         guard try !modules.isEmpty || !study.answerSets().isEmpty else {
             throw InputError(.mismatch, file: study.path, "the study is empty")
         }
-        let name = model ?? (modules.contains { $0.name == "qformer" } ? "blip" : "llava")
+        guard let name = try model ?? study.architecture()?.exportName else {
+            throw InputError(
+                .mismatch, file: study.path, item: "model",
+                "of no architecture that this mmq knows; name the folder with --name")
+        }
         guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
             throw InputError(.badInput, file: folder, "'\(name)' is not a folder's name")
         }
@@ -118,7 +122,7 @@ public enum StudyExport {
             state.samples = metadata["samples"].flatMap { Int($0) } ?? 0
             state.skipped = metadata["skipped"].flatMap { Int($0) } ?? 0
             state.visionTokens =
-                sorted.first { ["vision", "encoder"].contains($0.shape.name) }?.tokens ?? 0
+                sorted.first { Architectures.visionModules.contains($0.shape.name) }?.tokens ?? 0
             state.finished = true
             try study.commit(state, sorted)
         }
@@ -127,9 +131,6 @@ public enum StudyExport {
         try AnswerFiles.read(answers, into: study, split: answerSplit)
         return counts + masks + answers
     }
-
-    /// The order in which modules are listed where files do not say.
-    private static let moduleOrder = ["lang", "vision", "mmproj", "encoder", "qformer", "query"]
 
     private static func files(_ path: String) throws -> [String] {
         var isFolder: ObjCBool = false
@@ -179,7 +180,7 @@ public enum StudyExport {
     ) throws -> (counts: [ModuleCounts], metadata: [String: String]) {
         let file = try SafetensorsFile(path: path)
         var counts: [ModuleCounts] = []
-        for name in moduleOrder {
+        for name in Architectures.moduleNames {
             guard let log = file[name + "_log"] else { continue }
             guard log.shape.count == 2 else {
                 throw InputError(

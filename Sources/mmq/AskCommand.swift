@@ -68,7 +68,8 @@ struct AskCommand: ParsableCommand {
             maxTokens: maxTokens)
         var failure: (any Error)?
         let answer = try model.generate(
-            image: picture, prompt: rawPrompt ? prompt : model.template(prompt), options: options,
+            image: picture, prompt: rawPrompt ? prompt : model.architecture.template(prompt),
+            options: options,
             mask: input.mask(for: model)
         ) { piece in
             guard !json, failure == nil else { return }

@@ -62,7 +62,8 @@ struct BenchCommand: ParsableCommand {
             Diagnostics.note("vision ...")
             report.addVision(
                 try benchmark.vision(
-                    image: picture, prompt: model.template("What is this?"), counting: false))
+                    image: picture, prompt: model.architecture.template("What is this?"),
+                    counting: false))
         }
         for count in prompt {
             Diagnostics.note("prompt of \(count) ...")
@@ -149,7 +150,7 @@ struct BenchCommand: ParsableCommand {
         }
 
         mutating func addVision(_ timing: Benchmark.Timing) {
-            rows.append(Row(name: "vision", timing: timing))
+            rows.append(Row(name: ModelFileRole.vision.rawValue, timing: timing))
         }
 
         mutating func addPrefill(_ timing: Benchmark.Timing, tokens: Int, counting: Bool) {

@@ -61,7 +61,7 @@ struct ConvertCommand: ParsableCommand {
         }
         try report(
             Report(
-                architecture: converter.model.architecture, language: result.language,
+                architecture: converter.model.architecture.modelType, language: result.language,
                 vision: result.vision, sourceBytes: result.sourceBytes,
                 outputBytes: result.outputBytes, seconds: seconds,
                 storedAsF16: converter.fallbacks))

@@ -15,14 +15,17 @@ struct DemoCommand: AsyncParsableCommand {
             killed, goes on with the same command.
             """)
 
-    @Option(help: "The folder with bench, llava-next and instructblip (default: models/demo).")
+    @Option(help: "The folder with \(DemoCommand.parts) (default: models/demo).")
     var assets: String?
 
     @Option(help: "Where models, studies and reports go.")
     var output: String = "mmq-demo"
 
     @Option(
-        help: "The models, separated by commas: llava-next, instructblip (default: all there are).")
+        help: """
+            The models, separated by commas: \(DemoCommand.all.joined(separator: ", ")) (default: \
+            all there are).
+            """)
     var models: String?
 
     @Option(
@@ -37,11 +40,12 @@ struct DemoCommand: AsyncParsableCommand {
     func validate() throws {
         guard samples > 0 else { throw ValidationError("--samples must be 1 or more.") }
         for name in named ?? [] where !Self.all.contains(name) {
-            throw ValidationError("--models: llava-next or instructblip, not \(name).")
+            throw ValidationError("--models: \(words: Self.all, "or"), not \(name).")
         }
     }
 
-    private static let all = ["llava-next", "instructblip"]
+    private static let all = Architectures.all.map(\.name)
+    private static let parts = "\(words: ["bench"] + all, "and")"
     private var named: [String]? { models?.split(separator: ",").map(String.init) }
 
     func run() async throws {
@@ -53,9 +57,13 @@ struct DemoCommand: AsyncParsableCommand {
         try FileManager.default.createDirectory(
             atPath: output, withIntermediateDirectories: true)
         for name in chosen {
+            guard let architecture = Architectures.all.first(where: { $0.name == name }) else {
+                continue
+            }
             try await DemoStudy(
-                name: name, checkpoint: "\(assets)/\(name)", bench: "\(assets)/bench",
-                output: "\(output)/\(name)", samples: samples, threads: threading.threads
+                architecture: architecture, checkpoint: "\(assets)/\(name)",
+                bench: "\(assets)/bench", output: "\(output)/\(name)", samples: samples,
+                threads: threading.threads
             ).run()
         }
         let seconds = (ContinuousClock.now - start).components.seconds
@@ -83,7 +91,7 @@ struct DemoCommand: AsyncParsableCommand {
         guard let found else {
             throw InputError(
                 .badInput, file: places[0],
-                "expected the demo's folder with bench, llava-next and instructblip; found none"
+                "expected the demo's folder with \(Self.parts); found none"
                     + (assets == nil ? " (run from the repository, or name it with --assets)" : ""))
         }
         return found
@@ -92,7 +100,7 @@ struct DemoCommand: AsyncParsableCommand {
 
 /// The study of one of the demo's models.
 private struct DemoStudy {
-    let name: String
+    let architecture: any Architecture
     let checkpoint: String
     let bench: String
     let output: String
@@ -102,6 +110,7 @@ private struct DemoStudy {
     /// The weights' types that are compared: f16 first, the reference.
     private static let types = [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q8_0")]
 
+    private var name: String { architecture.name }
     private func model(_ type: String) -> String { "\(output)/model-\(type)" }
     /// Removes a study that an earlier demo made with another model.
     private func dropStudy(_ type: String) throws {
@@ -142,7 +151,8 @@ private struct DemoStudy {
         say("\(name): answer with these neurons on, off, and with as many others off")
         try await mmq(
             ["generate"] + model(of: "f16") + [
-                "--masks", "none,lang,all,random", "--samples", "\(samples)", "--greedy",
+                "--masks", "none,\(architecture.decoderMask),all,random", "--samples", "\(samples)",
+                "--greedy",
                 "--max-tokens", "12", "--batch", "8",
             ])
         try await mmq(
@@ -152,7 +162,7 @@ private struct DemoStudy {
         try await lens("f16", shows: .doc)
         try await mmq(
             ["deviation"] + model(of: "f16") + [
-                "--domain", "doc", "--samples", "10", "--masks", "lang",
+                "--domain", "doc", "--samples", "10", "--masks", architecture.decoderMask,
             ])
 
         say("\(name): what int8 and int4 change next to f16")
@@ -225,8 +235,7 @@ private struct DemoStudy {
             guard case .sample(let sample) = item, let picture = sample.pictures.first else {
                 continue
             }
-            let template: StudyTemplate = name == "instructblip" ? .instruct : .vicuna
-            return (picture, template.apply(to: sample.prompt), sample.answerText)
+            return (picture, architecture.studyPrompt(sample.prompt), sample.answerText)
         }
         throw InputError(.badInput, file: bench, "no sample of \(domain.rawValue)")
     }

@@ -23,8 +23,9 @@ struct DeviationCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Mask settings, separated by commas, as generate has them.", valueName: "list"))
-    var masks: String = "lang"
+            "Mask settings, separated by commas, as generate has them (default: the decoder's).",
+            valueName: "list"))
+    var masks: String?
 
     @Flag(help: "Drop what an earlier run measured and start over.")
     var again = false
@@ -43,8 +44,9 @@ struct DeviationCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        let settings = try settingNames(masks)
+        let named = try masks.map(settingNames)
         let model = try model.open()
+        let settings = named ?? [model.architecture.decoderMask]
         let file = try study.open(.updating)
         let interrupt = InterruptFlag(
             note: "Finishing the sample under way; Ctrl-C again stops at once.")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQModels
 import MMQStudy
 
 /// `mmq export`: a study's counts, neuron sets and answers as safetensors, JSON and JSONL.
@@ -18,7 +19,10 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The folder to write into.")
     var output: String
 
-    @Option(help: "The name of the model's folder (default: llava or blip).")
+    @Option(
+        help:
+            "The name of the model's folder (default: \(words: Architectures.all.map(\.exportName), "or"))."
+    )
     var name: String?
 
     @Option(help: "The split whose counts are written.")

@@ -9,10 +9,8 @@ struct GenerateCommand: ParsableCommand {
         abstract: "Answer a bench's questions, with domain-specific neurons on and off.",
         discussion: """
             Every domain is answered under its own neuron sets, which identify has found. Settings \
-            of LLaVA-Next: none, lang, vision (with mmproj), mmproj, all; of InstructBLIP: none, \
-            lang, encoder, qformer (with query), encoder+qformer, all. The control random has as \
-            many neurons off in each layer as all, drawn by chance; random-<setting> is that of \
-            another setting.
+            \(ArchitectureWords.masks). The control random has as many neurons off in each layer as \
+            all, drawn by chance; random-<setting> is that of another setting.
 
             Every answer is committed as it comes: a run that was stopped, or killed, goes on with \
             the same command and ends with the same answers. They depend on neither --batch nor \
@@ -136,11 +134,11 @@ struct GenerateCommand: ParsableCommand {
     private func settings(of model: any VisionLanguageModel) throws -> [MaskSetting] {
         let names = masks.joined(separator: ",").split(
             separator: ",", omittingEmptySubsequences: false)
-        guard !masks.isEmpty else { return MaskSetting.standard(of: model.modules) }
+        guard !masks.isEmpty else { return MaskSetting.standard(of: model.architecture) }
         var settings: [MaskSetting] = []
         for name in names {
             let setting = try MaskSetting(
-                name: name.filter { $0 != " " }, modules: model.modules)
+                name: name.filter { $0 != " " }, of: model.architecture)
             if !settings.contains(setting) { settings.append(setting) }
         }
         return settings

@@ -15,7 +15,7 @@ struct IdentifyCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("d"), .long],
-        help: "The module: lang, vision, mmproj, encoder, qformer or query (default: all).")
+        help: "The module: \(words: Architectures.moduleNames, "or") (default: all).")
     var module: [String] = []
 
     @Option(help: "The split that was counted.")

@@ -8,7 +8,7 @@ struct TraceCommand: ParsableCommand {
         abstract: "Write what one forward pass computes, stage by stage.",
         discussion: """
             The prompt goes to the tokenizer as it is, with <image> where the picture belongs \
-            (LLaVA-Next). Sites: ids, pixels, image, hidden, logits, last-logits, counts.
+            (\(ArchitectureWords.namingPicture)). Sites: ids, pixels, image, hidden, logits, last-logits, counts.
             """)
 
     @OptionGroup var model: ModelOptions

@@ -36,7 +36,7 @@ import Testing
         onText: (String) -> Void
     ) throws -> RunningAnswer {
         let input = try model.prepare(image: request.image, prompt: request.prompt)
-        let features = try model.imageFeatures(input, observation: observation)
+        let features = try input.imageFeatures(observation: observation)
         return try model.begin(
             input, features: features, options: request.options, observation: observation,
             onText: onText)

@@ -97,7 +97,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
             options: LensOptions(top: 3, hidesFiller: false))
         let prepared = try model.prepare(image: input.image, prompt: input.prompt)
         let state = try model.run(
-            prepared, features: model.imageFeatures(prepared, observation: nil), observation: nil,
+            prepared, features: prepared.imageFeatures(observation: nil), observation: nil,
             keepsCache: nil, after: { _, _ in })
         let imagePositions = reading.isImage.count { $0 }
         #expect(imagePositions == prepared.imageTokens)
@@ -148,12 +148,12 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         let expected = try Golden.tensors(item.expected)
         let prepared = try model.prepare(image: input.image, prompt: input.prompt)
         let states = try model.hiddenStates(
-            prepared, features: model.imageFeatures(prepared, observation: nil))
+            prepared, features: prepared.imageFeatures(observation: nil))
         func deviations(_ mask: NeuronMask?) throws -> [[RowDeviation]] {
             let observation = Observation(modules: model.modules, counting: false, mask: mask)
             return try model.deviations(
                 from: states, prepared,
-                features: model.imageFeatures(prepared, observation: observation),
+                features: prepared.imageFeatures(observation: observation),
                 observation: observation)
         }
         let held = try deviations(item.variant.mask(for: model)).flatMap { $0 }
@@ -180,7 +180,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
                 modules: model.modules, counting: true, mask: mask, recording: true)
             let prepared = try model.prepare(image: input.image, prompt: input.prompt)
             _ = try model.run(
-                prepared, features: model.imageFeatures(prepared, observation: observation),
+                prepared, features: prepared.imageFeatures(observation: observation),
                 observation: observation, keepsCache: nil, after: { _, _ in })
             return observation
         }
@@ -241,7 +241,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
             PreparedInput, [Float], HiddenStates
         ) {
             let prepared = try model.prepare(image: input.image, prompt: input.prompt)
-            let features = try model.imageFeatures(prepared, observation: nil)
+            let features = try prepared.imageFeatures(observation: nil)
             return (prepared, features, try model.hiddenStates(prepared, features: features))
         }
         let (_, _, mine) = try states(first)

@@ -2,12 +2,12 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQImage
-import MMQModels
 import MMQStudy
 import StudySupport
 import Support
 import Testing
 
+@testable import MMQModels
 @testable import MMQReport
 
 @Suite struct PictureLensTests {
@@ -178,7 +178,7 @@ import Testing
             width: width, height: height, patchSize: 14, additionalTokens: 1,
             dropsFirstToken: true)
         let isImage = Array(repeating: false, count: 3) + Array(repeating: true, count: tokens)
-        let grids = PictureGrid.grids(
+        let grids = LlavaNextConfig.grids(
             settings: Self.settings, side: side, width: width, height: height, isImage: isImage)
         try #require(grids.map { $0.name } == ["tiles", "overview"])
         for grid in grids {

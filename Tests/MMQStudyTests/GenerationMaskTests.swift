@@ -6,14 +6,17 @@ import Testing
 @testable import MMQStudy
 
 @Suite struct GenerationMaskTests {
-    private let llava = ["lang", "vision", "mmproj"]
-        .map { ModuleShape(name: $0, layers: 2, neurons: 50) }
-    private let blip = ["lang", "encoder", "qformer", "query"]
-        .map { ModuleShape(name: $0, layers: 2, neurons: 50) }
+    private let llava: any Architecture
+    private let blip: any Architecture
+
+    init() throws {
+        llava = try #require(Architectures.all.first { $0.name == "llava-next" })
+        blip = try #require(Architectures.all.first { $0.name == "instructblip" })
+    }
 
     @Test func settingsAreThoseOfTheOfficialCode() throws {
-        func table(_ modules: [ModuleShape]) -> [String] {
-            MaskSetting.standard(of: modules).map {
+        func table(_ architecture: any Architecture) -> [String] {
+            MaskSetting.standard(of: architecture).map {
                 "\($0.name): \($0.modules.joined(separator: " "))\($0.isRandom ? " by chance" : "")"
             }
         }
@@ -31,19 +34,19 @@ import Testing
     }
 
     @Test func settingsHaveNames() throws {
-        for modules in [llava, blip] {
-            for setting in MaskSetting.standard(of: modules) {
-                #expect(try MaskSetting(name: setting.name, modules: modules) == setting)
+        for architecture in [llava, blip] {
+            for setting in MaskSetting.standard(of: architecture) {
+                #expect(try MaskSetting(name: setting.name, of: architecture) == setting)
             }
         }
-        let vision = try MaskSetting(name: "random-vision", modules: llava)
+        let vision = try MaskSetting(name: "random-vision", of: llava)
         #expect(vision.name == "random-vision")
         #expect(vision.modules == ["vision", "mmproj"])
         #expect(vision.isRandom)
-        #expect(try MaskSetting(name: "random-all", modules: llava).name == "random")
+        #expect(try MaskSetting(name: "random-all", of: llava).name == "random")
         for name in ["", "encoder", "None", "random-none", "random-random", "random-", "lang,"] {
             let error = #expect(throws: InputError.self) {
-                try MaskSetting(name: name, modules: llava)
+                try MaskSetting(name: name, of: llava)
             }
             #expect(error?.problem.contains("none, lang, vision, mmproj, all, random") == true)
         }
@@ -51,31 +54,62 @@ import Testing
 
     /// The strings that the official get_template makes of the official prompts.
     @Test func templatesAreTheOfficialStrings() {
-        let vicuna = StudyTemplate(modules: llava)
-        let instruct = StudyTemplate(modules: blip)
         let plain = Domain.rs.prompt(question: "How many?", options: nil, form: .full)
         #expect(
-            vicuna.apply(to: plain)
+            llava.studyPrompt(plain)
                 == "A chat between a curious user and an artificial intelligence assistant. The "
                 + "assistant gives helpful, detailed, and polite answers to the user's questions. "
                 + "USER: <image>\nQuestion: How many?\nAnswer the question using a single word or "
                 + "phrase. ASSISTANT:")
-        #expect(instruct.apply(to: plain) == "Question: How many? Short Answer:")
+        #expect(blip.studyPrompt(plain) == "Question: How many? Short Answer:")
         let medical = Domain.med.prompt(question: "What?", options: "['A:x', 'B:y']", form: .full)
         #expect(
-            instruct.apply(to: medical)
+            blip.studyPrompt(medical)
                 == "Question: What?\n\nOptions: ['A:x', 'B:y']\n\n"
                 + "Answer with the option's letter from the given choices directly.")
         #expect(
-            vicuna.apply(to: medical).contains("USER: <image>\nQuestion: What?\nContext: N/A\n"))
+            llava.studyPrompt(medical).contains("USER: <image>\nQuestion: What?\nContext: N/A\n"))
         let driving = Domain.ad.prompt(question: "Why?", options: nil, form: .full)
-        #expect(instruct.apply(to: driving) == String(driving.dropFirst("<image>\n".count)))
+        #expect(blip.studyPrompt(driving) == String(driving.dropFirst("<image>\n".count)))
         // As Python's replace has it: code point by code point.
         #expect(
-            instruct.apply(to: "a\r\nAnswer the question using a single word or phrase.")
+            blip.studyPrompt("a\r\nAnswer the question using a single word or phrase.")
                 == "a\r Short Answer:")
-        #expect(vicuna.clean(" a b\n") == " a b\n")
-        #expect(instruct.clean(" a b\n") == "a b")
+        #expect(llava.studyAnswer(" a b\n") == " a b\n")
+        #expect(blip.studyAnswer(" a b\n") == "a b")
+    }
+
+    /// Settings come in one order whatever the models, unknown ones last as they came.
+    @Test func settingsOfAllModelsHaveOneOrder() {
+        let names = [
+            "x", "random", "all", "encoder+qformer", "qformer", "encoder", "mmproj", "vision",
+            "random-lang", "lang", "none",
+        ]
+        #expect(
+            MaskSetting.sorted(names, by: { $0 }) == [
+                "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
+                "random", "x", "random-lang",
+            ])
+    }
+
+    /// A study knows its model's architecture by the fingerprint, without one by the modules.
+    @Test func studiesKnowTheirArchitecture() throws {
+        func name(_ fingerprint: String?, _ modules: [String]) -> String? {
+            Architectures.first(fingerprint: fingerprint, modules: modules)?.name
+        }
+        for architecture in [llava, blip] {
+            let modules = architecture.modules.map(\.name)
+            for fingerprint in [nil, "imported", "m"] {
+                #expect(name(fingerprint, modules) == architecture.name)
+            }
+            #expect(name(architecture.modelType + "-0123", ["lang"]) == architecture.name)
+        }
+        #expect(name("instructblip-0123", ["lang", "vision", "mmproj"]) == "instructblip")
+        #expect(name("imported", ["lang"]) == "llava-next")
+        #expect(name(nil, []) == "llava-next")
+        #expect(name(nil, ["lang", "ears"]) == nil)
+        let folder = try TemporaryFolder()
+        #expect(try study(folder).architecture()?.exportName == "llava")
     }
 
     private func study(_ folder: TemporaryFolder) throws -> Study {
@@ -102,9 +136,8 @@ import Testing
     @Test func settingsTakeTheDomainsOwnNeurons() throws {
         let folder = try TemporaryFolder()
         let study = try study(folder)
-        let modules = try study.modules()
         func off(_ name: String, _ domain: Domain) throws -> [String: [[Int]]] {
-            try MaskSetting(name: name, modules: modules).neurons(of: domain, in: study, seed: 1)
+            try MaskSetting(name: name, of: llava).neurons(of: domain, in: study, seed: 1)
         }
         #expect(try off("none", .rs).isEmpty)
         #expect(try off("lang", .com) == ["lang": [[2], [3], [4]]])
@@ -119,7 +152,7 @@ import Testing
         let study = try study(folder)
         let modules = try study.modules()
         for name in ["random", "random-lang", "random-vision"] {
-            let setting = try MaskSetting(name: name, modules: modules)
+            let setting = try MaskSetting(name: name, of: llava)
             var seen: Set<[[Int]]> = []
             for domain in [Domain.rs, .com] {
                 for seed in 0..<20 as Range<UInt64> {
@@ -141,11 +174,10 @@ import Testing
     @Test func everyLayerAndSettingDrawsForItself() throws {
         let folder = try TemporaryFolder()
         let study = try study(folder)
-        let modules = try study.modules()
         var (layers, settings, domains) = (0, 0, 0)
         for seed in 0..<20 as Range<UInt64> {
             func draw(_ name: String, _ domain: Domain = .com) throws -> [[Int]] {
-                let off = try MaskSetting(name: name, modules: modules)
+                let off = try MaskSetting(name: name, of: llava)
                     .neurons(of: domain, in: study, seed: seed)
                 return try #require(off["lang"])
             }

@@ -43,8 +43,8 @@ struct GenerationFixture {
     }
 
     func settings(_ names: [String]? = nil) throws -> [MaskSetting] {
-        try names?.map { try MaskSetting(name: $0, modules: model.modules) }
-            ?? MaskSetting.standard(of: model.modules)
+        try names?.map { try MaskSetting(name: $0, of: model.architecture) }
+            ?? MaskSetting.standard(of: model.architecture)
     }
 
     func plan(
@@ -91,7 +91,7 @@ struct GenerationFixture {
             #expect(result.answered == 2 * plan.settings.count)
             #expect(result.samples == 2)
         }
-        let template = StudyTemplate(modules: fixture.model.modules)
+        let architecture = fixture.model.architecture
         var differing = 0
         for domain in plan.domains {
             let walk = try BenchSplit(
@@ -113,10 +113,10 @@ struct GenerationFixture {
                     : try study.mask(domain: domain, modules: setting.modules)
                 for (answer, sample) in zip(stored, samples) {
                     let expected = try fixture.model.generate(
-                        image: sample.picture(), prompt: template.apply(to: sample.prompt),
+                        image: sample.picture(), prompt: architecture.studyPrompt(sample.prompt),
                         options: GenerationOptions(maxTokens: 6, minTokens: 1), mask: mask)
                     #expect(answer.tokens == expected.tokens, "\(domain) \(setting.name)")
-                    #expect(answer.text == template.clean(expected.text))
+                    #expect(answer.text == architecture.studyAnswer(expected.text))
                     #expect(answer.promptTokens == expected.promptTokens)
                     #expect(answer.index == sample.index)
                     #expect(answer.question == sample.question)

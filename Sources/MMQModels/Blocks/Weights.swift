@@ -1,5 +1,4 @@
 import CSIMD
-import MMQBase
 
 /// Finds weights by name and hands them out as the blocks want them.
 struct Weights {
@@ -45,41 +44,6 @@ struct Weights {
             query: try linear(name + "_q"), key: try linear(name + "_k"),
             value: try linear(name + "_v"), output: try linear(name + output), heads: heads,
             kvHeads: kvHeads)
-    }
-}
-
-extension ModelFiles {
-    /// Whether either file holds that tensor.
-    func has(_ name: String) -> Bool { language[name] != nil || vision[name] != nil }
-
-    /// Identifies the model: a hash of all metadata but the name (settings, tokenizer, the digest of
-    /// every weight that `convert` left), of the tensors' names, types and shapes, and of a few bytes
-    /// from the middle of each, for files without a digest. A file of gigabytes is not read for it.
-    var fingerprint: String {
-        var hash = StableHash()
-        for file in [language, vision] {
-            for (key, value) in file.metadata.members where key != "general.name" {
-                hash.add(key.utf8)
-                hash.add(value.encoded)
-            }
-            for tensor in file.tensors {
-                hash.add("\(tensor.name) \(tensor.type.name) \(tensor.shape)".utf8)
-                guard let bytes = try? file.bytes(tensor) else { continue }
-                hash.add(bytes[(bytes.count / 2)...].prefix(64))
-            }
-        }
-        return model.architecture + "-" + hash.digits
-    }
-}
-
-extension Activation {
-    /// The kernel's name for it.
-    var kernel: csimd_activation {
-        switch self {
-        case .quickGELU: CSIMD_GELU_QUICK
-        case .gelu: CSIMD_GELU_ERF
-        case .silu: CSIMD_SILU
-        }
     }
 }
 

@@ -68,13 +68,13 @@ struct ConversionPlan: Sendable {
     /// Matches names, shapes and types; the first tensor that is missing, left over or wrong is an
     /// error that names it.
     init(
-        model: ModelDescription, checkpoint: SafetensorsCheckpoint, language: StoredType,
+        model: any ModelConfiguration, checkpoint: SafetensorsCheckpoint, language: StoredType,
         vision: StoredType
     ) throws {
         let hasHead = Self.hasHead(model, checkpoint)
         try self.init(
             table: model.table(hasHead: hasHead), hasHead: hasHead,
-            architecture: model.architecture, checkpoint: checkpoint
+            architecture: model.architecture.modelType, checkpoint: checkpoint
         ) { $0 == .language ? language : vision }
     }
 
@@ -120,7 +120,7 @@ struct ConversionPlan: Sendable {
     /// A tied model whose checkpoint holds both tables keeps both, as transformers does; one that
     /// holds a single table under either name has no head of its own.
     private static func hasHead(
-        _ model: ModelDescription, _ checkpoint: SafetensorsCheckpoint
+        _ model: any ModelConfiguration, _ checkpoint: SafetensorsCheckpoint
     ) -> Bool {
         guard model.text.tiedHead else { return true }
         let rows = model.table(hasHead: true).rows(.language)

@@ -45,7 +45,7 @@ public struct ConversionResult: Sendable {
 /// written. The two files get their names only when both are complete.
 public final class Converter: Sendable {
     /// The model that the checkpoint holds.
-    public let model: ModelDescription
+    public let model: any ModelConfiguration
     /// Bytes of weights that will be read.
     public let sourceBytes: Int
     /// Tensors that are stored as f16 because their rows are no whole blocks.
@@ -63,21 +63,21 @@ public final class Converter: Sendable {
                 .unreadable, file: path, expected: "a Hugging Face folder with config.json",
                 found: "no such file")
         }
-        model = try ModelDescription(configFile: folder.file("config.json"))
+        model = try Architectures.configuration(configFile: folder.file("config.json"))
         self.options = options
         plan = try ConversionPlan(
             model: model, checkpoint: SafetensorsCheckpoint(folder: path),
             language: options.type, vision: options.visionType)
         sourceBytes = plan.sourceBytes
         let general = GeneralMetadata(name: folder.name)
-        let tokenizer = try TokenizerMetadata.read(folder: path, model: model)
+        let tokenizers = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
-            general.members(architecture: "llama", kind: "model", type: options.type)
-            + model.text.metadata + tokenizer.language
+            general.members(architecture: "llama", kind: .model, type: options.type)
+            + model.text.metadata + tokenizers.language
         visionMetadata =
-            try general.members(architecture: "clip", kind: "mmproj", type: options.visionType)
+            try general.members(architecture: "clip", kind: .mmproj, type: options.visionType)
             + model.visionMetadata + ProcessorMetadata.read(folder, model: model)
-            + tokenizer.vision
+            + tokenizers.vision
     }
 
     /// Writes the model folder.
@@ -182,14 +182,17 @@ final class ProgressCounter: @unchecked Sendable {
 
 /// The `general.*` keys.
 struct GeneralMetadata {
+    /// `general.type`, in llama.cpp's words.
+    enum Kind: String { case model, mmproj }
+
     let name: String
 
     func members(
-        architecture: String, kind: String, type: StoredType
+        architecture: String, kind: Kind, type: StoredType
     ) -> [(key: String, value: GGUFValue)] {
         [
             ("general.architecture", .string(architecture)),
-            ("general.type", .string(kind)),
+            ("general.type", .string(kind.rawValue)),
             ("general.name", .string(name)),
             ("general.file_type", .uint32(type.fileType)),
             ("general.quantization_version", .uint32(2)),

@@ -64,33 +64,14 @@ public struct Inspection: Encodable, Sendable {
         public let value: String
     }
 
-    /// The configuration of one of the models.
-    public enum Configuration: Encodable, Sendable {
-        /// LLaVA-Next.
-        case llavaNext(LlavaNextConfig)
-        /// InstructBLIP.
-        case instructBLIP(InstructBLIPConfig)
-        /// A language file alone.
-        case llama(LlamaConfig)
-        /// A judge.
-        case judge(LingoJudgeConfig)
+    /// A configuration: of a model, of a language file alone or of a judge.
+    public struct Configuration: Encodable, Sendable {
+        private let content: any Encodable & Sendable
+
+        init(_ content: any Encodable & Sendable) { self.content = content }
 
         /// The configuration itself, without a wrapper.
-        public func encode(to encoder: any Encoder) throws {
-            switch self {
-            case .llavaNext(let config): try config.encode(to: encoder)
-            case .instructBLIP(let config): try config.encode(to: encoder)
-            case .llama(let config): try config.encode(to: encoder)
-            case .judge(let config): try config.encode(to: encoder)
-            }
-        }
-
-        init(_ model: ModelDescription) {
-            switch model {
-            case .llavaNext(let config): self = .llavaNext(config)
-            case .instructBLIP(let config): self = .instructBLIP(config)
-            }
-        }
+        public func encode(to encoder: any Encoder) throws { try content.encode(to: encoder) }
     }
 
     /// Version of the JSON document.
@@ -99,7 +80,7 @@ public struct Inspection: Encodable, Sendable {
     public let path: String
     /// What it names.
     public let kind: Kind
-    /// `llava_next`, `instructblip`, `llama`; nil where nothing says.
+    /// The model's type (`llama` of a language file alone); nil where nothing says.
     public let architecture: String?
     /// The configuration, where the files give one.
     public let config: Configuration?
@@ -139,7 +120,7 @@ public struct Inspection: Encodable, Sendable {
 
     private static func checkpoint(_ path: String) throws -> Parts {
         if try JudgeConverter.accepts(checkpoint: path) { return try judgeCheckpoint(path) }
-        let model = try ModelDescription(
+        let model = try Architectures.configuration(
             configFile: CheckpointFolder(path: path).file("config.json"))
         let checkpoint = try SafetensorsCheckpoint(folder: path)
         let problems = attempt {
@@ -147,7 +128,8 @@ public struct Inspection: Encodable, Sendable {
                 model: model, checkpoint: checkpoint, language: .f32, vision: .f32)
         }
         return (
-            model.architecture, Configuration(model), checkpoint.files.map(report), problems
+            model.architecture.modelType, Configuration(model), checkpoint.files.map(report),
+            problems
         )
     }
 
@@ -158,7 +140,7 @@ public struct Inspection: Encodable, Sendable {
             _ = try ConversionPlan(judge: config, folder: path, type: .f32)
         }
         return (
-            LingoJudgeConfig.architecture, .judge(config),
+            LingoJudgeConfig.architecture, Configuration(config),
             try SafetensorsCheckpoint(folder: path).files.map(report), problems
         )
     }
@@ -168,9 +150,9 @@ public struct Inspection: Encodable, Sendable {
         let language = try GGUFFile(path: ModelFiles.file(.language, in: path))
         let vision = try GGUFFile(path: ModelFiles.file(.vision, in: path))
         let files = [report(language), report(vision)]
-        let model = try ModelDescription(language: language, vision: vision)
+        let model = try Architectures.configuration(language: language, vision: vision)
         let problems = attempt { _ = try ModelFiles(folder: path) }
-        return (model.architecture, Configuration(model), files, problems)
+        return (model.architecture.modelType, Configuration(model), files, problems)
     }
 
     private static func gguf(_ path: String) throws -> Parts {
@@ -183,7 +165,7 @@ public struct Inspection: Encodable, Sendable {
                 try ModelFiles.check(file, TensorTable(judge).rows)
             }
             return (
-                LingoJudgeConfig.architecture, config.map(Configuration.judge), [report(file)],
+                LingoJudgeConfig.architecture, config.map(Configuration.init), [report(file)],
                 problems
             )
         }
@@ -200,7 +182,7 @@ public struct Inspection: Encodable, Sendable {
             table.addLlama(llama, prefixes: [""], heads: [""], hasHead: !llama.tiedHead)
             try ModelFiles.check(file, table.rows)
         }
-        return ("llama", config.map(Configuration.llama), [report(file)], problems)
+        return ("llama", config.map(Configuration.init), [report(file)], problems)
     }
 
     private static func attempt(_ work: () throws -> Void) -> [String] {
@@ -251,7 +233,7 @@ enum KnownKeys {
     /// Keys by their beginning, where every key of the group is harmless or read.
     private static let prefixes = ["general.", "mmq."]
 
-    private static let keys: Set<String> = [
+    private static let keys = Set(Architectures.all.flatMap(\.metadataKeys)).union([
         "llama.block_count", "llama.context_length", "llama.embedding_length",
         "llama.feed_forward_length", "llama.attention.head_count",
         "llama.attention.head_count_kv", "llama.attention.key_length",
@@ -263,14 +245,13 @@ enum KnownKeys {
         "tokenizer.ggml.eos_token_id", "tokenizer.ggml.unknown_token_id",
         "tokenizer.ggml.padding_token_id", "tokenizer.ggml.add_bos_token",
         "tokenizer.ggml.add_eos_token", "tokenizer.ggml.add_space_prefix",
-        "clip.projector_type", "clip.has_vision_encoder", "clip.has_llava_projector",
+        "clip.projector_type", "clip.has_vision_encoder",
         "clip.use_gelu", "clip.vision.image_size", "clip.vision.patch_size",
         "clip.vision.embedding_length", "clip.vision.feed_forward_length",
         "clip.vision.block_count", "clip.vision.attention.head_count",
         "clip.vision.attention.layer_norm_epsilon", "clip.vision.projection_dim",
-        "clip.vision.feature_layer", "clip.vision.mm_patch_merge_type",
-        "clip.vision.image_grid_pinpoints", "clip.vision.image_mean", "clip.vision.image_std",
-    ]
+        "clip.vision.image_mean", "clip.vision.image_std",
+    ])
 
     static func contains(_ key: String) -> Bool {
         keys.contains(key) || prefixes.contains { key.hasPrefix($0) }

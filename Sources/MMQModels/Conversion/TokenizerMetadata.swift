@@ -21,36 +21,14 @@ enum TokenizerMetadata {
 
     /// A checkpoint's tokenizer as metadata of the language and of the vision file.
     static func read(
-        folder: String, model: ModelDescription
+        folder: String, model: any ModelConfiguration
     ) throws -> (language: Members, vision: Members) {
-        let reference: ReferenceModel
-        var words: Members = []
-        switch model {
-        case .llavaNext: reference = .llavaNext
-        case .instructBLIP:
-            reference = .instructBLIP
-            let path = (folder as NSString).appendingPathComponent("qformer_tokenizer")
-            words = try WordPieceMetadata.members(
-                WordPieceTables.load(folder: path))
-        }
-        let tables = try TokenizerTables.load(folder: folder, model: reference)
-        if case .llavaNext(let config) = model {
-            // Placeholders in a prompt become this id; features replace it.
-            let image = Array(PromptText.image.utf8)
-            guard tables.pieces.indices.contains(config.imageTokenID),
-                tables.pieces[config.imageTokenID] == image
-            else {
-                let id = tables.pieces.firstIndex(of: image)
-                throw InputError(
-                    .badValue, file: (folder as NSString).appendingPathComponent("config.json"),
-                    item: "key 'image_token_index'",
-                    expected: id.map { "\($0), the tokenizer's id of '\(PromptText.image)'" }
-                        ?? "a tokenizer that knows '\(PromptText.image)'",
-                    found: "\(config.imageTokenID)")
-            }
-        }
+        let tokenizers = try model.tokenizers(checkpoint: folder)
         let rows = model.text.vocabularySize
-        return (try language(tables, rows: rows, file: folder), vision(tables) + words)
+        return (
+            try language(tokenizers.language, rows: rows, file: folder),
+            vision(tokenizers.language) + tokenizers.others
+        )
     }
 
     /// What the plain keys cannot say.
@@ -199,7 +177,7 @@ extension ModelFiles {
         try TokenizerMetadata.tables(language: language, vision: vision)
     }
 
-    /// The Q-Former's tokenizer (InstructBLIP).
+    /// The tokenizer of the words that a Q-Former reads, where the model has one.
     public func wordPieceTables() throws -> WordPieceTables {
         try WordPieceMetadata.tables(vision)
     }

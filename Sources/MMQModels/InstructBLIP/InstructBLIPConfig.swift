@@ -87,8 +87,7 @@ public struct QFormerConfig: Sendable, Codable, Equatable {
 /// What an InstructBLIP model is: its `config.json`, or the metadata of the two GGUF files made of
 /// it. Defaults are those of transformers' `InstructBlipConfig`.
 public struct InstructBLIPConfig: Sendable, Codable, Equatable {
-    /// `mmq.architecture` in the vision file, and `model_type` in `config.json`.
-    public static let architecture = "instructblip"
+    private static let modelType = InstructBLIPArchitecture().modelType
 
     /// The decoder.
     public var text: LlamaConfig
@@ -106,7 +105,7 @@ public struct InstructBLIPConfig: Sendable, Codable, Equatable {
     /// From a checkpoint's `config.json`.
     public init(json: JSONValue, file: String) throws {
         let reader = try ConfigReader(json, file: file)
-        _ = try reader.choice("model_type", [Self.architecture], Self.architecture)
+        _ = try reader.choice("model_type", [Self.modelType], Self.modelType)
         // The default text model is OPT, so the type has to be there.
         guard let textSection = try reader.section("text_config") else {
             throw reader.wrong("text_config", "an object", reader.value("text_config"))
@@ -143,7 +142,7 @@ public struct InstructBLIPConfig: Sendable, Codable, Equatable {
     /// From the metadata of a language and a vision GGUF file.
     public init(language: GGUFFile, vision file: GGUFFile) throws {
         let metadata = file.metadata
-        try metadata.requireArchitecture(Self.architecture)
+        try metadata.requireArchitecture(Self.modelType)
         text = try LlamaConfig(language)
         vision = try VisionTowerConfig(metadata)
         visionQKVBias = try metadata.bool("mmq.vision.qkv_bias")
@@ -158,7 +157,7 @@ public struct InstructBLIPConfig: Sendable, Codable, Equatable {
     /// The vision file's metadata about the model.
     public var visionMetadata: [(key: String, value: GGUFValue)] {
         var members: [(key: String, value: GGUFValue)] = [
-            ("mmq.architecture", .string(Self.architecture)),
+            ("mmq.architecture", .string(Self.modelType)),
             ("clip.projector_type", .string("instructblip")),
         ]
         members += vision.metadata

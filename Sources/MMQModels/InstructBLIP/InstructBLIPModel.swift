@@ -8,8 +8,6 @@ import MMQText
 public final class InstructBLIPModel: VisionLanguageModel {
     /// The observed modules.
     public let modules: [ModuleShape]
-    /// The module that the study's `--vision-tokens` counts.
-    public let visionModule = "encoder"
     /// Identifies the weights.
     public let fingerprint: String
     /// The decoder's tokenizer.
@@ -42,14 +40,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
         self.tokenizer = tokenizer
         self.instructionTokenizer = instructionTokenizer
         fingerprint = files.fingerprint
-        try config.check(images, file: files.vision.path)
         self.images = try SquashImageProcessor(config: images)
-        guard instructionTokenizer.vocabularySize <= config.qformer.vocabularySize else {
-            throw InputError(
-                .badValue, file: files.vision.path, item: "instruction vocabulary",
-                expected: "at most \(config.qformer.vocabularySize) tokens",
-                found: "\(instructionTokenizer.vocabularySize)")
-        }
         let weights = Weights(files)
         vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: false)
         postNorm = try weights.norm("v.post_ln", epsilon: config.vision.normEpsilon)
@@ -65,18 +56,8 @@ public final class InstructBLIPModel: VisionLanguageModel {
             decoder: decoder, imageToken: imageToken, module: Module.lang,
             contextLength: config.text.contextLength)
         stopTokens = try files.stopTokens(tokenizer)
-        let qformerShape = (config.qformer.layers, config.qformer.ffnSize)
-        modules = [
-            ModuleShape(name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
-            ModuleShape(
-                name: "encoder", layers: config.vision.layers, neurons: config.vision.ffnSize),
-            ModuleShape(name: "qformer", layers: qformerShape.0, neurons: qformerShape.1),
-            ModuleShape(name: "query", layers: qformerShape.0, neurons: qformerShape.1),
-        ]
+        modules = config.modules
     }
-
-    /// InstructBLIP takes the words as they are.
-    public func template(_ prompt: String) -> String { prompt }
 
     /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
@@ -99,23 +80,23 @@ public final class InstructBLIPModel: VisionLanguageModel {
             )
         try backend.check(ids, imageTokens: config.queryTokens)
         return PreparedInput(
-            inputIDs: ids, qformerIDs: instruction, pixelValues: pixels,
-            pixelShape: [3, config.vision.imageSize, config.vision.imageSize],
-            imageTokens: config.queryTokens, tiling: nil)
+            inputIDs: ids, imageTokens: config.queryTokens,
+            picture: InstructBLIPInput(
+                pixelValues: pixels,
+                pixelShape: [3, config.vision.imageSize, config.vision.imageSize],
+                instruction: instruction, model: self),
+            backend: backend)
     }
 
-    /// Runs the towers; see ``VisionLanguageModel``.
-    public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
-        guard let instruction = input.qformerIDs else {
-            throw InputError.prompt("the input was prepared for another architecture")
-        }
+    /// Runs tower, Q-Former and projection: [query tokens, hidden].
+    func features(of input: InstructBLIPInput, observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)
         let x = vision.embed(input.pixelValues, images: 1, pass)
         try vision.encoder.run(
             x, images: 1, layers: 0..<vision.encoder.layers.count, module: Module.encoder, pass)
         postNorm.apply(x, to: x, pass)
         let queries = try qformer.run(
-            memory: x, text: instruction,
+            memory: x, text: input.instruction,
             modules: QFormer.Modules(query: Module.query, text: Module.qformer), pass)
         return Array(projection.apply(pass.operand(queries), in: .delta).values)
     }

@@ -47,7 +47,7 @@ public final class JudgeConverter: Sendable {
         metadata =
             GeneralMetadata(name: folder.name)
             .members(
-                architecture: LingoJudgeConfig.architecture, kind: "model", type: options.type)
+                architecture: LingoJudgeConfig.architecture, kind: .model, type: options.type)
             + config.metadata + UnigramMetadata.members(tables)
     }
 

@@ -28,8 +28,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
         }
     }
 
-    /// `mmq.architecture` in the vision file, and `model_type` in `config.json`.
-    public static let architecture = "llava_next"
+    private static let modelType = LlavaNextArchitecture().modelType
 
     /// The decoder.
     public var text: LlamaConfig
@@ -52,7 +51,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
     /// From a checkpoint's `config.json`: the hub's form or the one transformers 5 writes.
     public init(json: JSONValue, file: String) throws {
         let reader = try ConfigReader(json, file: file)
-        _ = try reader.choice("model_type", [Self.architecture], Self.architecture)
+        _ = try reader.choice("model_type", [Self.modelType], Self.modelType)
         text = try LlamaConfig(
             reader.section("text_config") ?? reader.emptySection("text_config"))
         // transformers ties by the outer flag alone; the decoder's own flag is not looked at.
@@ -139,7 +138,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
     /// From the metadata of a language and a vision GGUF file.
     public init(language: GGUFFile, vision file: GGUFFile) throws {
         let metadata = file.metadata
-        try metadata.requireArchitecture(Self.architecture)
+        try metadata.requireArchitecture(Self.modelType)
         text = try LlamaConfig(language)
         vision = try VisionTowerConfig(metadata)
         featureLayer = try metadata.integer("mmq.feature_layer", in: 0...vision.layers)
@@ -172,7 +171,7 @@ public struct LlavaNextConfig: Sendable, Codable, Equatable {
     public var visionMetadata: [(key: String, value: GGUFValue)] {
         let flat = pinpoints.flatMap { [Int32($0.height), Int32($0.width)] }
         return [
-            ("mmq.architecture", .string(Self.architecture)),
+            ("mmq.architecture", .string(Self.modelType)),
             ("clip.projector_type", .string("mlp")),
             ("clip.has_llava_projector", .bool(true)),
         ] + vision.metadata + [

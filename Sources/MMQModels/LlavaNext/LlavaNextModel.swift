@@ -8,8 +8,6 @@ import MMQText
 public final class LlavaNextModel: VisionLanguageModel {
     /// The observed modules.
     public let modules: [ModuleShape]
-    /// The module that the study's `--vision-tokens` counts.
-    public let visionModule = "vision"
     /// Identifies the weights.
     public let fingerprint: String
     /// The decoder's tokenizer.
@@ -35,13 +33,6 @@ public final class LlavaNextModel: VisionLanguageModel {
         files: ModelFiles, config: LlavaNextConfig, images: LlavaNextImageConfig,
         tokenizer: SentencePieceTokenizer
     ) throws {
-        guard config.featureStrategy == .default else {
-            throw InputError(
-                .badValue, file: files.vision.path, item: "key 'mmq.feature_strategy'",
-                expected: "default",
-                found: config.featureStrategy.rawValue)
-        }
-        try config.check(images, file: files.vision.path)
         self.files = files
         self.config = config
         self.tokenizer = tokenizer
@@ -59,23 +50,7 @@ public final class LlavaNextModel: VisionLanguageModel {
             decoder: decoder, imageToken: Int32(config.imageTokenID), module: Module.lang,
             contextLength: config.text.contextLength)
         stopTokens = try files.stopTokens(tokenizer)
-        modules = [
-            ModuleShape(
-                name: "lang", layers: config.text.layers, neurons: config.text.ffnSize),
-            ModuleShape(
-                name: "vision", layers: config.vision.layers, neurons: config.vision.ffnSize),
-            ModuleShape(name: "mmproj", layers: 1, neurons: projector.up.outputs),
-        ]
-    }
-
-    /// The Vicuna template, as LLaVA's own code and the MMNeuron study have it ("curious user";
-    /// the template on the model's page says "human").
-    public func template(_ prompt: String) -> String {
-        let hasPicture = PromptText.count(PromptText.image, in: prompt) > 0
-        let question = hasPicture ? prompt : PromptText.image + "\n" + prompt
-        return "A chat between a curious user and an artificial intelligence assistant. "
-            + "The assistant gives helpful, detailed, and polite answers to the user's questions. "
-            + "USER: \(question) ASSISTANT:"
+        modules = config.modules
     }
 
     /// Token ids with placeholders expanded, and pixels.
@@ -105,16 +80,19 @@ public final class LlavaNextModel: VisionLanguageModel {
             maximumLength: tokenizer.tables.processorMaximumLength)
         try backend.check(ids, imageTokens: count)
         return PreparedInput(
-            inputIDs: ids, qformerIDs: nil, pixelValues: tiling.pixelValues,
-            pixelShape: [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth],
-            imageTokens: count, tiling: tiling)
+            inputIDs: ids, imageTokens: count,
+            picture: LlavaNextInput(tiling: tiling, model: self), backend: backend)
     }
 
-    /// Runs the towers; see ``VisionLanguageModel``.
-    public func imageFeatures(_ input: PreparedInput, observation: Observation?) throws -> [Float] {
-        guard let tiling = input.tiling else {
-            throw InputError.prompt("the input was prepared for another architecture")
-        }
+    /// See ``LlavaNextConfig/grids(settings:side:width:height:isImage:)``.
+    public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] {
+        LlavaNextConfig.grids(
+            settings: images.config, side: config.vision.patchesPerSide, width: width,
+            height: height, isImage: isImage)
+    }
+
+    /// Runs tower and projector over tiles: [image tokens, hidden].
+    func features(of tiling: TiledImage, observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)
         let selected = try visionFeatures(tiling, pass)
         let features = Rows(

@@ -76,9 +76,7 @@ public struct ModelComparison: Sendable, Codable {
     ) throws {
         let input = try first.prepare(image: image, prompt: prompt)
         let other = try second.prepare(image: image, prompt: prompt)
-        guard input.inputIDs == other.inputIDs, input.qformerIDs == other.qformerIDs,
-            input.pixelShape == other.pixelShape
-        else {
+        guard input.hasTokens(of: other) else {
             throw InputError(
                 .mismatch, file: "compare",
                 "the two models turn this picture and prompt into different tokens")
@@ -87,13 +85,13 @@ public struct ModelComparison: Sendable, Codable {
         let mine = Observation(modules: first.modules, counting: true, recording: true)
         let theirs = Observation(modules: second.modules, counting: true, recording: true)
         let states = try first.hiddenStates(
-            input, features: first.imageFeatures(input, observation: mine), observation: mine)
+            input, features: input.imageFeatures(observation: mine), observation: mine)
         let isImage = first.imagePositions(input)
         var layers = lens
         if layers.isEmpty { layers = Array(repeating: LensLayer(), count: states.layers) }
         try second.compareLens(
             with: states, of: first, other,
-            features: second.imageFeatures(other, observation: theirs), observation: theirs,
+            features: other.imageFeatures(observation: theirs), observation: theirs,
             options: options
         ) { layer, difference in
             for (position, image) in isImage.enumerated() {

@@ -79,7 +79,6 @@ public final class GenerationRun {
     let model: any VisionLanguageModel
     let bench: String
     let plan: Plan
-    let template: StudyTemplate
     /// [domain][setting]: which neurons are off, found before anything is computed.
     private var neurons: [Domain: [[String: [[Int]]]]] = [:]
 
@@ -94,7 +93,6 @@ public final class GenerationRun {
         self.model = model
         self.bench = bench
         self.plan = plan
-        template = StudyTemplate(modules: model.modules)
         if try study.model() == PassState.imported {
             // Neuron sets that came from files serve any model that has such neurons.
             let shapes = try study.modules()
@@ -153,7 +151,7 @@ public final class GenerationRun {
                 let answer = entry.answer.answer
                 try study.add(
                     entry.job.stored(
-                        text: template.clean(answer.text), tokens: answer.tokens,
+                        text: model.architecture.studyAnswer(answer.text), tokens: answer.tokens,
                         promptTokens: answer.promptTokens), to: entry.job.lane.set)
                 result.answered += 1
                 result.tokens += answer.tokens.count
@@ -246,7 +244,8 @@ public final class GenerationRun {
 
     private func begin(_ job: Job, queue: JobQueue) throws -> RunningAnswer {
         let input = try queue.input(of: job) {
-            try model.prepare(image: $0.picture(), prompt: template.apply(to: $0.prompt))
+            try model.prepare(
+                image: $0.picture(), prompt: model.architecture.studyPrompt($0.prompt))
         }
         let tokens = input.inputIDs.count
         guard tokens + max(1, plan.options.minTokens) <= model.contextLength else {
@@ -254,7 +253,7 @@ public final class GenerationRun {
                 tokens: tokens + max(1, plan.options.minTokens), context: model.contextLength)
         }
         let features = try queue.features(of: job) {
-            try model.imageFeatures(input, observation: job.lane.towers)
+            try input.imageFeatures(observation: job.lane.towers)
         }
         return try model.begin(
             input, features: features,

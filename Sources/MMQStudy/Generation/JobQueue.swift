@@ -26,9 +26,9 @@ final class Lane {
                 mask: try NeuronMask(
                     layers: neurons, modules: model.modules, file: "mask \(set.setting)"))
         }
-        towerNeurons = off.filter { $0.key != "lang" }
+        towerNeurons = off.filter { $0.key != model.decoderModule.name }
         towers = try observation(towerNeurons)
-        decoder = try observation(off.filter { $0.key == "lang" })
+        decoder = try observation(off.filter { $0.key == model.decoderModule.name })
     }
 }
 

@@ -10,38 +10,20 @@ public struct MaskSetting: Hashable, Sendable {
     /// Whether as many neurons, drawn at random, stand in for the identified ones: the control.
     public let isRandom: Bool
 
-    /// The settings of a model, in the order of the official code, the control of all last:
-    /// LLaVA-Next `none`, `lang`, `vision`, `mmproj`, `all`, `random`; InstructBLIP `none`, `lang`,
-    /// `encoder`, `qformer`, `encoder+qformer`, `all`, `random`.
-    ///
-    /// `vision` goes with the projector and `qformer` with the query branch, as the official code
-    /// wants it. Its `mmproj` setting masks nothing by a slip of spelling; here it is what its name
-    /// says.
-    public static func standard(of modules: [ModuleShape]) -> [MaskSetting] {
-        let names = modules.map(\.name)
-        var settings = [MaskSetting(name: "none", modules: [], isRandom: false)]
-        func add(_ name: String, _ wanted: [String]) {
-            guard wanted.allSatisfy(names.contains) else { return }
-            settings.append(MaskSetting(name: name, modules: wanted, isRandom: false))
-        }
-        add("lang", ["lang"])
-        add("vision", ["vision", "mmproj"])
-        add("mmproj", ["mmproj"])
-        add("encoder", ["encoder"])
-        add("qformer", ["qformer", "query"])
-        add("encoder+qformer", ["encoder", "qformer", "query"])
-        add("all", names)
-        settings.append(MaskSetting(name: "random", modules: names, isRandom: true))
-        return settings
+    /// The settings of a model: `none`, those of its architecture in the order of the official
+    /// code, `all`, and the control of all, `random`.
+    public static func standard(of architecture: any Architecture) -> [MaskSetting] {
+        let all = architecture.modules.map(\.name)
+        let own = architecture.masks.map { ($0.name, $0.modules) }
+        return ([("none", [])] + own + [("all", all)])
+            .map { MaskSetting(name: $0, modules: $1, isRandom: false) }
+            + [MaskSetting(name: "random", modules: all, isRandom: true)]
     }
 
     /// Things in the order of the settings that they are called after, whatever the model; others
     /// last, as they came.
     public static func sorted<T>(_ things: [T], by name: (T) -> String) -> [T] {
-        let order = [
-            "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
-            "random",
-        ]
+        let order = ["none"] + Architectures.maskNames + ["all", "random"]
         return things.enumerated().sorted {
             let (a, b) = (
                 order.firstIndex(of: name($0.element)), order.firstIndex(of: name($1.element))
@@ -54,8 +36,8 @@ public struct MaskSetting: Hashable, Sendable {
     /// of them.
     ///
     /// - Throws: `InputError`, `.badInput` naming the settings of the model.
-    public init(name: String, modules: [ModuleShape]) throws {
-        let standard = Self.standard(of: modules)
+    public init(name: String, of architecture: any Architecture) throws {
+        let standard = Self.standard(of: architecture)
         if let found = standard.first(where: { $0.name == name }) {
             self = found
             return

@@ -36,7 +36,7 @@ public struct DeviationRun {
         progress: (LensRun.Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
         let study = walk.study
-        let masked = try MaskSetting(name: setting, modules: model.modules)
+        let masked = try MaskSetting(name: setting, of: model.architecture)
         guard let first = masked.modules.first else {
             throw InputError(
                 .mismatch, file: study.path, item: setting, "a deviation needs a mask")
@@ -53,14 +53,14 @@ public struct DeviationRun {
         }
         let options = masks.map { "\($0.rawValue) \(LensWalk.fingerprint($1))" }
         // Towers run again only where a mask touches them.
-        let inTowers = masked.modules.contains { $0 != "lang" }
+        let inTowers = masked.modules.contains { $0 != model.decoderModule.name }
         return try walk.run(
             .deviation, domain: domain, setting: setting,
             options: "masks " + options.joined(separator: ", "), interrupted: interrupted,
             missing: missing, unusable: unusable, progress: progress
         ) { sample, pass in
             let input = try model.prepare(image: sample.picture(), prompt: sample.prompt)
-            let features = try model.imageFeatures(input, observation: nil)
+            let features = try input.imageFeatures(observation: nil)
             let states = try model.hiddenStates(input, features: features)
             let isImage = model.imagePositions(input)
             let measured = try masks.map { mask in
@@ -69,7 +69,7 @@ public struct DeviationRun {
                 let layers = try model.deviations(
                     from: states, input,
                     features: inTowers
-                        ? model.imageFeatures(input, observation: observation) : features,
+                        ? input.imageFeatures(observation: observation) : features,
                     observation: observation)
                 return DeviationSample(
                     layers, isImage: isImage, place: sample.position, mask: mask.0)

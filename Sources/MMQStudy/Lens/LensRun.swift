@@ -37,7 +37,7 @@ public struct LensRun {
         missing: ([String]) -> Void = { _ in }, unusable: (Int, String) -> Void = { _, _ in },
         progress: (Progress) -> Void = { _ in }
     ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
-        let masked = try MaskSetting(name: setting, modules: model.modules)
+        let masked = try MaskSetting(name: setting, of: model.architecture)
         let mask =
             try masked.modules.isEmpty
             ? nil

@@ -10,7 +10,7 @@ public struct AnswerSet: Sendable, Equatable {
     public let domain: Domain
     /// The split.
     public let split: String
-    /// The mask setting's name: `none`, `lang`, `random`, ...
+    /// The mask setting's name: `none`, `all`, `random`, ...
     public let setting: String
     /// Fingerprint of the model that answered; `imported` for answers that came from a file.
     public let model: String

@@ -19,7 +19,7 @@ public struct LensPass: Sendable, Equatable, Codable {
     public let domain: Domain
     /// The split.
     public let split: String
-    /// Which modules' neurons are off: `none`, `lang`, `all`, ...
+    /// Which modules' neurons are off: `none`, `all`, ...
     public let setting: String
     /// Identifies the annotations.
     public let bench: String

@@ -149,6 +149,11 @@ public final class Study {
     /// More neurons than any module has.
     private static let most = 1 << 28
 
+    /// The model's architecture, by fingerprint and modules; nil if this mmq knows no such.
+    public func architecture() throws -> (any Architecture)? {
+        Architectures.first(fingerprint: try model(), modules: try modules().map(\.name))
+    }
+
     /// The module called `name`.
     public func module(_ name: String) throws -> ModuleShape {
         let modules = try modules()

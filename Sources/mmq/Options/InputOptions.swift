@@ -7,7 +7,11 @@ struct InputOptions: ParsableArguments {
     @Option(help: "The picture, JPEG or PNG.")
     var image: String
 
-    @Option(help: "A mask file: {\"lang\": [[12, 40], [], ...], ...}, neurons off in each layer.")
+    @Option(
+        help: """
+            A mask file: {"\(Architectures.moduleNames[0])": [[12, 40], [], ...], ...}, neurons off \
+            in each layer.
+            """)
     var mask: String?
 
     /// Decodes the picture.

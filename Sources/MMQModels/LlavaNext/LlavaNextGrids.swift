@@ -1,45 +1,14 @@
 import MMQImage
-import MMQModels
 
-/// Image positions that lie side by side in the picture.
-///
-/// LLaVA-Next has two grids: the whole picture squashed into one tile, then the larger grid of tiles
-/// with its padding cut off and a position without a place at the end of each row. InstructBLIP's
-/// queries have no place in the picture.
-public struct PictureGrid: Sendable, Codable, Equatable {
-    /// What the grid is called.
-    public let name: String
-    /// Rows of patches.
-    public let rows: Int
-    /// Patches in a row.
-    public let columns: Int
-    /// The position of the first patch.
-    public let first: Int
-    /// Whether each row ends with one more position, which has no place (`image_newline`).
-    public let hasRowEnds: Bool
-    /// The left edge of the first patch, as a part of the picture's width; below 0 if the patch
-    /// begins in the padding.
-    public let x: Double
-    /// Its upper edge, as a part of the picture's height.
-    public let y: Double
-    /// The width of a patch, as a part of the picture's.
-    public let cellWidth: Double
-    /// The height of a patch, as a part of the picture's.
-    public let cellHeight: Double
-
-    /// The grids of a picture of that size in a model; empty where image positions have no place.
+extension LlavaNextConfig {
+    /// The grids of a picture: the whole of it squashed into one tile, then the larger grid of tiles
+    /// with its padding cut off and a position without a place (`image_newline`) at the end of each
+    /// row.
     ///
-    /// - Parameter isImage: which positions hold image tokens.
-    static func grids(
-        of files: ModelFiles, width: Int, height: Int, isImage: [Bool]
-    ) throws -> [PictureGrid] {
-        guard case .llavaNext(let config) = files.model else { return [] }
-        return grids(
-            settings: try files.llavaNextImageConfig(), side: config.vision.patchesPerSide,
-            width: width, height: height, isImage: isImage)
-    }
-
-    /// LLaVA-Next's grids, `side` patches to a side of a tile.
+    /// - Parameters:
+    ///   - settings: the picture processor's.
+    ///   - side: patches to a side of a tile.
+    ///   - isImage: which positions hold image tokens.
     static func grids(
         settings: LlavaNextImageConfig, side: Int, width: Int, height: Int, isImage: [Bool]
     ) -> [PictureGrid] {
