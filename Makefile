@@ -35,6 +35,8 @@ format:
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	@if command -v node > /dev/null; then node --check Sources/MMQReport/Resources/report.js; \
+	else echo "no node here: report.js was not checked" >&2; fi
 
 # Makes every golden anew with transformers (minutes; needs the network for Python packages).
 goldens:

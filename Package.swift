@@ -81,6 +81,10 @@ let package = Package(
             name: "MMQReport",
             dependencies: [
                 "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQBase",
+            ],
+            // In the binary, so that it stands alone.
+            resources: [
+                .embedInCode("Resources/report.css"), .embedInCode("Resources/report.js"),
             ]),
         .executableTarget(
             name: "mmq",

@@ -167,7 +167,7 @@ public struct ModelFidelity: Sendable, Codable {
                 .filter { $0.comparison.samples > 0 }
         } catch {
             throw InputError(
-                .badInput, file: file, "not what 'mmq compare --model A --model B --json' prints")
+                .badInput, file: file, "not what '\(CommandHint.compareModels)' prints")
         }
         guard !entries.isEmpty else {
             throw InputError(.badInput, file: file, "no sample was compared")

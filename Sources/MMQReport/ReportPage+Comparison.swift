@@ -1,49 +1,61 @@
-import Foundation
 import MMQStudy
 
 extension ReportPage {
-    func writeComparisons() {
+    var comparisons: Markup {
         section(
             "fidelity", "Fidelity: other weights next to these",
-            "The same samples through another model, int8 or int4 next to fp16 for example. Changes "
-                + "are the other study less this one; only what both hold is compared."
+            Markup(
+                "The same samples through another model, int8 or int4 next to fp16 for example. "
+                    + "Changes are the other study less this one; only what both hold is compared.")
         ) {
-            for entry in document.models { writeModels(entry) }
-            guard !document.comparisons.isEmpty || !document.models.isEmpty else {
-                return missing(
-                    "No other study was given:",
-                    "mmq report \(studyArgument) --output FILE.html --compare OTHER_STUDY")
+            for entry in document.models { models(entry) }
+            if document.comparisons.isEmpty, document.models.isEmpty {
+                missing("No other study was given:", .comparisons)
             }
-            for entry in document.comparisons { writeComparison(entry) }
+            for entry in document.comparisons { comparison(entry) }
         }
     }
 
-    private func writeComparison(_ entry: ReportComparison) {
+    @MarkupBuilder private func comparison(_ entry: ReportComparison) -> Markup {
         let found = entry.comparison
-        let model = entry.fingerprint.map { " <small><code>\(PageText.escaped($0))</code></small>" }
-        add("<h3>\(foreign(entry.file))\(model ?? "")</h3>")
-        writeChanges(found.activation)
-        writeSets(found.neurons)
-        writeLensChanges(found.lens)
-        writeAnswers(found)
+        element(.h3) {
+            foreign(entry.file)
+            if let model = entry.fingerprint {
+                " "
+                element(.small) { code(model) }
+            }
+        }
+        if !found.activation.isEmpty { changes(found.activation) }
+        if !found.neurons.isEmpty {
+            element(.h4) { "Neuron sets" }
+            Self.sets(found.neurons).markup
+        }
+        for setting in unique(found.lens.map(\.setting)) {
+            lensChanges(setting, found.lens.filter { $0.setting == setting })
+        }
+        if !found.answers.isEmpty {
+            element(.h4) { "Answers and scores" }
+            row(answers(found))
+        }
         if !found.notes.isEmpty {
-            let notes = found.notes.map { "<li>\(foreign($0))</li>" }.joined()
-            add(
-                "<details class=\"more\" open><summary>Not compared, or not alike</summary>"
-                    + "<ul>\(notes)</ul></details>")
+            element(.details, ["class": "more", "open": ""]) {
+                element(.summary) { "Not compared, or not alike" }
+                element(.ul) {
+                    for text in found.notes { element(.li) { foreign(text) } }
+                }
+            }
         }
     }
 
-    private func writeChanges(_ changes: [StudyComparison.Activation]) {
-        guard !changes.isEmpty else { return }
-        add("<h4>Activation probability</h4>")
+    @MarkupBuilder
+    private func changes(_ changes: [StudyComparison.Activation]) -> Markup {
         let domains = Domain.allCases.filter { domain in
             changes.contains { $0.domain == domain }
         }
+        element(.h4) { "Activation probability" }
         legend(domains, \.rawValue)
-        let modules = document.modules.map(\.module)
         row(
-            modules.compactMap { module in
+            document.modules.map(\.module).compactMap { module in
                 let some = changes.filter { $0.module == module.name }
                 guard !some.isEmpty else { return nil }
                 func value(_ domain: Domain, _ layer: Int) -> StudyComparison.Activation? {
@@ -75,76 +87,73 @@ extension ReportPage {
             })
     }
 
-    private func writeSets(_ sets: [StudyComparison.NeuronSets]) {
-        guard !sets.isEmpty else { return }
-        add("<h4>Neuron sets</h4>")
-        add(
-            PageTable(
-                caption: "Neurons of each domain in both studies; Jaccard: in both / in either",
-                head: ["module", "domain", "this study", "other", "in both", "Jaccard"], labels: 2,
-                rows: sets.map {
-                    [
-                        $0.module, $0.domain.rawValue, PageText.whole($0.first),
-                        PageText.whole($0.second), PageText.whole($0.common),
-                        PageText.number($0.jaccard, 3),
-                    ]
-                }
-            ).html)
-    }
-
-    private func writeLensChanges(_ lens: [StudyComparison.Lens]) {
-        var settings: [String] = []
-        for entry in lens where !settings.contains(entry.setting) {
-            settings.append(entry.setting)
-        }
-        for setting in settings {
-            let some = lens.filter { $0.setting == setting }
-            let domains = Domain.allCases.filter { domain in
-                some.contains { $0.domain == domain }
-            }
-            add("<h4>Lens, masks \(foreign(setting))</h4>")
-            legend(domains, \.rawValue)
-            let layers = (some.map(\.layer).max() ?? -1) + 1
-            func chart(
-                _ title: String, _ value: (StudyComparison.Lens) -> Double?
-            ) -> Chart {
-                LineChart(
-                    title: title,
-                    summary: "Share of \(title) where both studies' lenses choose the same token.",
-                    series: domains.map { domain in
-                        .init(
-                            name: domain.rawValue, color: domain.colorClass, shape: domain.place,
-                            values: (0..<layers).map { layer in
-                                some.first { $0.domain == domain && $0.layer == layer }
-                                    .flatMap(value)
-                            })
-                    }, axis: "same first choice, %", includes: [98, 100],
-                    format: { PageText.percent($0) + " %" }, isShare: true
-                ).chart
-            }
-            row(
+    private static func sets(_ sets: [StudyComparison.NeuronSets]) -> PageTable {
+        PageTable(
+            caption: "Neurons of each domain in both studies; Jaccard: in both / in either",
+            head: ["module", "domain", "this study", "other", "in both", "Jaccard"], labels: 2,
+            rows: sets.map {
                 [
-                    chart("image positions", \.imageAgreement),
-                    chart("text positions", \.textAgreement),
-                ], inPairs: true)
-            fold(
-                "Changes of entropy and divergence, masks \(setting)",
-                PageTable(
-                    caption: "Lens by layer, the other study less this one, masks \(setting)",
-                    head: ["domain", "layer", "samples", "entropy", "KL to last layer"],
-                    rows: some.map {
-                        [
-                            $0.domain.rawValue, String($0.layer), PageText.whole($0.samples),
-                            PageText.number($0.entropyChange, 4, sign: true),
-                            PageText.number($0.divergenceChange, 4, sign: true),
-                        ]
-                    }))
-        }
+                    $0.module, $0.domain.rawValue, PageText.whole($0.first),
+                    PageText.whole($0.second), PageText.whole($0.common),
+                    PageText.number($0.jaccard, 3),
+                ]
+            })
     }
 
-    private func writeAnswers(_ found: StudyComparison) {
-        guard !found.answers.isEmpty else { return }
-        add("<h4>Answers and scores</h4>")
+    @MarkupBuilder
+    private func lensChanges(_ setting: String, _ some: [StudyComparison.Lens]) -> Markup {
+        let domains = Domain.allCases.filter { domain in
+            some.contains { $0.domain == domain }
+        }
+        element(.h4) {
+            "Lens, masks "
+            foreign(setting)
+        }
+        legend(domains, \.rawValue)
+        row(
+            [
+                agreement("image positions", domains, some, \.imageAgreement),
+                agreement("text positions", domains, some, \.textAgreement),
+            ], inPairs: true)
+        fold(
+            "Changes of entropy and divergence, masks \(setting)",
+            Self.table(setting, some))
+    }
+
+    private func agreement(
+        _ title: String, _ domains: [Domain], _ some: [StudyComparison.Lens],
+        _ value: (StudyComparison.Lens) -> Double?
+    ) -> Chart {
+        let layers = (some.map(\.layer).max() ?? -1) + 1
+        return LineChart(
+            title: title,
+            summary: "Share of \(title) where both studies' lenses choose the same token.",
+            series: domains.map { domain in
+                .init(
+                    name: domain.rawValue, color: domain.colorClass, shape: domain.place,
+                    values: (0..<layers).map { layer in
+                        some.first { $0.domain == domain && $0.layer == layer }
+                            .flatMap(value)
+                    })
+            }, axis: "same first choice, %", includes: [98, 100],
+            format: { PageText.percent($0) + " %" }, isShare: true
+        ).chart
+    }
+
+    private static func table(_ setting: String, _ some: [StudyComparison.Lens]) -> PageTable {
+        PageTable(
+            caption: "Lens by layer, the other study less this one, masks \(setting)",
+            head: ["domain", "layer", "samples", "entropy", "KL to last layer"],
+            rows: some.map {
+                [
+                    $0.domain.rawValue, String($0.layer), PageText.whole($0.samples),
+                    PageText.number($0.entropyChange, 4, sign: true),
+                    PageText.number($0.divergenceChange, 4, sign: true),
+                ]
+            })
+    }
+
+    private func answers(_ found: StudyComparison) -> [Chart] {
         let table = PageTable(
             caption: "Answers equal to the letter, in per cent",
             head: ["domain", "split", "mask", "equal", "95 % interval", "samples"], labels: 3,
@@ -171,7 +180,7 @@ extension ReportPage {
             let some = found.scores.filter { $0.form == form }
             if !some.isEmpty { charts.append(Self.change(some, form)) }
         }
-        row(charts)
+        return charts
     }
 
     private static func change(_ scores: [StudyComparison.ScoreChange], _ form: MetricForm) -> Chart

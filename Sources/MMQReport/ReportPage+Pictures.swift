@@ -1,42 +1,52 @@
-import Foundation
-
 extension ReportPage {
-    func writePictures() throws {
+    func pictures() throws -> Markup {
         try section(
             "pictures", "Inside single pictures",
-            "Point at a patch of the picture or a token, tap it, or walk with the arrow keys: the "
-                + "list says what each layer would put next. A click keeps the place until the next "
-                + "one; Escape lets it go; Page Up and Page Down change the layer."
+            Markup(
+                "Point at a patch of the picture or a token, tap it, or walk with the arrow keys: "
+                    + "the list says what each layer would put next. A click keeps the place until "
+                    + "the next one; Escape lets it go; Page Up and Page Down change the layer.")
         ) {
-            guard !document.pictures.isEmpty else {
-                return missing(
-                    "No picture was given with the report:",
-                    "mmq report \(studyArgument) --output FILE.html --model DIR --image FILE "
-                        + "--prompt TEXT")
+            if document.pictures.isEmpty {
+                missing("No picture was given with the report:", .pictures)
             }
             for (number, lens) in document.pictures.enumerated() {
-                try writePicture(lens, "picture-\(number + 1)")
+                try picture(lens, "picture-\(number + 1)")
             }
         }
     }
 
-    private func writePicture(_ lens: PictureLens, _ id: String) throws {
-        add("<article class=\"lens\" id=\"\(id)\"><h3>\(foreign(lens.name))</h3>")
-        add("<p class=\"prompt\">\(foreign(lens.prompt))</p>")
-        if let picture = lens.picture {
-            let data = picture.data.base64EncodedString()
-            add(
-                "<img class=\"photo\" width=\"\(picture.width)\" height=\"\(picture.height)\" "
-                    + "alt=\"\(PageText.escaped(lens.name))\" "
-                    + "src=\"data:\(PageText.escaped(picture.type));base64,\(data)\">")
+    private func picture(_ lens: PictureLens, _ id: String) throws -> Markup {
+        let data = try Verbatim(json: lens.packed)
+        return element(.article, ["class": "lens", "id": id]) {
+            element(.h3) { foreign(lens.name) }
+            element(.p, ["class": "prompt"]) { foreign(lens.prompt) }
+            if let picture = lens.picture {
+                element(
+                    .img,
+                    [
+                        "class": "photo", "width": String(picture.width),
+                        "height": String(picture.height), "alt": lens.name,
+                        "src": "data:\(picture.type);base64,\(picture.data.base64EncodedString())",
+                    ])
+            }
+            element(.div, ["class": "app", "hidden": ""])
+            element(.div, ["class": "static"]) { lastPosition(lens).markup }
+            for text in notes(lens) { note { text } }
+            element(.script, ["type": "application/json"], data)
         }
-        add("<div class=\"app\" hidden></div>")
-        add("<div class=\"static\">\(lastPosition(lens).html)</div>")
+    }
+
+    private func notes(_ lens: PictureLens) -> [String] {
         var notes: [String] = []
         if lens.picture == nil {
-            notes.append(
+            var text =
                 "A lens file holds no picture and does not say where its image tokens lie: they "
-                    + "are numbered. With --model, --image and --prompt the report looks itself.")
+                + "are numbered."
+            if let options = commands.filling[.pictureOfLens] {
+                text += " With \(options) the report looks itself."
+            }
+            notes.append(text)
         } else if lens.grids.isEmpty {
             notes.append("This model's image tokens have no place in the picture.")
         }
@@ -50,10 +60,7 @@ extension ReportPage {
         if let model = lens.model, let own = document.facts.fingerprint, model != own {
             notes.append("Made with another model than the study: \(model).")
         }
-        for note in notes { add("<p class=\"note\">\(PageText.escaped(note))</p>") }
-        add(
-            "<script type=\"application/json\">\(try PageText.scriptJSON(lens.packed))</script>"
-                + "</article>")
+        return notes
     }
 
     /// What each layer would say after the last token: the answer's first word. Stands alone where

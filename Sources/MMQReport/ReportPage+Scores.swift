@@ -1,41 +1,68 @@
-import Foundation
 import MMQStudy
 
 extension ReportPage {
-    func writeScores() {
+    var scores: Markup {
         let held = document.scores
-        section(
-            "scores", "Scores with neurons switched off",
-            "Each dot is the score in per cent under one mask setting, its line the 95 % interval. "
-                + "Δ is the difference to <b>\(PageText.escaped(held.baseline))</b> over the samples "
-                + "that both answered, p its paired sign-flip test; full dots differ with "
-                + "p &lt; 0.05 (no correction for the number of tests)."
-        ) {
-            guard !held.scores.isEmpty || !held.problems.isEmpty else {
-                return missing(
-                    "No answers of the \(PageText.escaped(held.split)) split yet:",
-                    "mmq generate --model DIR --bench DIR \(studyArgument)")
+        return section("scores", "Scores with neurons switched off", Self.howToRead(held)) {
+            if held.scores.isEmpty, held.problems.isEmpty {
+                missing("No answers of the \(held.split) split yet:", .answers)
+            } else {
+                for domain in Domain.allCases {
+                    let scores = held.scores.filter { $0.domain == domain }
+                    if !scores.isEmpty { self.scores(domain, scores) }
+                }
+                for problem in held.problems {
+                    element(.p, ["class": "missing"]) { foreign(problem) }
+                }
+                note {
+                    "Intervals: percentile bootstrap over samples, \(PageText.whole(held.draws)) "
+                    "draws, seed \(held.seed). Tests: exact where possible, else as many random "
+                    "flips."
+                    if held.unanswered > 0 {
+                        " \(PageText.whole(held.unanswered)) samples have no answer and are left "
+                        "out."
+                    }
+                }
             }
-            for domain in Domain.allCases { writeScores(domain, held) }
-            for problem in held.problems { add("<p class=\"missing\">\(foreign(problem))</p>") }
-            var note =
-                "Intervals: percentile bootstrap over samples, \(PageText.whole(held.draws)) "
-                + "draws, seed \(held.seed). Tests: exact where possible, else as many random "
-                + "flips."
-            if held.unanswered > 0 {
-                note +=
-                    " \(PageText.whole(held.unanswered)) samples have no answer and are left out."
-            }
-            add("<p class=\"note\">\(note)</p>")
         }
     }
 
-    private func writeScores(_ domain: Domain, _ held: ReportScores) {
-        let scores = held.scores.filter { $0.domain == domain }
-        guard !scores.isEmpty else { return }
-        add(
-            "<h3><span class=\"swatch b-\(domain.colorClass)\"></span>\(domain.rawValue) "
-                + "<small>\(domain.dataSet), \(domain.subject)</small></h3>")
+    private static func howToRead(_ held: ReportScores) -> Markup {
+        Markup {
+            "Each dot is the score in per cent under one mask setting, its line the 95 % interval. "
+            "Δ is the difference to "
+            element(.b) { held.baseline }
+            " over the samples that both answered, p its paired sign-flip test; full dots differ "
+            "with p < 0.05 (no correction for the number of tests)."
+        }
+    }
+
+    @MarkupBuilder private func scores(_ domain: Domain, _ scores: [Score]) -> Markup {
+        let (charts, lacking) = Self.charts(domain, scores)
+        element(.h3) {
+            swatch(domain)
+            domain.rawValue + " "
+            element(.small) { "\(domain.dataSet), \(domain.subject)" }
+        }
+        row(charts, inPairs: true)
+        for (why, rules) in lacking {
+            missing("No score (\(rules.joined(separator: ", "))): \(why)")
+        }
+        let rows = Self.types(scores)
+        if !rows.isEmpty {
+            fold(
+                "By type of question",
+                PageTable(
+                    caption: "Scores of \(domain.rawValue) by type of question, in per cent",
+                    head: ["rule", "mask", "kind", "type", "score", "95 % interval", "samples"],
+                    labels: 4, rows: rows))
+        }
+    }
+
+    /// A chart for each rule, and the rules that have no score, by the reason why.
+    private static func charts(
+        _ domain: Domain, _ scores: [Score]
+    ) -> (charts: [Chart], lacking: [(why: String, rules: [String])]) {
         var charts: [Chart] = []
         var lacking: [(why: String, rules: [String])] = []
         var rules: [(MetricForm, String)] = []
@@ -45,7 +72,7 @@ extension ReportPage {
         for (form, metric) in rules {
             let rows = scores.filter { $0.form == form && $0.metric == metric }
             if rows.contains(where: { $0.score != nil }) {
-                charts.append(Self.forest(rows, domain, form, metric))
+                charts.append(forest(rows, domain, form, metric))
             } else {
                 let why = rows.compactMap(\.missing).first ?? "no answers"
                 let rule = "\(form.rawValue): \(metric)"
@@ -56,13 +83,7 @@ extension ReportPage {
                 }
             }
         }
-        row(charts, inPairs: true)
-        for (why, rules) in lacking {
-            add(
-                "<p class=\"missing\">No score (\(PageText.escaped(rules.joined(separator: ", ")))): "
-                    + "\(PageText.escaped(why))</p>")
-        }
-        writeTypes(domain, scores)
+        return (charts, lacking)
     }
 
     private static func forest(
@@ -108,31 +129,26 @@ extension ReportPage {
         ).chart
     }
 
-    private func writeTypes(_ domain: Domain, _ scores: [Score]) {
+    /// A row for each type of question.
+    private static func types(_ scores: [Score]) -> [[String]] {
         var rows: [[String]] = []
         for score in scores {
             if let average = score.average {
                 rows.append([
                     score.form.rawValue, score.setting, "mean of types", "",
-                    PageText.percent(average.value, 2), Self.range(average.interval),
+                    PageText.percent(average.value, 2), range(average.interval),
                     PageText.whole(average.samples),
                 ])
             }
             for group in score.groups {
                 rows.append([
                     score.form.rawValue, score.setting, group.kind, group.name,
-                    PageText.percent(group.score.value, 2), Self.range(group.score.interval),
+                    PageText.percent(group.score.value, 2), range(group.score.interval),
                     PageText.whole(group.score.samples),
                 ])
             }
         }
-        guard !rows.isEmpty else { return }
-        fold(
-            "By type of question",
-            PageTable(
-                caption: "Scores of \(domain.rawValue) by type of question, in per cent",
-                head: ["rule", "mask", "kind", "type", "score", "95 % interval", "samples"],
-                labels: 4, rows: rows))
+        return rows
     }
 
     static func range(_ interval: Interval?, places: Int = 2) -> String {

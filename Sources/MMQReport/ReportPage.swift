@@ -5,166 +5,209 @@ import MMQStudy
 
 /// A report as one HTML file: no network, no library, readable without its script, on paper, in the
 /// dark and on a phone.
+///
+/// The script (`Resources/report.js`) is for the lens over single pictures; everything else needs
+/// none. It puts texts into the page as text nodes only. Colours of the domains in the style
+/// (`Resources/report.css`) are Okabe and Ito's (Color Universal Design, 2008), darker or lighter
+/// where a thin line on this background needs it; each domain also has a mark of its own.
 public final class ReportPage {
     let document: ReportDocument
-    private var body = ""
+    let commands: ReportCommands
+    /// Charts so far: each has a number, which its words refer to.
     private var charts = 0
 
     /// A page of a document.
-    public init(_ document: ReportDocument) { self.document = document }
+    ///
+    /// - Parameter commands: what it says about the command line.
+    public init(_ document: ReportDocument, commands: ReportCommands = ReportCommands()) {
+        self.document = document
+        self.commands = commands
+    }
 
     /// The file's bytes.
     ///
     /// - Throws: what encoding a lens as JSON throws.
     public func html() throws -> [UInt8] {
-        body = ""
         charts = 0
-        writeHeader()
-        writeNeurons()
-        writeOverlap()
-        writeEntropies()
-        writeScores()
-        writeLens()
-        try writePictures()
-        writeDeviations()
-        writeComparisons()
-        writeFacts()
-        let title = PageText.escaped(document.title)
+        let file = try page(["lang": "en"]) {
+            head
+            try element(.body) {
+                header
+                try element(.main) {
+                    neurons
+                    overlap
+                    entropies
+                    scores
+                    lens
+                    try pictures()
+                    deviations
+                    comparisons
+                    facts
+                }
+                element(.script, [:], Verbatim(resource: PackageResources.report_js))
+            }
+        }
+        return Array(file.source.utf8)
+    }
+
+    private var head: Markup {
         // What the policy forbids cannot happen by mistake: nothing is ever fetched.
         let policy =
             "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
             + "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-        let text = """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta http-equiv="Content-Security-Policy" content="\(policy)">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <meta name="generator" content="mmq report">
-            <title>\(title) – mmq report</title>
-            <style>\(ReportStyle.css)</style>
-            </head>
-            <body>
-            \(body)
-            <script>\(ReportScript.javaScript)</script>
-            </body>
-            </html>
-
-            """
-        return Array(text.utf8)
+        return element(.head) {
+            element(.meta, ["charset": "utf-8"])
+            element(.meta, ["http-equiv": "Content-Security-Policy", "content": policy])
+            element(
+                .meta, ["name": "viewport", "content": "width=device-width, initial-scale=1"])
+            element(.meta, ["name": "color-scheme", "content": "light dark"])
+            element(.meta, ["name": "generator", "content": "mmq report"])
+            element(.title) { "\(document.title) – mmq report" }
+            element(.style, [:], Verbatim(resource: PackageResources.report_css))
+        }
     }
 
     // MARK: - Pieces
 
-    /// Adds HTML.
-    func add(_ html: String) { body += html + "\n" }
-
     /// A section with a heading.
-    func section(_ id: String, _ title: String, _ intro: String, _ content: () throws -> Void)
-        rethrows
-    {
-        add("<section id=\"\(id)\" aria-labelledby=\"\(id)-h\">")
-        add("<h2 id=\"\(id)-h\">\(title)</h2>")
-        if !intro.isEmpty { add("<p class=\"intro\">\(intro)</p>") }
-        try content()
-        add("</section>")
+    func section(
+        _ id: String, _ title: String, _ intro: Markup? = nil,
+        @MarkupBuilder _ content: () throws -> Markup
+    ) rethrows -> Markup {
+        try element(.section, ["id": id, "aria-labelledby": "\(id)-h"]) {
+            element(.h2, ["id": "\(id)-h"]) { title }
+            if let intro { element(.p, ["class": "intro"]) { intro } }
+            try content()
+        }
     }
 
+    /// A paragraph of small print.
+    func note(@MarkupBuilder _ content: () -> Markup) -> Markup {
+        element(.p, ["class": "note"], content)
+    }
+
+    /// A paragraph in place of something that is not there.
+    func missing(_ what: String) -> Markup { element(.p, ["class": "missing"]) { what } }
+
     /// What to run for a section that has nothing to show.
-    func missing(_ what: String, _ commands: String...) {
-        let list = commands.map { "<code>\(PageText.escaped($0))</code>" }
-        add("<p class=\"missing\">\(what) \(list.joined(separator: ", then "))</p>")
+    func missing(_ what: String, _ gaps: ReportCommands.Gap...) -> Markup {
+        element(.p, ["class": "missing"]) {
+            what + " "
+            for (place, command) in gaps.compactMap({ commands.filling[$0] }).enumerated() {
+                if place > 0 { ", then " }
+                code(command)
+            }
+        }
     }
 
     /// Charts side by side, as many as there is room for, or two where the first two belong
     /// together.
-    func row(_ charts: [Chart], inPairs: Bool = false) {
-        guard !charts.isEmpty else { return }
-        add("<div class=\"charts\(inPairs ? " pairs" : "")\">")
-        for chart in charts { add(figure(chart)) }
-        add("</div>")
+    func row(_ charts: [Chart], inPairs: Bool = false) -> Markup {
+        guard !charts.isEmpty else { return .empty }
+        return element(.div, ["class": inPairs ? "charts pairs" : "charts"]) {
+            for chart in charts { figure(chart) }
+        }
     }
 
-    private func figure(_ chart: Chart) -> String {
+    private func figure(_ chart: Chart) -> Markup {
         charts += 1
         let id = "chart-\(charts)"
-        return """
-            <figure class="chart"><figcaption>\(PageText.escaped(chart.title))</figcaption>
-            <svg viewBox="0 0 \(SVGDrawing.f(Chart.width)) \(SVGDrawing.f(chart.height))" \
-            role="img" aria-labelledby="\(id)-t \(id)-d"><title \
-            id="\(id)-t">\(PageText.escaped(chart.title))</title><desc \
-            id="\(id)-d">\(PageText.escaped(chart.summary))</desc>\(chart.drawing.body)</svg>
-            <details><summary>Numbers</summary>\(chart.table.html)</details></figure>
-            """
+        let size = "\(SVGDrawing.f(Chart.width)) \(SVGDrawing.f(chart.height))"
+        return element(.figure, ["class": "chart"]) {
+            element(.figcaption) { chart.title }
+            element(
+                .svg,
+                ["viewBox": "0 0 \(size)", "role": "img", "aria-labelledby": "\(id)-t \(id)-d"]
+            ) {
+                element(.title, ["id": "\(id)-t"]) { chart.title }
+                element(.desc, ["id": "\(id)-d"]) { chart.summary }
+                chart.drawing.body
+            }
+            element(.details) {
+                element(.summary) { "Numbers" }
+                chart.table.markup
+            }
+        }
     }
 
     /// A legend of lines with their marks.
-    func legend(_ entries: [(name: String, color: String, shape: Int, isDashed: Bool)]) {
-        let items = entries.map { entry -> String in
-            var drawing = SVGDrawing()
-            drawing.line(
-                0, 6, 26, 6, "line s-\(entry.color)" + (entry.isDashed ? " dashed" : ""))
-            drawing.mark(entry.shape, 13, 6, "f-\(entry.color) mark")
-            return "<li><svg viewBox=\"0 0 26 12\" aria-hidden=\"true\">\(drawing.body)</svg>"
-                + PageText.escaped(entry.name) + "</li>"
+    func legend(_ entries: [(name: String, color: String, shape: Int)]) -> Markup {
+        element(.ul, ["class": "legend"]) {
+            for entry in entries {
+                element(.li) {
+                    element(.svg, ["viewBox": "0 0 26 12", "aria-hidden": "true"]) {
+                        sample(entry.color, entry.shape)
+                    }
+                    entry.name
+                }
+            }
         }
-        add("<ul class=\"legend\">\(items.joined())</ul>")
+    }
+
+    private func sample(_ color: String, _ shape: Int) -> Markup {
+        var drawing = SVGDrawing()
+        drawing.line(0, 6, 26, 6, "line s-\(color)")
+        drawing.mark(shape, 13, 6, "f-\(color) mark")
+        return drawing.body
     }
 
     /// One entry per domain.
-    func legend(_ domains: [Domain], _ name: (Domain) -> String) {
-        legend(domains.map { (name($0), $0.colorClass, $0.place, false) })
+    func legend(_ domains: [Domain], _ name: (Domain) -> String) -> Markup {
+        legend(domains.map { (name($0), $0.colorClass, $0.place) })
     }
 
     /// A table that folds.
-    func fold(_ title: String, _ table: PageTable) {
-        add(
-            "<details class=\"more\"><summary>\(PageText.escaped(title))</summary>"
-                + "\(table.html)</details>")
+    func fold(_ title: String, _ table: PageTable) -> Markup {
+        element(.details, ["class": "more"]) {
+            element(.summary) { title }
+            table.markup
+        }
     }
 
     /// A text from outside, kept from changing the direction of its surroundings.
-    func foreign(_ text: String) -> String { "<bdi>\(PageText.escaped(text))</bdi>" }
+    func foreign(_ text: String) -> Markup { element(.bdi) { text } }
 
-    /// The study's file as an argument of a command.
-    var studyArgument: String { "--study " + Self.quoted(document.facts.file) }
+    /// Something to type, or a fingerprint.
+    func code(_ text: String) -> Markup { element(.code) { text } }
 
-    /// A word of a shell command.
-    static func quoted(_ text: String) -> String {
-        let isPlain = text.unicodeScalars.allSatisfy {
-            ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0)
-                || "-_./+,=:".unicodeScalars.contains($0)
-        }
-        return isPlain && !text.isEmpty
-            ? text : "'" + text.replacing("'", with: "'\\''") + "'"
+    /// Each name once, in the order of its first.
+    func unique(_ names: [String]) -> [String] {
+        names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
+    /// A spot of a domain's colour.
+    func swatch(_ domain: Domain) -> Markup {
+        element(.span, ["class": "swatch b-\(domain.colorClass)"])
     }
 
     // MARK: - Head
 
-    private func writeHeader() {
+    private var header: Markup {
         let facts = document.facts
-        add("<header><p class=\"kicker\">mmq · multimodal neurons, quantized</p>")
-        add("<h1>\(foreign(document.title))</h1>")
-        var line: [String] = []
-        if let model = facts.fingerprint {
-            line.append("model <code>\(PageText.escaped(model))</code>")
+        return element(.header) {
+            element(.p, ["class": "kicker"]) { "mmq · multimodal neurons, quantized" }
+            element(.h1) { foreign(document.title) }
+            element(.p, ["class": "byline"]) {
+                if let model = facts.fingerprint {
+                    "model "
+                    code(model)
+                    " · "
+                }
+                if let model = facts.model { Self.types(model) + " · " }
+                "report of \(document.made.prefix(10))"
+            }
+            tiles
+            element(.nav, ["aria-label": "Sections"]) {
+                for (id, name) in Self.sections { element(.a, ["href": "#\(id)"]) { name } }
+            }
         }
-        if let model = facts.model {
-            line.append(PageText.escaped(Self.types(model)))
-        }
-        line.append("report of \(PageText.escaped(document.made.prefix(10).description))")
-        add("<p class=\"byline\">\(line.joined(separator: " · "))</p>")
-        writeTiles()
-        let sections = [
-            ("neurons", "Neurons"), ("overlap", "Overlap"), ("entropy", "Selectivity"),
-            ("scores", "Scores"), ("lens", "Lens"), ("pictures", "Pictures"),
-            ("deviation", "Deviation"), ("fidelity", "Fidelity"), ("facts", "Facts"),
-        ]
-        let links = sections.map { "<a href=\"#\($0.0)\">\($0.1)</a>" }
-        add("<nav aria-label=\"Sections\">\(links.joined())</nav></header><main>")
     }
+
+    private static let sections = [
+        ("neurons", "Neurons"), ("overlap", "Overlap"), ("entropy", "Selectivity"),
+        ("scores", "Scores"), ("lens", "Lens"), ("pictures", "Pictures"),
+        ("deviation", "Deviation"), ("fidelity", "Fidelity"), ("facts", "Facts"),
+    ]
 
     /// The type of each file's matrices: norms and biases are f32 in every model.
     private static func types(_ model: ReportFacts.Model) -> String {
@@ -177,7 +220,7 @@ public final class ReportPage {
         }.joined(separator: ", ")
     }
 
-    private func writeTiles() {
+    private var tiles: Markup {
         let identified = document.modules.filter(\.isIdentified)
         let counted = Set(document.facts.passes.map(\.domain)).count
         let all = identified.reduce(0) { $0 + $1.module.layers * $1.module.neurons }
@@ -185,18 +228,19 @@ public final class ReportPage {
         let answered = document.facts.answers.reduce(0) { $0 + $1.answered }
         let settings = Set(document.facts.answers.map(\.setting)).count
         let lensSamples = document.lens.reduce(0) { $0 + $1.pass.samples }
-        let tiles: [(String, String)] = [
-            (PageText.whole(counted), counted == 1 ? "domain counted" : "domains counted"),
-            (PageText.whole(selected), "of \(PageText.whole(all)) neurons selected"),
-            (
-                PageText.whole(answered),
-                "answers under \(settings) mask setting\(settings == 1 ? "" : "s")"
-            ),
-            (PageText.whole(lensSamples), "samples under the lens"),
+        let tiles: [(Int, String)] = [
+            (counted, counted == 1 ? "domain counted" : "domains counted"),
+            (selected, "of \(PageText.whole(all)) neurons selected"),
+            (answered, "answers under \(settings) mask setting\(settings == 1 ? "" : "s")"),
+            (lensSamples, "samples under the lens"),
         ]
-        let items = tiles.map {
-            "<li><strong>\($0.0)</strong><span>\(PageText.escaped($0.1))</span></li>"
+        return element(.ul, ["class": "tiles"]) {
+            for (number, what) in tiles {
+                element(.li) {
+                    element(.strong) { PageText.whole(number) }
+                    element(.span) { what }
+                }
+            }
         }
-        add("<ul class=\"tiles\">\(items.joined())</ul>")
     }
 }

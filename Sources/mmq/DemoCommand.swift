@@ -249,11 +249,8 @@ private struct DemoStudy {
     /// Runs a command of this program as the command line would, its results to a file if one is
     /// named.
     private func mmq(_ arguments: [String], into file: String? = nil) async throws {
-        let shown = arguments.map { word in
-            let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "-_./,".contains($0) }
-            return plain ? word : "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"
-        }
-        print("$ mmq \(shown.joined(separator: " "))" + (file.map { " > \($0)" } ?? ""))
+        let shown = arguments.map(shellWord).joined(separator: " ")
+        print("$ mmq \(shown)" + (file.map { " > \($0)" } ?? ""))
         var arguments = arguments
         if let threads, !["identify", "evaluate"].contains(arguments[0]) {
             arguments.insert(contentsOf: ["--threads", "\(threads)"], at: 1)

@@ -133,7 +133,8 @@ struct ReportCommand: ParsableCommand {
             options: ReportOptions(
                 title: title, split: split, answerSplit: answerSplit, forms: metric.forms,
                 baseline: baseline, resampling: Resampling(draws: draws, seed: seed)))
-        try OutputFile.write(ReportPage(document).html(), to: output)
+        let page = ReportPage(document, commands: RedoCommands.words(for: document))
+        try OutputFile.write(page.html(), to: output)
         if json {
             try Diagnostics.printJSON(document)
         } else {

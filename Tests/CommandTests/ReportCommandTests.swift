@@ -140,4 +140,73 @@ import Testing
             1, ["report", "--study", path, "--output", folder("no/where.html")])
         #expect(failed.errors.contains("no/where.html"))
     }
+
+    /// What the page has between two of its tags, as a reader sees it.
+    private func shown(_ page: String, from start: String, to end: String) -> [String] {
+        page.components(separatedBy: start).dropFirst().compactMap {
+            $0.components(separatedBy: end).first?
+                .replacing("&lt;", with: "<").replacing("&gt;", with: ">")
+                .replacing("&#39;", with: "'").replacing("&quot;", with: "\"")
+                .replacing("&amp;", with: "&")
+        }
+    }
+
+    private func page(of study: String, in folder: TemporaryFolder) throws -> String {
+        try expectExit(0, ["report", "--study", study, "--output", folder("r.html")])
+        return try String(contentsOfFile: folder("r.html"), encoding: .utf8)
+    }
+
+    @Test func howToRedoIt() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let path = folder("it's a.sqlite")
+        let given = ["--model", model, "--bench", goldenBench, "--study", path]
+        let rates = ["--top-rate", "0.2", "--filter-rate", "0.5", "--activation-bar", "0.4"]
+        let runs: [[String]] = [
+            ["activation"] + given + ["--domain", "rs,com", "--samples", "4"],
+            ["identify", "--study", path] + rates,
+            ["generate"] + given
+                + [
+                    "--domain", "rs", "--masks", "lang", "--samples", "1", "--max-tokens", "8",
+                    "--seed", "3", "--greedy",
+                ],
+            ["logit-lens"] + given
+                + ["--domain", "rs,com", "--masks", "none", "--samples", "2"],
+            ["deviation"] + given + ["--domain", "rs", "--masks", "lang", "--samples", "2"],
+        ]
+        for run in runs { try expectExit(0, run) }
+        let page = try page(of: path, in: folder)
+        // What was typed, but for the folders.
+        let expected = runs.map { run in
+            run.map {
+                [model: "DIR", goldenBench: "DIR", path: "'it'\\''s a.sqlite'"][$0] ?? $0
+            }.joined(separator: " ")
+        }
+        let lines = shown(page, from: "<pre tabindex=\"0\"><code>", to: "</code></pre>")
+        #expect(lines == [expected.map { "mmq " + $0 }.joined(separator: "\n")])
+        #expect(page.contains("types are shown with <code>--model DIR</code>"))
+    }
+
+    @Test func emptySectionsSayWhatFillsThem() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let path = folder("study")
+        let given = ["--model", model, "--bench", goldenBench, "--study", path]
+        try expectExit(0, ["activation"] + given + ["--domain", "rs", "--samples", "1"])
+        let common = "--model DIR --bench DIR --study study"
+        let report = "mmq report --study study --output FILE.html"
+        let one = shown(try page(of: path, in: folder), from: "<code>", to: "</code>")
+        for command in [
+            "mmq activation \(common)", "mmq identify --study study", "mmq generate \(common)",
+            "mmq logit-lens \(common)", "mmq deviation \(common)",
+            "\(report) --model DIR --image FILE --prompt TEXT", "\(report) --compare OTHER_STUDY",
+        ] {
+            #expect(one.contains(command), "\(command)")
+        }
+        // One module of three is not looked into.
+        try expectExit(0, ["activation"] + given + ["--domain", "com", "--samples", "1"])
+        try expectExit(0, ["identify", "--study", path, "-d", "lang", "-d", "vision"])
+        let two = shown(try page(of: path, in: folder), from: "<code>", to: "</code>")
+        #expect(two.contains("mmq identify --study study -d mmproj"))
+    }
 }

@@ -49,16 +49,16 @@ private final class Elements: NSObject, XMLParserDelegate {
 
     @Test func textsFromOutsideStayTexts() throws {
         for text in Self.nasty {
-            let safe = PageText.escaped(text)
+            let safe = Markup(text).source
             #expect(!safe.contains { "<>\"'".contains($0) }, "\(safe)")
             #expect(!safe.unicodeScalars.contains { (0x2028...0x202E).contains($0.value) })
             #expect(!safe.unicodeScalars.contains { $0.value < 32 })
-            let json = try PageText.scriptJSON([text])
+            let json = try Verbatim(json: [text]).text
             #expect(
                 !json.unicodeScalars.contains { "<>&\u{2028}\u{2029}".unicodeScalars.contains($0) })
             #expect(try JSONDecoder().decode([String].self, from: Data(json.utf8)) == [text])
         }
-        #expect(PageText.escaped("a<b>&\"'") == "a&lt;b&gt;&amp;&quot;&#39;")
+        #expect(Markup("a<b>&\"'").source == "a&lt;b&gt;&amp;&quot;&#39;")
     }
 
     @Test func nastyNamesDoNotBreakThePage() throws {
@@ -83,6 +83,8 @@ private final class Elements: NSObject, XMLParserDelegate {
                     study, others: [study], pictures: [lens],
                     options: ReportOptions(title: Self.nasty.joined()))
             ).html(), as: UTF8.self)
+        // Everything that is opened is closed; no text has become a tag.
+        try TagStack.check(page)
         // Script elements are ours: the data of one picture, and the script.
         #expect(page.components(separatedBy: "<script").count == 3)
         #expect(page.components(separatedBy: "</script").count == 3)
@@ -116,12 +118,14 @@ private final class Elements: NSObject, XMLParserDelegate {
             #expect(!page.contains(address), "\(address)")
         }
         #expect(parts(page, from: "src=\"", to: "\"").allSatisfy { $0.hasPrefix("data:image/") })
-        #expect(page.contains("default-src 'none'"))
+        #expect(page.contains("default-src &#39;none&#39;"))
         #expect(page.contains("prefers-color-scheme: dark"))
         #expect(page.contains("@media print"))
         #expect(page.contains("name=\"viewport\""))
         #expect(!page.contains("nan"))
         #expect(!page.contains("inf\""))
+        // A piece of markup that got into a text would show as Swift describes it.
+        #expect(!page.contains("Markup("))
         // Every id once, and every link inside the page leads somewhere.
         let ids = parts(page, from: " id=\"", to: "\"")
         #expect(Set(ids).count == ids.count)
@@ -180,7 +184,6 @@ private final class Elements: NSObject, XMLParserDelegate {
         #expect(PageText.whole(0) == "0" && PageText.whole(-1234567) == "-1,234,567")
         #expect(PageText.whole(999) == "999" && PageText.whole(1000) == "1,000")
         #expect(PageText.size(1_500_000) == "1.5 MB")
-        #expect(ReportPage.quoted("a b") == "'a b'" && ReportPage.quoted("a.sqlite") == "a.sqlite")
         #expect(LineChart.ticks(32).last == 31 && LineChart.ticks(1) == [0])
     }
 }

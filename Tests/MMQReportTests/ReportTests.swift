@@ -230,16 +230,27 @@ private struct Yes: AnswerJudge {
     @Test func emptySectionsSayWhatFillsThem() throws {
         let folder = try TemporaryFolder()
         let study = try Study(path: folder.path + "/empty.sqlite", access: .writing)
+        let gaps: [ReportCommands.Gap] = [
+            .counts, .neurons, .answers, .lens, .pictures, .deviations, .comparisons,
+        ]
+        let commands = ReportCommands(
+            filling: Dictionary(uniqueKeysWithValues: gaps.map { ($0, "do \"\($0)\"") }),
+            redo: ["first <\"", "second"], redoNote: "a & b")
+        let document = try ReportDocument(study)
         let page = String(
-            decoding: try ReportPage(try ReportDocument(study)).html(), as: UTF8.self)
-        for command in [
-            "mmq activation", "mmq identify", "mmq generate", "mmq logit-lens", "mmq deviation",
-            "--compare OTHER_STUDY", "--image FILE",
-        ] {
-            #expect(page.contains(command), "\(command)")
+            decoding: try ReportPage(document, commands: commands).html(), as: UTF8.self)
+        for gap in gaps {
+            #expect(page.contains("<code>do &quot;\(gap)&quot;</code>"), "\(gap)")
         }
+        #expect(page.contains("</code>, then <code>"))
+        #expect(page.contains("<code>first &lt;&quot;\nsecond</code></pre>"))
+        #expect(page.contains("<p class=\"note\">a &amp; b</p>"))
         #expect(!page.contains("nan"))
         #expect(!page.contains("<svg viewBox=\"0 0 360"))
+        // Without words of a command line: gaps, but no commands.
+        let plain = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(plain.contains("Nothing was counted yet:") && !plain.contains("<code>"))
+        #expect(!plain.contains("How to redo it"))
     }
 
     @Test func anotherArchitectureIsRefused() throws {
@@ -257,32 +268,5 @@ private struct Yes: AnswerJudge {
         #expect(document.modules.allSatisfy { $0.isIdentified && $0.entropies == nil })
         let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
         #expect(page.contains("counts behind the neuron sets are not in this study"))
-    }
-
-    @Test func howToRedoIt() throws {
-        kernelSettings.lock()
-        defer { kernelSettings.unlock() }
-        let folder = try TemporaryFolder()
-        let study = try ReportFixture.study(
-            folder.path + "/it's.sqlite", LensFixture.model(in: folder), answers: false)
-        let study2 = try Study(path: folder.path + "/it's.sqlite", access: .updating)
-        try study2.replace(
-            AnswerSet(
-                domain: .rs, split: "val", setting: "lang", model: "m", bench: "b",
-                options: AnswerOptions(temperature: 0, seed: 3, maxTokens: 8).json, mask: [:]),
-            answers: [
-                StoredAnswer(position: 0, index: 0, groundTruth: .string("yes"), text: "yes")
-            ])
-        let name = "--study 'it'\\''s.sqlite'"
-        let common = "--model DIR --bench DIR \(name)"
-        #expect(
-            RedoCommands(try ReportDocument(study)).lines == [
-                "mmq activation \(common) --domain rs,com --samples 4",
-                "mmq identify \(name) --top-rate 0.2 --filter-rate 0.5 --activation-bar 0.4",
-                "mmq generate \(common) --domain rs --masks lang --samples 1 --max-tokens 8 "
-                    + "--seed 3 --greedy",
-                "mmq logit-lens \(common) --domain rs,com --masks none --samples 2",
-                "mmq deviation \(common) --domain rs --masks lang --samples 2",
-            ])
     }
 }

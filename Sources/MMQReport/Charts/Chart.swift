@@ -24,7 +24,7 @@ struct Chart {
 ///
 /// Colours are classes of the page's style, so that they follow dark mode and print.
 struct SVGDrawing {
-    private(set) var body = ""
+    private(set) var body = Markup.empty
 
     /// A number of at most two places.
     static func f(_ value: Double) -> String {
@@ -38,30 +38,32 @@ struct SVGDrawing {
         _ x: Double, _ y: Double, _ width: Double, _ height: Double, _ style: String,
         opacity: Double? = nil, tip: String? = nil
     ) {
-        let alpha = opacity.map { " fill-opacity=\"\(String(format: "%.3f", $0))\"" } ?? ""
         let f = Self.f
-        body += "<rect x=\"\(f(x))\" y=\"\(f(y))\" width=\"\(f(max(0, width)))\""
-        body += " height=\"\(f(max(0, height)))\" class=\"\(style)\"\(alpha)"
-        body += tip.map { "><title>\(PageText.escaped($0))</title></rect>" } ?? "/>"
+        body += element(
+            .rect,
+            [
+                "x": f(x), "y": f(y), "width": f(max(0, width)), "height": f(max(0, height)),
+                "class": style, "fill-opacity": opacity.map { String(format: "%.3f", $0) },
+            ]
+        ) {
+            if let tip { element(.title) { tip } }
+        }
     }
 
     mutating func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String) {
         let f = Self.f
-        body += "<line x1=\"\(f(x1))\" y1=\"\(f(y1))\" x2=\"\(f(x2))\" y2=\"\(f(y2))\""
-        body += " class=\"\(style)\"/>"
+        body += element(
+            .line, ["x1": f(x1), "y1": f(y1), "x2": f(x2), "y2": f(y2), "class": style])
     }
 
-    /// `text` is escaped here; `style` may name `end` or `mid` for where it is anchored.
+    /// `style` may name `end` or `mid` for where the text is anchored.
     mutating func text(_ text: String, _ x: Double, _ y: Double, _ style: String = "") {
-        let f = Self.f
-        body += "<text x=\"\(f(x))\" y=\"\(f(y))\" class=\"\(style)\">"
-        body += PageText.escaped(text) + "</text>"
+        body += element(.text, ["x": Self.f(x), "y": Self.f(y), "class": style]) { text }
     }
 
     mutating func polyline(_ points: [(Double, Double)], _ style: String) {
         guard points.count > 1 else { return }
-        let list = points.map { "\(Self.f($0.0)),\(Self.f($0.1))" }.joined(separator: " ")
-        body += "<polyline points=\"\(list)\" class=\"\(style)\"/>"
+        body += element(.polyline, ["points": Self.list(points), "class": style])
     }
 
     /// One of five shapes, so that lines differ without their colours.
@@ -69,7 +71,8 @@ struct SVGDrawing {
     {
         let f = Self.f
         switch shape % 5 {
-        case 0: body += "<circle cx=\"\(f(x))\" cy=\"\(f(y))\" r=\"\(f(r))\" class=\"\(style)\"/>"
+        case 0:
+            body += element(.circle, ["cx": f(x), "cy": f(y), "r": f(r), "class": style])
         case 1: rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8, style)
         case 2: polygon([(x, y - r * 1.2), (x + r * 1.1, y + r * 0.8), (x - r * 1.1, y + r * 0.8)])
         case 3: polygon([(x, y - r * 1.3), (x + r * 1.3, y), (x, y + r * 1.3), (x - r * 1.3, y)])
@@ -77,9 +80,12 @@ struct SVGDrawing {
             polygon([(x, y + r * 1.2), (x + r * 1.1, y - r * 0.8), (x - r * 1.1, y - r * 0.8)])
         }
         func polygon(_ points: [(Double, Double)]) {
-            let list = points.map { "\(f($0.0)),\(f($0.1))" }.joined(separator: " ")
-            body += "<polygon points=\"\(list)\" class=\"\(style)\"/>"
+            body += element(.polygon, ["points": Self.list(points), "class": style])
         }
+    }
+
+    private static func list(_ points: [(Double, Double)]) -> String {
+        points.map { "\(f($0.0)),\(f($0.1))" }.joined(separator: " ")
     }
 }
 
@@ -136,38 +142,5 @@ struct ChartScale {
         let last = Int((high / step + 1e-9).rounded(.down))
         let places = max(0, -Int((log10(step) + 1e-9).rounded(.down)))
         return ((first...max(first, last)).map { Double($0) * step }, places)
-    }
-}
-
-/// A table of the page.
-struct PageTable {
-    /// What it holds.
-    var caption: String
-    /// The head; the first `labels` columns hold words, the others numbers.
-    var head: [String]
-    /// How many columns hold words.
-    var labels = 1
-    /// The cells, not escaped.
-    var rows: [[String]]
-
-    /// The table in a box that scrolls on narrow screens.
-    var html: String {
-        func cells(_ row: [String], _ tag: (Int) -> String, _ scope: (Int) -> String) -> String {
-            row.enumerated().map { column, cell in
-                let style = column < labels ? " class=\"w\"" : ""
-                let name = tag(column)
-                return "<\(name)\(scope(column))\(style)>\(PageText.escaped(cell))</\(name)>"
-            }.joined()
-        }
-        var out = "<div class=\"scroll\" tabindex=\"0\" role=\"region\""
-        out += " aria-label=\"\(PageText.escaped(caption))\"><table>"
-        out += "<caption>\(PageText.escaped(caption))</caption><thead><tr>"
-        out += cells(head, { _ in "th" }, { _ in " scope=\"col\"" }) + "</tr></thead><tbody>"
-        for row in rows {
-            out += "<tr>"
-            out += cells(row, { $0 == 0 ? "th" : "td" }, { $0 == 0 ? " scope=\"row\"" : "" })
-            out += "</tr>"
-        }
-        return out + "</tbody></table></div>"
     }
 }

@@ -222,7 +222,7 @@ public final class GenerationRun {
                 throw InputError(
                     .mismatch, file: study.path, item: "\(domain.rawValue) \(setting.name)",
                     Self.difference(held, set) + "; answer into another study, or let this run "
-                        + "replace them (--replace)")
+                        + "replace them (\(CommandHint.replace))")
             }
             if held != set { try study.begin(set) }
             let done = try study.answeredPositions(

@@ -79,13 +79,13 @@ public struct MaskSetting: Hashable, Sendable {
                 throw InputError(
                     .mismatch, file: study.path, item: name,
                     "the mask setting '\(self.name)' needs this module's neurons: "
-                        + "run mmq identify -d \(name) first")
+                        + "run \(CommandHint.identify(name)) first")
             }
             guard let layers = found.neurons(of: domain) else {
                 throw InputError(
                     .mismatch, file: study.path, item: name,
                     "the mask setting '\(self.name)' needs this module's neurons of "
-                        + "\(domain.rawValue), which mmq identify -d \(name) did not compare")
+                        + "\(domain.rawValue), which \(CommandHint.identify(name)) did not compare")
             }
             off[name] =
                 isRandom

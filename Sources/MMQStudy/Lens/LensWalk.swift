@@ -46,7 +46,7 @@ struct LensWalk {
                     throw InputError(
                         .mismatch, file: study.path, item: domain.rawValue,
                         "measured with other settings or neuron sets (\(stored.options)) than now "
-                            + "(\(options)); start over with --again")
+                            + "(\(options)); start over with \(CommandHint.again)")
                 }
                 pass = stored
                 try walk.skip(to: pass.cursor)

@@ -1,0 +1,41 @@
+/// What a page says about the command line. Who writes the page knows its words; without them it
+/// only says what is missing.
+public struct ReportCommands: Sendable {
+    /// Something that a page has not got.
+    public enum Gap: Hashable, Sendable {
+        /// Nothing was counted.
+        case counts
+        /// Nothing was looked for in any module.
+        case neurons
+        /// Nothing was looked for in one module.
+        case neuronsOf(module: String)
+        /// No answers.
+        case answers
+        /// No lens over a bench.
+        case lens
+        /// No picture to look into.
+        case pictures
+        /// A lens came from a file, which has no picture.
+        case pictureOfLens
+        /// No deviations.
+        case deviations
+        /// No other study.
+        case comparisons
+        /// The element types of the weights.
+        case weights
+    }
+
+    /// What fills a gap: a command, or options that the report lacked.
+    public var filling: [Gap: String]
+    /// The commands that would make the study anew, in their order.
+    public var redo: [String]
+    /// What their placeholders stand for.
+    public var redoNote: String
+
+    /// No words, or these.
+    public init(filling: [Gap: String] = [:], redo: [String] = [], redoNote: String = "") {
+        self.filling = filling
+        self.redo = redo
+        self.redoNote = redoNote
+    }
+}
