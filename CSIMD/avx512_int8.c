@@ -109,17 +109,8 @@ INLINE void tile_16(csimd_panel_part part, csimd_q8_rows x, const int tokens, co
     }
 }
 
-/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
-INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
-    if (part.type == CSIMD_Q4_0) {
-        tile_16(part, x, tokens, 0, out);
-    } else {
-        tile_16(part, x, tokens, 4, out);
-    }
-}
-
 #define PANEL_PRODUCT csimd_avx512_panel_product
-#include "panel_product.inc"
+#include "x86_vnni_product.inc"
 
 #define DOT_BYTES _mm256_dpbusd_epi32
 #include "x86_vnni_ymm.inc"

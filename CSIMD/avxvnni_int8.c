@@ -35,17 +35,8 @@ void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
     pack_bytes(*w, panel);
 }
 
-/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
-INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
-    if (part.type == CSIMD_Q4_0) {
-        tile_16(part, x, tokens, 0, out);
-    } else {
-        tile_16(part, x, tokens, 4, out);
-    }
-}
-
 #define PANEL_PRODUCT csimd_avxvnni_panel_product
-#include "panel_product.inc"
+#include "x86_vnni_product.inc"
 
 #define ROW_PRODUCT csimd_avxvnni_row_product
 #include "x86_rows_int8.inc"
