@@ -120,14 +120,14 @@ import Testing
     /// Python's rules, not Swift's: final sigma, dotted I, ASCII separators as white space.
     @Test func lowersAndStripsAsPython() {
         #expect(
-            PythonText("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α").lowered().text == "οδος σ ας. ας\u{301} σ.α")
+            PythonText("ΟΔΟΣ Σ ΑΣ. ΑΣ\u{301} Σ.Α").lowered().string == "οδος σ ας. ας\u{301} σ.α")
         #expect(
-            Array(PythonText("İẞÉ").lowered().text.unicodeScalars) == [
+            Array(PythonText("İẞÉ").lowered().string.unicodeScalars) == [
                 "i", "\u{307}", "\u{DF}", "\u{E9}",
             ])
-        #expect(PythonText("\u{1C}\u{3000} a b \u{85}\n\u{2028}").stripped().text == "a b")
-        #expect(PythonText("\u{200B}a\u{FEFF}").stripped().text == "\u{200B}a\u{FEFF}")
-        #expect(PythonText(" \t").stripped().text == "")
+        #expect(PythonText("\u{1C}\u{3000} a b \u{85}\n\u{2028}").stripped().string == "a b")
+        #expect(PythonText("\u{200B}a\u{FEFF}").stripped().string == "\u{200B}a\u{FEFF}")
+        #expect(PythonText(" \t").stripped().string == "")
     }
 
     // MARK: What is refused
