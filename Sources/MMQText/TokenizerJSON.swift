@@ -46,7 +46,7 @@ struct TokenizerJSON {
                     "an id below \(limit)", "\(member.value)")
             }
             while pieces.count <= id { pieces.append(nil) }
-            let piece = Array(member.key.utf8)
+            let piece = utf8Bytes(member.key)
             guard pieces[id] == nil, index.insert(piece, id: Int32(clamping: id)) else {
                 throw error(
                     "model.vocab." + member.key,

@@ -130,32 +130,3 @@ import Testing
         #expect(GGUFTensorType.q4_K.name == "Q4_K" && GGUFTensorType.bf16.name == "BF16")
     }
 }
-
-@Suite struct JSONTests {
-    func parse(_ text: String) throws -> JSONValue {
-        try JSONValue(parsing: Array(text.utf8), file: "test")
-    }
-
-    @Test func values() throws {
-        #expect(
-            try parse(" [1, -2.5e1, true, null, \"a\\u00e9\\ud83e\\udd99\\n\", {}] ")
-                == .array([
-                    .integer(1), .number(-25), .bool(true), .null, .string("aé🦙\n"),
-                    .object(JSONObject()),
-                ]))
-        #expect(try parse("9223372036854775807") == .integer(.max))
-        #expect(try parse("9223372036854775808") == .number(9_223_372_036_854_775_808))
-        #expect(try parse("-0") == .integer(0))
-    }
-
-    @Test(arguments: [
-        "", "[", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "01", "1.", ".5", "1e", "+1", "--1",
-        "nul",
-        "\"a", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\t\"", "[1] 2", "1e999",
-        "NaN", "'a'",
-    ])
-    func errors(_ text: String) {
-        let error = #expect(throws: InputError.self) { try parse(text) }
-        #expect(error?.code == .badHeader && error?.file == "test")
-    }
-}

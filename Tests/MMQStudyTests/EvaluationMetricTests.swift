@@ -94,7 +94,7 @@ extension JSONValue {
                 var object = JSONObject()
                 object.set("answer", .string(candidate(record.0)))
                 object.set("answer_confidence", .string(record.1))
-                if parts[4] == .integer(1) { object.set("answer_id", .integer(Int64(i + 1))) }
+                if parts[4] == .integer(1) { object.set("answer_id", .integer(i + 1)) }
                 return JSONValue.object(object)
             }
             answers.append(

@@ -110,12 +110,16 @@ public struct JSONReader {
     // MARK: - Walking
 
     /// Passes over white space; the first byte of the next value.
-    public mutating func peek() throws -> UInt8 {
+    public mutating func peek() throws -> UInt8 { try next() }
+
+    @inline(__always)
+    private mutating func next() throws -> UInt8 {
         skipSpace()
         guard offset < end else { throw broken("more JSON text") }
         return bytes[offset]
     }
 
+    @inline(__always)
     private mutating func skipSpace() {
         while offset < end {
             let byte = bytes[offset]
@@ -140,7 +144,7 @@ public struct JSONReader {
         guard try enter(UInt8(ascii: "["), UInt8(ascii: "]"), "a list") else { return }
         var count = 0
         repeat {
-            _ = try peek()
+            _ = try next()
             try element(&self, count)
             count += 1
         } while try goesOn(UInt8(ascii: "]"), "',' or ']'")
@@ -154,14 +158,14 @@ public struct JSONReader {
 
     /// Goes into an object or a list; false if it is empty, and then behind it.
     private mutating func enter(_ open: UInt8, _ close: UInt8, _ name: String) throws -> Bool {
-        guard try peek() == open else { throw broken(name) }
+        guard try next() == open else { throw broken(name) }
         guard depth < rules.maximumDepth else {
             throw InputError(
                 .tooLarge, file: file, item: "JSON", offset: offset,
                 expected: "at most \(rules.maximumDepth) levels of nesting", found: "more")
         }
         offset += 1
-        guard try peek() != close else {
+        guard try next() != close else {
             offset += 1
             return false
         }
@@ -171,7 +175,7 @@ public struct JSONReader {
 
     /// Passes over the comma before the next member or element; false behind the last one.
     private mutating func goesOn(_ close: UInt8, _ expected: String) throws -> Bool {
-        let next = try peek()
+        let next = try next()
         guard next == close || next == UInt8(ascii: ",") else { throw broken(expected) }
         offset += 1
         if next == close { depth -= 1 }
@@ -179,30 +183,30 @@ public struct JSONReader {
     }
 
     private mutating func key() throws -> String {
-        guard try peek() == UInt8(ascii: "\"") else { throw broken("a key in quotes") }
+        guard try next() == UInt8(ascii: "\"") else { throw broken("a key in quotes") }
         let key = try string()
         try colon()
         return key
     }
 
     private mutating func colon() throws {
-        guard try peek() == UInt8(ascii: ":") else { throw broken("':'") }
+        guard try next() == UInt8(ascii: ":") else { throw broken("':'") }
         offset += 1
-        _ = try peek()
+        _ = try next()
     }
 
     // MARK: - Values
 
     /// Reads any value.
     public mutating func value() throws -> JSONValue {
-        switch try peek() {
+        switch try next() {
         case UInt8(ascii: "{"):
             var object = JSONObject()
             guard try enter(UInt8(ascii: "{"), UInt8(ascii: "}"), "an object") else {
                 return .object(object)
             }
             repeat {
-                _ = try peek()
+                _ = try next()
                 let start = offset
                 let key = try key()
                 guard object.set(key, try value()) || rules.duplicateKeys == .lastWins else {
@@ -229,13 +233,13 @@ public struct JSONReader {
     /// Passes over any value, checking how it is written, and gives its bytes' place.
     @discardableResult
     public mutating func skip() throws -> Range<Int> {
-        let first = try peek()
+        let first = try next()
         let start = offset
         switch first {
         case UInt8(ascii: "{"):
             guard try enter(first, UInt8(ascii: "}"), "an object") else { break }
             repeat {
-                guard try peek() == UInt8(ascii: "\"") else { throw broken("a key in quotes") }
+                guard try next() == UInt8(ascii: "\"") else { throw broken("a key in quotes") }
                 try skipString()
                 try colon()
                 try skip()
@@ -251,7 +255,7 @@ public struct JSONReader {
 
     /// Reads an integer, called `name` in the error if it is none.
     public mutating func int(_ name: String) throws -> Int {
-        _ = try peek()
+        _ = try next()
         let start = offset
         guard case .integer(let number) = try value() else {
             throw error("\(name) is not an integer", at: start)
@@ -261,7 +265,7 @@ public struct JSONReader {
 
     /// Reads a string, called `name` in the error if it is none.
     public mutating func text(_ name: String) throws -> String {
-        guard try peek() == UInt8(ascii: "\"") else { throw error("\(name) is not a string") }
+        guard try next() == UInt8(ascii: "\"") else { throw error("\(name) is not a string") }
         return try string()
     }
 

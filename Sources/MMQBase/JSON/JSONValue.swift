@@ -78,7 +78,7 @@ extension JSONValue {
     public var text: String? { if case .string(let value) = self { value } else { nil } }
 
     /// The string's bytes, or nil.
-    public var bytes: [UInt8]? { text.map { Array($0.utf8) } }
+    public var bytes: [UInt8]? { text.map(utf8Bytes) }
 
     /// The elements, or nil.
     public var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }

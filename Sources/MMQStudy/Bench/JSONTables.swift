@@ -91,7 +91,8 @@ struct AerialTable: BenchTable {
         let row = Int(order[place])
         var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
         let record = try reader.value()
-        var answerReader = JSONReader(files[1], at: answers[Int(firstAnswers[row])], rules: .halfPairsReplaced)
+        var answerReader = JSONReader(
+            files[1], at: answers[Int(firstAnswers[row])], rules: .halfPairsReplaced)
         var attributes: [String: String] = [:]
         if let type = record["type"]?.text { attributes["type"] = type }
         if let id = record["id"]?.integer { attributes["question_id"] = String(id) }
