@@ -42,6 +42,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         // The study store: SQLite with transactions, migrations and WAL.
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        // JSON objects: members in order and found by key. One module of it, nothing below.
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
         // C kernels: scalar reference, one file per instruction set, run-time dispatch, threads.
@@ -57,7 +59,11 @@ let package = Package(
         .target(name: "CMappings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])]),
         // The ground floor: one error, JSON, files, stable hash and random numbers, Python's text
         // rules.
-        .target(name: "MMQBase", dependencies: ["CMappings"]),
+        .target(
+            name: "MMQBase",
+            dependencies: [
+                "CMappings", .product(name: "OrderedCollections", package: "swift-collections"),
+            ]),
         .target(name: "MMQFormats", dependencies: ["CSIMD", "MMQBase"]),
         .target(name: "MMQText", dependencies: ["MMQBase"]),
         .target(name: "MMQImage", dependencies: ["CImageCodecs", "CSIMD", "MMQBase"]),

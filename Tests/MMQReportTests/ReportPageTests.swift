@@ -97,7 +97,7 @@ private final class Elements: NSObject, XMLParserDelegate {
         let data = try #require(
             parts(page, from: "<script type=\"application/json\">", to: "</script>").first)
         let packed = try JSONValue(parsing: Array(data.utf8), file: "page")
-        let shown = try #require(packed["words"]?.list).map { try #require($0.string) }
+        let shown = try #require(packed["words"]?.array).map { try #require($0.text) }
         #expect(shown.allSatisfy(words.contains))
         #expect(shown.count == words.count)
     }
