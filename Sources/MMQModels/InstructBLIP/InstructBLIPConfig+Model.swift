@@ -38,7 +38,7 @@ extension InstructBLIPConfig: ModelConfiguration {
         let words = try WordPieceTables.load(
             folder: CheckpointFolder(path: folder).file("qformer_tokenizer"))
         return CheckpointTokenizers(
-            language: try TokenizerTables.load(folder: folder, model: .instructBLIP),
+            language: try TokenizerTables.load(folder: folder, reading: .byClass),
             others: WordPieceMetadata.members(words))
     }
 

@@ -36,7 +36,7 @@ extension LlavaNextConfig: ModelConfiguration {
     /// One tokenizer, which has to know `<image>`: placeholders in a prompt become its id, and
     /// features replace it.
     public func tokenizers(checkpoint folder: String) throws -> CheckpointTokenizers {
-        let tables = try TokenizerTables.load(folder: folder, model: .llavaNext)
+        let tables = try TokenizerTables.load(folder: folder, reading: .asStored)
         let image = Array(PromptText.image.utf8)
         guard tables.pieces.indices.contains(imageTokenID), tables.pieces[imageTokenID] == image
         else {
