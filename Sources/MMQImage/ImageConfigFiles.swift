@@ -32,10 +32,10 @@ extension LlavaNextImageConfig {
     /// Reads the settings of a checkpoint folder, from `processor_config.json` or
     /// `preprocessor_config.json`, whichever transformers would take.
     ///
-    /// - Throws: ``InputError``, as ``parse(json:file:)``, or if there are no such files.
-    public static func load(folder: String) throws -> LlavaNextImageConfig {
+    /// - Throws: ``InputError``, as ``parse(json:file:kind:)``, or if there are no such files.
+    public static func load(folder: String, kind: String) throws -> LlavaNextImageConfig {
         let settings = try ImageConfigFiles.settings(in: folder)
-        return try parse(json: settings.bytes, file: settings.file)
+        return try parse(json: settings.bytes, file: settings.file, kind: kind)
     }
 }
 
@@ -43,9 +43,9 @@ extension SquashImageConfig {
     /// Reads the settings of a checkpoint folder, from `processor_config.json` or
     /// `preprocessor_config.json`, whichever transformers would take.
     ///
-    /// - Throws: ``InputError``, as ``parse(json:file:)``, or if there are no such files.
-    public static func load(folder: String) throws -> SquashImageConfig {
+    /// - Throws: ``InputError``, as ``parse(json:file:kind:)``, or if there are no such files.
+    public static func load(folder: String, kind: String) throws -> SquashImageConfig {
         let settings = try ImageConfigFiles.settings(in: folder)
-        return try parse(json: settings.bytes, file: settings.file)
+        return try parse(json: settings.bytes, file: settings.file, kind: kind)
     }
 }

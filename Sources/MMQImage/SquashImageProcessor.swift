@@ -17,11 +17,14 @@ public struct SquashImageConfig: Codable, Sendable, Equatable {
     /// Reads the settings from the bytes of `preprocessor_config.json` or, as transformers 5 writes
     /// it, `processor_config.json` (there under "image_processor").
     ///
+    /// - Parameter kind: transformers' class, which the file has to name if it names one.
     /// - Throws: ``InputError`` naming file and key: a key missing, of a wrong type or value, or
     ///   asking for what is not supported.
-    public static func parse(json bytes: [UInt8], file: String) throws -> SquashImageConfig {
+    public static func parse(
+        json bytes: [UInt8], file: String, kind: String
+    ) throws -> SquashImageConfig {
         let reader = try ImageConfigReader(json: bytes, file: file)
-        try reader.requireKind("BlipImageProcessor")
+        try reader.requireKind(kind)
         try reader.requireBicubic()
         try reader.requireFlag("do_resize", true, default: true)
         try reader.requireFlag("do_center_crop", false, default: false)

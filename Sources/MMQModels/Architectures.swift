@@ -53,6 +53,16 @@ public enum Architectures {
             expected: "an architecture that mmq runs (\(types))", found: "'\(type)'")
     }
 
+    /// How a model's fingerprint is written.
+    static func fingerprint(of architecture: any Architecture, hash: StableHash) -> String {
+        architecture.modelType + "-" + hash.digits
+    }
+
+    /// The architecture's type in a fingerprint; nil if it is none.
+    private static func architecture(of fingerprint: String) -> String? {
+        fingerprint.lastIndex(of: "-").map { String(fingerprint[..<$0]) }
+    }
+
     /// The architecture of a model that is not at hand.
     ///
     /// - Parameters:
@@ -61,7 +71,7 @@ public enum Architectures {
     ///     architecture that has them all.
     public static func first(fingerprint: String?, modules: [String]) -> (any Architecture)? {
         let named = fingerprint.flatMap { fingerprint in
-            all.first { fingerprint.hasPrefix($0.modelType + "-") }
+            all.first { $0.modelType == architecture(of: fingerprint) }
         }
         return named
             ?? all.first { Set($0.modules.map(\.name)).isSuperset(of: modules) }

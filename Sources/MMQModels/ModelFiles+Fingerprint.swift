@@ -17,6 +17,6 @@ extension ModelFiles {
                 hash.add(bytes[(bytes.count / 2)...].prefix(64))
             }
         }
-        return model.architecture.modelType + "-" + hash.digits
+        return Architectures.fingerprint(of: model.architecture, hash: hash)
     }
 }

@@ -1,52 +1,52 @@
 import Foundation
 import MMQBase
 
-/// Which reference model a tokenizer belongs to; it decides how transformers reads the files.
-public enum ReferenceModel: String, Sendable, CaseIterable {
-    /// LLaVA-Next (`model_type` `llava_next`).
-    case llavaNext
-    /// InstructBLIP (`model_type` `instructblip`).
-    case instructBLIP
+/// How transformers reads the language model's tokenizer: the processors of its models differ.
+public enum TokenizerReading: Sendable, CaseIterable {
+    /// As the files have it: `LlavaNextProcessor`.
+    case asStored
+    /// Built anew as `tokenizer_class` says, with `<image>` added: `InstructBlipProcessor`.
+    case byClass
 }
 
 extension TokenizerTables {
-    /// Reads the language model's tokenizer of a Hugging Face folder, as `LlavaNextProcessor` and
-    /// `InstructBlipProcessor.from_pretrained` of transformers 5.23 do:
+    /// Reads the language model's tokenizer of a Hugging Face folder, as `from_pretrained` of
+    /// processors in transformers 5.23 does:
     ///
-    /// - **LLaVA-Next**: a `tokenizer.json` is used as it is, whatever `tokenizer_class` says:
+    /// - **`asStored`**: a `tokenizer.json` is used as it is, whatever `tokenizer_class` says:
     ///   normalizer, pre-tokenizer, decoder and post-processor are those of the file, `legacy` and
     ///   `add_bos_token` of the configuration mean nothing. With `tokenizer.model` alone
-    ///   `LlamaTokenizer` reads it (as InstructBLIP's below). There we leave the processor:
+    ///   `LlamaTokenizer` reads it (as `byClass` below). There we leave the processor:
     ///   `LlavaNextProcessor` takes a generic class for such a folder, which puts no space in front
     ///   of a text, so that the model would see prompts it was never trained on. Only where the
     ///   configuration names no class do we follow it.
-    /// - **InstructBLIP** gets what `tokenizer_class` says. For `LlamaTokenizer` (or ...`Fast`) the
+    /// - **`byClass`** gets what `tokenizer_class` says. For `LlamaTokenizer` (or ...`Fast`) the
     ///   vocabulary and the post-processor come from `tokenizer.json`, but normalizer,
     ///   pre-tokenizer and decoder are built anew: Metaspace without cutting, with prefix `always`
     ///   if `legacy` is true, `first` if it is false or missing, `never` if `add_prefix_space` is
     ///   false; no unknown token in the model. Added tokens come from the configuration as soon as
     ///   that has `added_tokens_decoder`. For `TokenizersBackend` or `PreTrainedTokenizerFast` the
-    ///   rules of LLaVA-Next hold. The processor adds `<image>` unless the configuration names an
+    ///   rules of `asStored` hold. The processor adds `<image>` unless the configuration names an
     ///   `image_token`.
     ///
     /// - Parameters:
     ///   - folder: path of the folder.
-    ///   - model: the model in it.
+    ///   - reading: how the model's processor does it.
     /// - Throws: `InputError` naming file and key, also for parts of a `tokenizer.json` that are not
     ///   supported.
-    public static func load(folder: String, model: ReferenceModel) throws -> TokenizerTables {
+    public static func load(folder: String, reading: TokenizerReading) throws -> TokenizerTables {
         var files = try HubTokenizerFiles(folder: folder)
         let configurationFile = files.path("tokenizer_config.json")
         let className = files.configuration.present("tokenizer_class")?.text
         let rebuilt: Bool
-        switch (model, className) {
-        case (.llavaNext, "LlamaTokenizer"), (.llavaNext, "LlamaTokenizerFast"):
+        switch (reading, className) {
+        case (.asStored, "LlamaTokenizer"), (.asStored, "LlamaTokenizerFast"):
             rebuilt = files.tokenizerJSON == nil
-        case (.llavaNext, _), (_, "TokenizersBackend"), (_, "PreTrainedTokenizerFast"):
+        case (.asStored, _), (_, "TokenizersBackend"), (_, "PreTrainedTokenizerFast"):
             rebuilt = false
-        case (.instructBLIP, "LlamaTokenizer"), (.instructBLIP, "LlamaTokenizerFast"):
+        case (.byClass, "LlamaTokenizer"), (.byClass, "LlamaTokenizerFast"):
             rebuilt = true
-        case (.instructBLIP, let other):
+        case (.byClass, let other):
             throw InputError(
                 .badValue,
                 file: configurationFile, item: "tokenizer_class",
@@ -59,7 +59,7 @@ extension TokenizerTables {
             : parts.defaults
         files.add(
             to: &parts.added, defaults: defaults, extraFromModel: parts.controlTokens)
-        if model == .instructBLIP && files.content("image_token") == nil {
+        if reading == .byClass && files.content("image_token") == nil {
             parts.added.add([AddedTokenDefinition(Array("<image>".utf8), special: true)])
         }
         return try parts.tables(files: files)
@@ -68,11 +68,12 @@ extension TokenizerTables {
 
 extension SentencePieceTokenizer {
     /// Reads the language model's tokenizer of a Hugging Face folder. See
-    /// `TokenizerTables.load(folder:model:)`.
+    /// `TokenizerTables.load(folder:reading:)`.
     public static func load(
-        folder: String, model: ReferenceModel
+        folder: String, reading: TokenizerReading
     ) throws -> SentencePieceTokenizer {
-        try SentencePieceTokenizer(tables: try TokenizerTables.load(folder: folder, model: model))
+        try SentencePieceTokenizer(
+            tables: try TokenizerTables.load(folder: folder, reading: reading))
     }
 }
 

@@ -59,7 +59,7 @@ struct BenchCommand: ParsableCommand {
         let benchmark = Benchmark(
             model: model, repetitions: repetitions, looksInside: stages)
         if let picture {
-            Diagnostics.note("vision ...")
+            Diagnostics.note("vision part ...")
             report.addVision(
                 try benchmark.vision(
                     image: picture, prompt: model.architecture.template("What is this?"),

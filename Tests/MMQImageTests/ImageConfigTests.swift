@@ -36,7 +36,8 @@ struct ImageConfigTests {
     private func parse(_ settings: [String: Any], nested: Bool = false) throws
         -> LlavaNextImageConfig
     {
-        try LlavaNextImageConfig.parse(json: bytes(settings, nested: nested), file: "p.json")
+        try LlavaNextImageConfig.parse(
+            json: bytes(settings, nested: nested), file: "p.json", kind: "LlavaNextImageProcessor")
     }
 
     @Test("Numbers come through exactly")
@@ -135,13 +136,16 @@ struct ImageConfigTests {
             ("size", ["shortest_edge": 224], "size.shortest_edge"),
         ]
         #expect(
-            try SquashImageConfig.parse(json: bytes(Self.blip), file: "b").size
+            try SquashImageConfig.parse(
+                json: bytes(Self.blip), file: "b", kind: "BlipImageProcessor"
+            ).size
                 == PixelSize(height: 224, width: 224))
         for (key, value, named) in blip {
             var settings = Self.blip
             settings[key] = value
             let error = imageError {
-                try SquashImageConfig.parse(json: bytes(settings), file: "b.json")
+                try SquashImageConfig.parse(
+                    json: bytes(settings), file: "b.json", kind: "BlipImageProcessor")
             }
             #expect(error?.code == .unsupported, "\(key)")
             #expect(error?.item == named, "\(key)")
@@ -158,36 +162,47 @@ struct ImageConfigTests {
             try Data(bytes).write(to: folder.appendingPathComponent(name))
         }
         #expect(
-            imageError { try LlavaNextImageConfig.load(folder: folder.path) }?.code == .unreadable)
+            imageError {
+                try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
+            }?.code == .unreadable)
 
         // As on the hub: the settings are flat, and the other file is about tokens.
         try write("preprocessor_config.json", bytes(Self.llava))
         try write("processor_config.json", Array("{\"patch_size\": 14}".utf8))
-        #expect(try LlavaNextImageConfig.load(folder: folder.path) == parse(Self.llava))
+        #expect(
+            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
+                == parse(Self.llava))
 
         // Both are there: the nested settings count.
         var changed = Self.llava
         changed["crop_size"] = 28
         try write("processor_config.json", bytes(changed, nested: true))
-        #expect(try LlavaNextImageConfig.load(folder: folder.path) == parse(changed))
+        #expect(
+            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
+                == parse(changed))
 
         changed["size"] = nil
         try write("processor_config.json", bytes(changed, nested: true))
-        let error = imageError { try LlavaNextImageConfig.load(folder: folder.path) }
+        let error = imageError {
+            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
+        }
         #expect(error?.item == "image_processor.size")
         #expect(error?.file.hasSuffix("/processor_config.json") == true)
 
         try FileManager.default.removeItem(
             at: folder.appendingPathComponent("processor_config.json"))
         try write("preprocessor_config.json", bytes(Self.blip))
-        #expect(try SquashImageConfig.load(folder: folder.path).size.width == 224)
+        #expect(
+            try SquashImageConfig.load(folder: folder.path, kind: "BlipImageProcessor").size.width
+                == 224)
     }
 
     @Test("What is no settings file at all")
     func notSettings() {
         for text in ["", "{", "[1]", "3", "{\"image_processor\": 3}", "\u{0}"] {
             let error = imageError {
-                try LlavaNextImageConfig.parse(json: Array(text.utf8), file: "x.json")
+                try LlavaNextImageConfig.parse(
+                    json: Array(text.utf8), file: "x.json", kind: "LlavaNextImageProcessor")
             }
             #expect(error?.file == "x.json")
         }

@@ -54,9 +54,11 @@ struct LlavaNextImageTests {
         #expect(groups.count >= 6)
         for group in groups {
             let config = try LlavaNextImageConfig.parse(
-                json: Array(group.preprocessor_config.utf8), file: "preprocessor_config.json")
+                json: Array(group.preprocessor_config.utf8), file: "preprocessor_config.json",
+                kind: "LlavaNextImageProcessor")
             let nested = try LlavaNextImageConfig.parse(
-                json: Array(group.processor_config.utf8), file: "processor_config.json")
+                json: Array(group.processor_config.utf8), file: "processor_config.json",
+                kind: "LlavaNextImageProcessor")
             #expect(config == nested)
             let processor = try LlavaNextImageProcessor(config: config)
             for golden in group.cases {
@@ -180,9 +182,11 @@ struct SquashImageTests {
         #expect(groups.count >= 3)
         for group in groups {
             let config = try SquashImageConfig.parse(
-                json: Array(group.preprocessor_config.utf8), file: "preprocessor_config.json")
+                json: Array(group.preprocessor_config.utf8), file: "preprocessor_config.json",
+                kind: "BlipImageProcessor")
             let nested = try SquashImageConfig.parse(
-                json: Array(group.processor_config.utf8), file: "processor_config.json")
+                json: Array(group.processor_config.utf8), file: "processor_config.json",
+                kind: "BlipImageProcessor")
             #expect(config == nested)
             let processor = try SquashImageProcessor(config: config)
             for golden in group.cases {

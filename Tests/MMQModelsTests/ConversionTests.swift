@@ -100,12 +100,12 @@ import Testing
         try converter.convert(to: folder("model"))
         let files = try ModelFiles.open(folder: folder("model"))
         #expect(files.model.isSame(as: converter.model))
-        let reference: ReferenceModel =
-            variant.hasPrefix("llava") ? .llavaNext : .instructBLIP
-        let tables = try TokenizerTables.load(folder: path, model: reference)
+        let reading: TokenizerReading =
+            variant.hasPrefix("llava") ? .asStored : .byClass
+        let tables = try TokenizerTables.load(folder: path, reading: reading)
             .padded(to: files.model.text.vocabularySize)
         #expect(try files.tokenizerTables() == tables)
-        if reference == .instructBLIP {
+        if reading == .byClass {
             let words = try WordPieceTables.load(folder: path + "/qformer_tokenizer")
             #expect(try files.wordPieceTables() == words)
             _ = try files.squashImageConfig()

@@ -244,7 +244,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
             let features = try prepared.imageFeatures(observation: nil)
             return (prepared, features, try model.hiddenStates(prepared, features: features))
         }
-        let (_, _, mine) = try states(first)
+        let (own, ownFeatures, mine) = try states(first)
         let (prepared, features, theirs) = try states(second)
         func logs(_ model: any VisionLanguageModel, _ x: UnsafeBufferPointer<Float>) -> [[Double]] {
             let all = model.logits(of: x, rows: mine.positions)
@@ -276,7 +276,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         }
         #expect(layers == mine.layers)
         try first.compareLens(
-            with: mine, of: first, prepared, features: states(first).1, observation: nil
+            with: mine, of: first, own, features: ownFeatures, observation: nil
         ) { _, difference in
             #expect(difference.agrees.allSatisfy { $0 })
             #expect(difference.divergences.allSatisfy { $0 == 0 })

@@ -76,7 +76,7 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try Data(bad.utf8).write(to: URL(fileURLWithPath: folder + "/tokenizer.json"))
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, model: .llavaNext)
+            try TokenizerTables.load(folder: folder, reading: .asStored)
         }
         #expect(error?.item == test.key)
         #expect(error?.file == folder + "/tokenizer.json")
@@ -128,7 +128,7 @@ import Testing
         let folder = try Goldens.temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, model: .llavaNext)
+            try TokenizerTables.load(folder: folder, reading: .asStored)
         }
         #expect(error?.found == "neither")
         #expect(error?.file == folder)
@@ -140,7 +140,7 @@ import Testing
         ])
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, model: .instructBLIP)
+            try TokenizerTables.load(folder: folder, reading: .byClass)
         }
         #expect(error?.item == "tokenizer_class")
     }

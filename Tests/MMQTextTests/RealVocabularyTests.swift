@@ -24,7 +24,7 @@ private let haveBert = FileManager.default.fileExists(atPath: bert)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let tokenizer = try SentencePieceTokenizer.load(
             folder: folder,
-            model: golden["model"]?.text == "instructblip" ? .instructBLIP : .llavaNext)
+            reading: golden["model"]?.text == "instructblip" ? .byClass : .asStored)
         try compare(tokenizer, golden)
     }
 

@@ -10,8 +10,8 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     let golden: JSONValue
     var testDescription: String { name }
     var folder: String { Goldens.folder + "/folders/" + name }
-    var model: ReferenceModel {
-        golden["model"]?.text == "instructblip" ? .instructBLIP : .llavaNext
+    var reading: TokenizerReading {
+        golden["model"]?.text == "instructblip" ? .byClass : .asStored
     }
 
     static let all: [FolderCase] = {
@@ -29,7 +29,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
 
     @Test(arguments: FolderCase.all)
     func encodesAsTheReference(_ test: FolderCase) throws {
-        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, model: test.model)
+        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, reading: test.reading)
         var comparison = Comparison(test.golden)
         try comparison.encoding(tokenizer, try Goldens.prompts())
         #expect(comparison.differences == [])
@@ -41,7 +41,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
 
     @Test(arguments: FolderCase.all)
     func decodesAsTheReference(_ test: FolderCase) throws {
-        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, model: test.model)
+        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, reading: test.reading)
         var comparison = Comparison(test.golden)
         try comparison.decoding(tokenizer, try Goldens.prompts())
         try comparison.streaming(tokenizer)
@@ -51,7 +51,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     /// What a GGUF file holds, plain keys and extras, gives the same tokenizer.
     @Test(arguments: FolderCase.all)
     func survivesGGUF(_ test: FolderCase) throws {
-        let tables = try TokenizerTables.load(folder: test.folder, model: test.model).padded(
+        let tables = try TokenizerTables.load(folder: test.folder, reading: test.reading).padded(
             to: 704)
         var read = TokenizerTables(
             pieces: tables.pieces, scores: tables.scores, types: tables.types)
@@ -65,7 +65,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     /// Plain keys alone, as community files have them, mean the legacy layout.
     @Test func plainTablesAreLegacy() throws {
         let test = try Goldens.required(FolderCase.all.first { $0.name == "llava-legacy" })
-        let full = try TokenizerTables.load(folder: test.folder, model: test.model)
+        let full = try TokenizerTables.load(folder: test.folder, reading: test.reading)
         let plain = TokenizerTables(pieces: full.pieces, scores: full.scores, types: full.types)
         var comparison = Comparison(test.golden)
         try comparison.encoding(try SentencePieceTokenizer(tables: plain), try Goldens.prompts())
@@ -75,7 +75,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     @Test func mergesBecomeScoresWherePossible() throws {
         func order(_ name: String) throws -> MergeOrder {
             let test = try Goldens.required(FolderCase.all.first { $0.name == name })
-            return try TokenizerTables.load(folder: test.folder, model: test.model).mergeOrder
+            return try TokenizerTables.load(folder: test.folder, reading: test.reading).mergeOrder
         }
         #expect(try order("llava-model") == .byScore(.shorterLeft))
         #expect(try order("llava-legacy") == .byScore(.leftID))
@@ -89,7 +89,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
 
     @Test func instructBLIPBeginsWithItsEnd() throws {
         let test = try Goldens.required(FolderCase.all.first { $0.name == "blip-hub" })
-        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, model: test.model)
+        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, reading: test.reading)
         #expect(tokenizer.bosID == 2)
         #expect(tokenizer.eosID == 2)
         #expect(tokenizer.encode("") == [2])
@@ -101,7 +101,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
 
     @Test func truncates() throws {
         let test = try Goldens.required(FolderCase.all.first { $0.name == "llava-legacy" })
-        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, model: test.model)
+        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, reading: test.reading)
         let ids = tokenizer.encode("the picture of a dog")
         #expect(tokenizer.tables.truncationSide == .left)
         let cut = tokenizer.encode(
@@ -111,7 +111,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
 
     @Test func truncationLeftInTheFileIsReported() throws {
         let test = try Goldens.required(FolderCase.all.first { $0.name == "llava-flags" })
-        let tables = try TokenizerTables.load(folder: test.folder, model: test.model)
+        let tables = try TokenizerTables.load(folder: test.folder, reading: test.reading)
         #expect(tables.processorMaximumLength == 77)
         #expect(tables.truncationSide == .left)
     }
@@ -136,7 +136,7 @@ struct FolderCase: CustomTestStringConvertible, Sendable {
     /// Every part that comes out is whole characters, and comes as early as it is certain.
     @Test func holdsBackHalfCharacters() throws {
         let test = try Goldens.required(FolderCase.all.first { $0.name == "blip-hub" })
-        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, model: test.model)
+        let tokenizer = try SentencePieceTokenizer.load(folder: test.folder, reading: test.reading)
         let text = "the 😀 dog"
         var decoder = StreamingDecoder(tokenizer, skipSpecialTokens: true)
         var parts: [String] = []

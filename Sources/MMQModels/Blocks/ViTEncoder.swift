@@ -38,3 +38,22 @@ struct ViTEncoder {
         pass.add(added, to: x)
     }
 }
+
+extension ViTEncoder {
+    /// The encoder layers of a vision tower, `v.blk.N`.
+    init(weights: Weights, config: VisionTowerConfig) throws {
+        hiddenSize = config.hiddenSize
+        layers = try (0..<config.layers).map { index in
+            let block = "v.blk.\(index)."
+            return Layer(
+                attentionNorm: try weights.norm(block + "ln1", epsilon: config.normEpsilon),
+                attention: try weights.attention(
+                    block + "attn", output: "_out", heads: config.heads, kvHeads: config.heads),
+                mlpNorm: try weights.norm(block + "ln2", epsilon: config.normEpsilon),
+                mlp: FeedForward(
+                    up: try weights.linear(block + "ffn_up"),
+                    down: try weights.linear(block + "ffn_down"),
+                    activation: config.activation.kernel))
+        }
+    }
+}

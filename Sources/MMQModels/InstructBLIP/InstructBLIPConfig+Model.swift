@@ -24,9 +24,13 @@ extension InstructBLIPConfig: ModelConfiguration {
     public func pixelNormalization(
         settings: [UInt8], file: String
     ) throws -> PixelNormalization {
-        let images = try SquashImageConfig.parse(json: settings, file: file)
+        let images = try Self.images(settings, file: file)
         try check(images, file: file)
         return images.normalization
+    }
+
+    fileprivate static func images(_ settings: [UInt8], file: String) throws -> SquashImageConfig {
+        try .parse(json: settings, file: file, kind: "BlipImageProcessor")
     }
 
     private func check(_ images: SquashImageConfig, file: String) throws {
@@ -38,7 +42,7 @@ extension InstructBLIPConfig: ModelConfiguration {
         let words = try WordPieceTables.load(
             folder: CheckpointFolder(path: folder).file("qformer_tokenizer"))
         return CheckpointTokenizers(
-            language: try TokenizerTables.load(folder: folder, model: .instructBLIP),
+            language: try TokenizerTables.load(folder: folder, reading: .byClass),
             others: WordPieceMetadata.members(words))
     }
 
@@ -67,6 +71,6 @@ extension ModelFiles {
     /// InstructBLIP's picture settings.
     public func squashImageConfig() throws -> SquashImageConfig {
         let (json, file) = try imageProcessor()
-        return try SquashImageConfig.parse(json: json, file: file)
+        return try InstructBLIPConfig.images(json, file: file)
     }
 }

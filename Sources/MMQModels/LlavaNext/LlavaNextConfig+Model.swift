@@ -24,9 +24,14 @@ extension LlavaNextConfig: ModelConfiguration {
     public func pixelNormalization(
         settings: [UInt8], file: String
     ) throws -> PixelNormalization {
-        let images = try LlavaNextImageConfig.parse(json: settings, file: file)
+        let images = try Self.images(settings, file: file)
         try check(images, file: file)
         return images.normalization
+    }
+
+    fileprivate static func images(_ settings: [UInt8], file: String) throws -> LlavaNextImageConfig
+    {
+        try .parse(json: settings, file: file, kind: "LlavaNextImageProcessor")
     }
 
     private func check(_ images: LlavaNextImageConfig, file: String) throws {
@@ -36,7 +41,7 @@ extension LlavaNextConfig: ModelConfiguration {
     /// One tokenizer, which has to know `<image>`: placeholders in a prompt become its id, and
     /// features replace it.
     public func tokenizers(checkpoint folder: String) throws -> CheckpointTokenizers {
-        let tables = try TokenizerTables.load(folder: folder, model: .llavaNext)
+        let tables = try TokenizerTables.load(folder: folder, reading: .asStored)
         let image = Array(PromptText.image.utf8)
         guard tables.pieces.indices.contains(imageTokenID), tables.pieces[imageTokenID] == image
         else {
@@ -71,6 +76,6 @@ extension ModelFiles {
     /// LLaVA-Next's picture settings.
     public func llavaNextImageConfig() throws -> LlavaNextImageConfig {
         let (json, file) = try imageProcessor()
-        return try LlavaNextImageConfig.parse(json: json, file: file)
+        return try LlavaNextConfig.images(json, file: file)
     }
 }

@@ -16,42 +16,13 @@ extension TensorTable {
             config.text, prefixes: ["language_model.model.", "model.language_model."],
             heads: ["language_model.lm_head.weight", "lm_head.weight"],
             hasHead: hasHead ?? !config.text.tiedHead)
-        addTower(config.vision)
-        addProjector(config)
-    }
-
-    private mutating func addTower(_ vision: VisionTowerConfig) {
-        func names(_ tail: String) -> [String] {
-            [
+        addCLIPTower(
+            config.vision,
+            prefixes: [
                 "vision_tower.vision_model.", "vision_tower.", "model.vision_tower.",
                 "model.vision_tower.vision_model.",
-            ].map { $0 + tail }
-        }
-        let hidden = vision.hiddenSize
-        add("v.class_embd", .vision, names("embeddings.class_embedding"), [hidden], .plain)
-        add(
-            "v.patch_embd.weight", .vision, names("embeddings.patch_embedding.weight"),
-            [hidden, 3, vision.patchSize, vision.patchSize], .kernel)
-        add(
-            "v.position_embd.weight", .vision, names("embeddings.position_embedding.weight"),
-            [vision.tokens, hidden], .plain)
-        addLayer("v.pre_ln", .vision, names("pre_layrnorm"), outputs: hidden, inputs: nil)
-        for layer in 0..<vision.layers {
-            func add(_ name: String, _ tail: String, _ outputs: Int, _ inputs: Int?) {
-                addLayer(
-                    "v.blk.\(layer).\(name)", .vision, names("encoder.layers.\(layer).\(tail)"),
-                    outputs: outputs, inputs: inputs)
-            }
-            add("ln1", "layer_norm1", hidden, nil)
-            add("attn_q", "self_attn.q_proj", hidden, hidden)
-            add("attn_k", "self_attn.k_proj", hidden, hidden)
-            add("attn_v", "self_attn.v_proj", hidden, hidden)
-            add("attn_out", "self_attn.out_proj", hidden, hidden)
-            add("ln2", "layer_norm2", hidden, nil)
-            add("ffn_up", "mlp.fc1", vision.ffnSize, hidden)
-            add("ffn_down", "mlp.fc2", hidden, vision.ffnSize)
-        }
-        addLayer("v.post_ln", .vision, names("post_layernorm"), outputs: hidden, inputs: nil)
+            ])
+        addProjector(config)
     }
 
     private mutating func addProjector(_ config: LlavaNextConfig) {

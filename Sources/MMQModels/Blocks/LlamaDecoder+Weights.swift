@@ -1,0 +1,54 @@
+extension LlamaDecoder {
+    /// The decoder of a `llama` GGUF.
+    convenience init(weights: Weights, config: LlamaConfig, hasHead: Bool) throws {
+        let layers = try (0..<config.layers).map { index in
+            let block = "blk.\(index)."
+            return Layer(
+                attentionNorm: try weights.rmsNorm(
+                    block + "attn_norm", epsilon: config.normEpsilon),
+                attention: try weights.attention(
+                    block + "attn", output: "_output", heads: config.heads,
+                    kvHeads: config.kvHeads),
+                mlpNorm: try weights.rmsNorm(block + "ffn_norm", epsilon: config.normEpsilon),
+                mlp: GatedFeedForward(
+                    gate: try weights.linear(block + "ffn_gate"),
+                    up: try weights.linear(block + "ffn_up"),
+                    down: try weights.linear(block + "ffn_down")))
+        }
+        let embedding = try weights.matrix("token_embd.weight")
+        self.init(
+            hiddenSize: config.hiddenSize, kvHeads: config.kvHeads,
+            rotary: RotaryPositions(headDim: config.headDim, theta: Double(config.ropeTheta)),
+            layers: layers,
+            finalNorm: try weights.rmsNorm("output_norm", epsilon: config.normEpsilon),
+            embedding: embedding,
+            head: hasHead
+                ? try weights.linear("output") : Linear(matrix: embedding, bias: nil))
+    }
+
+    /// All products with weights that one token takes.
+    private var products: [Linear] {
+        layers.flatMap {
+            [$0.attention.query, $0.attention.key, $0.attention.value, $0.attention.output]
+                + [$0.mlp.gate, $0.mlp.up, $0.mlp.down]
+        } + [head]
+    }
+
+    /// What products with weights cost.
+    var cost: DecodingCost {
+        DecodingCost(
+            weightBytes: products.reduce(0) { $0 + $1.weightBytes },
+            layerOperations: products.dropLast().reduce(0) { $0 + 2 * $1.inputs * $1.outputs },
+            headOperations: 2 * head.inputs * head.outputs)
+    }
+}
+
+/// What the language model's products with weights cost.
+public struct DecodingCost: Sendable {
+    /// Bytes of weights that one decoding step reads.
+    public let weightBytes: Int
+    /// Multiplications and additions of one token in the decoder layers.
+    public let layerOperations: Int
+    /// The same in the head, which only rows need whose logits are wanted.
+    public let headOperations: Int
+}
