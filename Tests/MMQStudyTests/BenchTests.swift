@@ -150,14 +150,14 @@ import Testing
 
     @Test func brokenAnnotationsNameTheirPlace() throws {
         let folder = try TemporaryFolder()
-        func fails(_ domain: Domain, _ words: String) {
+        func fails(_ domain: Domain, _ words: String, _ code: InputError.Code = .badInput) {
             let error = #expect(throws: InputError.self) {
                 try BenchSplit(bench: folder.path, domain: domain, split: "val", form: .simple)
             }
-            #expect(error?.code == .badInput)
+            #expect(error?.code == code)
             #expect(error.map { "\($0)".contains(words) } == true, "\(String(describing: error))")
         }
-        fails(.com, "v2_OpenEnded_mscoco_val2014_questions.json")
+        fails(.com, "v2_OpenEnded_mscoco_val2014_questions.json", .unreadable)
         let questions = "vqav2/v2_OpenEnded_mscoco_val2014_questions.json"
         try folder.write(
             #"{"questions": [{"image_id": 1, "question": "?", "question_id": 7}]}"#, to: questions)
@@ -179,7 +179,7 @@ import Testing
 
         try folder.write("Figure_path,Question\n", to: "med/val.csv")
         fails(.med, "Answer: no such column")
-        fails(.ad, "val.jsonl")
+        fails(.ad, "val.jsonl", .unreadable)
         let badSplit = #expect(throws: InputError.self) {
             try BenchSplit(bench: folder.path, domain: .ad, split: "../val", form: .simple)
         }

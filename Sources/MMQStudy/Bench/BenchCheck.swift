@@ -40,10 +40,9 @@ public struct BenchCheck: Sendable, Equatable, Codable {
         allowsOutside: Bool = false,
         progress: (Domain, String, Int, Int) -> Void = { _, _, _, _ in }
     ) throws {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: bench, isDirectory: &isFolder),
-            isFolder.boolValue
-        else { throw InputError(.badInput, file: bench, "no such folder") }
+        guard isFolder(bench) == true else {
+            throw InputError(.badInput, file: bench, "no such folder")
+        }
         entries = domains.flatMap { domain in
             splits.map { split in
                 Self.check(bench, domain, split, allowsOutside) { progress(domain, split, $0, $1) }

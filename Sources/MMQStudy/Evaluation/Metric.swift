@@ -143,8 +143,7 @@ struct Metric: Sendable {
             [
                 Metric(form == .official ? "" : ", any row", isJudged: true) { answers, judge in
                     guard let judge else {
-                        return .missing(
-                            "needs Lingo-Judge: give its folder with \(CommandHint.judge)")
+                        return .missing("needs Lingo-Judge: give its folder with --judge")
                     }
                     let accuracy = DrivingAccuracy(judge: judge)
                     return .units(
