@@ -143,7 +143,8 @@ struct Metric: Sendable {
             [
                 Metric(form == .official ? "" : ", any row", isJudged: true) { answers, judge in
                     guard let judge else {
-                        return .missing("needs Lingo-Judge: give its folder with --judge")
+                        return .missing(
+                            "needs Lingo-Judge: give its folder with \(CommandHint.judge)")
                     }
                     let accuracy = DrivingAccuracy(judge: judge)
                     return .units(
