@@ -36,6 +36,34 @@ import Testing
         }
     }
 
+    /// Operations and bytes of the stages that are no products, from the model's shape: three layers
+    /// of 64, heads of 16, 4 for queries and 2 for keys, 96 neurons.
+    @Test func stagesKnowWhatTheyDo() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")
+        let result = try expectExit(
+            0,
+            [
+                "bench", "--model", model, "-p", "20", "-n", "1", "--repetitions", "1", "--stages",
+                "--json",
+            ])
+        let rows = try #require(result.object()["rows"] as? [[String: Any]])
+        let timing = try #require(rows.first?["timing"] as? [String: Any])
+        let stages = try #require(timing["stages"] as? [[String: Any]])
+        func amounts(_ name: String) -> [Int?] {
+            let stage = stages.first { $0["stage"] as? String == name } ?? [:]
+            return [stage["operations"] as? Int, stage["bytes"] as? Int]
+        }
+        let (layers, tokens, hidden, neurons, queries, keys) = (3, 20, 64, 96, 64, 32)
+        let pairs = tokens * (tokens + 1) / 2
+        #expect(amounts("attention (f32)") == [layers * pairs * queries * 4, 0])
+        #expect(amounts("rotary positions") == [0, layers * tokens * (queries + keys) * 8])
+        #expect(amounts("activation") == [0, layers * tokens * neurons * 12])
+        #expect(amounts("residual additions") == [0, 2 * layers * tokens * hidden * 12])
+        // The final norm sees one row.
+        #expect(amounts("norms") == [0, (2 * layers * tokens + 1) * hidden * 8])
+    }
+
     @Test func withoutStagesThereAreNone() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder, type: "q4_0")
