@@ -15,7 +15,7 @@ enum ImageGoldens {
         return try JSONDecoder().decode(type, from: data)
     }
 
-    /// The same pictures that tools/make_image_goldens.py makes: a linear congruential generator's
+    /// The same pictures that tools/goldens/image.py makes: a linear congruential generator's
     /// top bytes.
     static func noise(width: Int, height: Int, seed: UInt64) -> RGBImage {
         var state = seed

@@ -19,7 +19,7 @@ import Testing
 
     init() throws { folder = try TemporaryFolder() }
 
-    /// FNV-1a in 64 bits, as tools/make_format_goldens.py computes it.
+    /// FNV-1a in 64 bits, as tools/goldens/formats.py computes it.
     static func hash(_ bytes: UnsafeRawBufferPointer) -> String {
         var hash = StableHash()
         hash.add(bytes)

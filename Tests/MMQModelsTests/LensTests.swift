@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMQModels
 
-/// Tests/Golden/lens, made by tools/make_lens_goldens.py.
+/// Tests/Golden/lens, made by tools/goldens/lens.py.
 struct LensCase: Sendable, CustomTestStringConvertible {
     let variant: GoldenVariant
     let name: String

@@ -143,7 +143,7 @@ import Testing
             let error = #expect(throws: InputError.self) {
                 try BenchSplit(bench: folder.path, domain: domain, split: split, form: .simple)
             }
-            #expect(error?.problem.contains("tools/prepare_bench.py") == true)
+            #expect(error?.problem.contains("tools/data prepare") == true)
             #expect(error?.file.hasSuffix(".parquet") == true)
         }
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMQStudy
 
-/// Tests/Golden/evaluation, made by tools/make_evaluation_goldens.py: what Python gives.
+/// Tests/Golden/evaluation, made by tools/goldens/evaluation.py: what Python gives.
 enum EvaluationGolden {
     static let folder = Golden.folder + "/../evaluation/"
 

@@ -6,7 +6,7 @@ import class Support.TemporaryFolder
 
 @testable import MMQStudy
 
-/// Tests/Golden/study, made by tools/make_study_goldens.py.
+/// Tests/Golden/study, made by tools/goldens/study.py.
 enum Golden {
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Golden/study").path
