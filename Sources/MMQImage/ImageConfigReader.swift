@@ -64,11 +64,6 @@ struct ImageConfigReader {
         }
     }
 
-    /// Whether the settings of a picture processor lie within those of a whole processor.
-    static func hasNestedSettings(json bytes: [UInt8], file: String) throws -> Bool {
-        try topLevel(json: bytes, file: file)["image_processor"].map { $0 != .null } ?? false
-    }
-
     private static func topLevel(json bytes: [UInt8], file: String) throws -> [String: JSONValue] {
         let expected = "a JSON object"
         let root: JSONValue

@@ -8,7 +8,7 @@ import Testing
 
 /// Tests/Golden/lens, made by tools/goldens/lens.py.
 struct LensCase: Sendable, CustomTestStringConvertible {
-    let variant: GoldenVariant
+    let variant: GoldenModel
     let name: String
     let words: Int
     let rows: Int
@@ -25,12 +25,12 @@ struct LensCase: Sendable, CustomTestStringConvertible {
                 let expected = entry["expected"]?.string
             else { return nil }
             return LensCase(
-                variant: GoldenVariant(architecture: architecture, name: variant), name: name,
+                variant: GoldenModel(architecture, variant), name: name,
                 words: words, rows: rows, expected: "lens/" + expected)
         }
     }()
 
-    func input() throws -> GoldenVariant.Case {
+    func input() throws -> GoldenModel.Case {
         try #require(try variant.cases().first { $0.name == name })
     }
 }

@@ -1,4 +1,5 @@
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQStudy
@@ -7,7 +8,7 @@ import Testing
 @Suite struct JSONReaderTests {
     private func text(_ json: String) throws -> String {
         let folder = try TemporaryFolder()
-        try folder.write(json, to: "text.json")
+        try folder.write("text.json", text: json)
         var reader = JSONReader(try AnnotationFile(path: folder.path + "/text.json"))
         let text = try reader.text("text")
         try reader.finish()
