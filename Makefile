@@ -32,8 +32,7 @@ bench: build
 	@python3 tools/bench model --mmq $(MMQ) $(if $(MODEL),--model "$(MODEL)")
 
 format:
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
-	clang-format -i CSIMD/*.c CSIMD/*.h CSIMD/*.inc CSIMD/include/*.h Sources/CImageCodecs/*.c Sources/CImageCodecs/*.h Sources/CImageCodecs/include/*.h
+	@SWIFT="$(SWIFT)" tools/lint.sh --fix
 
 # Swift always; C and Python where clang-format and ruff are there.
 lint:

@@ -1,30 +1,41 @@
 #!/bin/bash
 # Lints the Swift, and the C and the Python where clang-format and ruff are there: from the path, or ruff
 # from `make venv`. Says what it left out.
+#
+#   tools/lint.sh [--fix]          --fix writes what a formatter can put right
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+swift=${SWIFT:-swift}
+if [ "${1:-}" = --fix ]; then
+    swift_format=(format --in-place)
+    c_format=(-i)
+    python_check=(check --quiet --fix)
+else
+    swift_format=(format lint --strict)
+    c_format=(--dry-run -Werror)
+    python_check=(check --quiet)
+fi
 first_of() {
     for name in "$@"; do
         command -v "$name" && return
     done
+    return 1
 }
 
 echo "Swift ..."
-${SWIFT:-swift} format lint --strict --recursive --parallel Package.swift Sources Tests
+"$swift" "${swift_format[@]}" --recursive --parallel Package.swift Sources Tests
 
-clang_format=$(first_of clang-format clang-format-14 || true)
-if [ -n "$clang_format" ]; then
+if clang_format=$(first_of clang-format clang-format-14); then
     echo "C ..."
-    git ls-files -z -- '*.c' '*.h' '*.inc' | xargs -0 "$clang_format" --dry-run -Werror
+    git ls-files -z -- '*.c' '*.h' '*.inc' | xargs -0 "$clang_format" "${c_format[@]}"
 else
-    echo "C: not linted, for clang-format is missing."
+    echo "C: left out, for clang-format is missing."
 fi
 
-ruff=$(first_of ruff .build/venv/bin/ruff || true)
-if [ -n "$ruff" ]; then
+if ruff=$(first_of ruff .build/venv/bin/ruff); then
     echo "Python ..."
-    "$ruff" check --quiet tools
+    "$ruff" "${python_check[@]}" tools
 else
-    echo "Python: not linted, for ruff is missing (make venv)."
+    echo "Python: left out, for ruff is missing (make venv)."
 fi
