@@ -21,5 +21,5 @@ fi
 gcc=$(ls -d /usr/lib/gcc-cross/aarch64-linux-gnu/* | sort -V | tail -1)
 "$clang" --target=aarch64-linux-gnu "${flags[@]}" -isystem /usr/aarch64-linux-gnu/include -static \
     -fuse-ld=lld -L/usr/aarch64-linux-gnu/lib -B/usr/aarch64-linux-gnu/lib -L"$gcc" -B"$gcc" \
-    tools/check/leaves/check_leaves.c CSIMD/*.c -lm -o "$work/check_leaves"
+    tools/check/leaves/check_leaves*.c CSIMD/*.c -lm -o "$work/check_leaves"
 exec qemu-aarch64 -cpu max "$work/check_leaves"

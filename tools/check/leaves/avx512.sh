@@ -14,14 +14,16 @@ work=.build/avx512
 mkdir -p "$work"
 
 limit=600
-[ "${1:-}" = --limit ] && limit=$2
+case ${1:-} in
+"") ;;
+--limit) limit=$2 ;;
+*) echo "usage: python3 tools/check leaves-avx512 [--limit SECONDS]" >&2; exit 2 ;;
+esac
 
 # Without OpenMP: leaves know no threads. Static: the emulated machine has no libraries.
-leaves=(CSIMD/scalar*.c CSIMD/avx2*.c CSIMD/avxvnni*.c CSIMD/avx512*.c CSIMD/dispatch.c CSIMD/half.c CSIMD/quantize.c
-    CSIMD/matmul.c CSIMD/parallel.c)
 # CSIMD_AVXVNNI_AS_AVX512: AVX-VNNI's own encoding is not emulated.
 ${CC:-clang} -O3 -ffp-contract=off -Wall -Wextra -ICSIMD -ICSIMD/include -static -DCSIMD_AVXVNNI_AS_AVX512 \
-    tools/check/leaves/check_leaves.c "${leaves[@]}" -lm -o "$work/check_leaves"
+    tools/check/leaves/check_leaves*.c CSIMD/*.c -lm -o "$work/check_leaves"
 ${CC:-clang} -O2 -Wall -Wextra -static tools/check/leaves/init.c -o "$work/init"
 
 kernel=${KERNEL:-$(ls "$work"/kernel/boot/vmlinuz-* 2>/dev/null | head -1 || true)}
