@@ -3,7 +3,9 @@
 SWIFT ?= swift
 MMQ = .build/release/mmq
 
-.PHONY: all deps build demo test test-arm bench format lint goldens clean
+PYTHON = .build/venv/bin/python
+
+.PHONY: all deps build demo test test-arm bench format lint venv goldens clean
 
 all: build
 
@@ -23,24 +25,32 @@ test: deps
 
 # The NEON kernels, against the scalar ones, on an emulated Arm CPU (natively on a real one).
 test-arm:
-	@tools/test_arm.sh
+	@python3 tools/check leaves-arm
 
 # MODEL=DIR times a converted model; without it the tiny demo model.
 bench: build
-	@MMQ=$(MMQ) MODEL="$(MODEL)" tools/bench.sh
+	@python3 tools/bench model --mmq $(MMQ) $(if $(MODEL),--model "$(MODEL)")
 
 format:
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
-	clang-format -i CSIMD/*.c CSIMD/*.h CSIMD/*.inc CSIMD/include/*.h Sources/CImageCodecs/*.c Sources/CImageCodecs/*.h Sources/CImageCodecs/include/*.h tools/*.c tools/*.h tools/avx512/*.c
+	@SWIFT="$(SWIFT)" tools/lint.sh --fix
 
+# Swift always; C, Python and JavaScript where clang-format, ruff and node are there.
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
-	@if command -v node > /dev/null; then node --check Sources/MMQReport/Resources/report.js; \
-	else echo "no node here: report.js was not checked" >&2; fi
+	@SWIFT="$(SWIFT)" tools/lint.sh
 
-# Makes every golden anew with transformers (minutes; needs the network for Python packages).
-goldens:
-	@tools/goldens.sh
+# The packages of tools/requirements.txt, for the tools that need some (minutes; needs the network).
+venv: $(PYTHON)
+
+$(PYTHON): tools/requirements.txt
+	@echo "Making a virtual environment in .build/venv ..."
+	@python3 -m venv .build/venv
+	@.build/venv/bin/pip install -q -r tools/requirements.txt
+	@touch $(PYTHON)
+
+# Makes every golden anew with transformers (minutes).
+goldens: venv
+	@$(PYTHON) tools/goldens
+	@git status --short Tests/Golden
 
 clean:
 	rm -rf .build

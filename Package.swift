@@ -50,10 +50,10 @@ let package = Package(
         .target(
             name: "CSIMD", path: "CSIMD", cSettings: [.unsafeFlags(csimdFlags)],
             linkerSettings: openMPLink),
-        // libjpeg and libpng behind two calls.
+        // libjpeg and libpng behind two calls, and zlib's checksums.
         .target(
             name: "CImageCodecs", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])],
-            linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png")]),
+            linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("z")]),
 
         // Says which mapped file it was when another process shortens one: a signal handler, so C.
         .target(name: "CMappings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])]),
@@ -95,7 +95,9 @@ let package = Package(
             ]),
 
         // Test support: golden loader, tolerances, seeded numbers. A target so that all tests share it.
-        .target(name: "Support", dependencies: ["MMQFormats", "MMQBase"], path: "Tests/Support"),
+        .target(
+            name: "Support", dependencies: ["MMQFormats", "MMQBase", "CImageCodecs"],
+            path: "Tests/Support"),
         .testTarget(name: "CSIMDTests", dependencies: ["CSIMD", "Support"]),
         .testTarget(name: "MMQBaseTests", dependencies: ["MMQBase", "Support"]),
         .testTarget(name: "MMQFormatsTests", dependencies: ["MMQFormats", "Support"]),

@@ -6,8 +6,8 @@
 
 #include "internal.h"
 
-// tools/avx512/run.sh builds these leaves once more in AVX-512's encoding of the same instruction,
-// which its emulated CPU knows.
+// tools/check/leaves/avx512.sh builds these leaves once more in AVX-512's encoding of the same
+// instruction, which its emulated CPU knows.
 #ifdef CSIMD_AVXVNNI_AS_AVX512
 #define TARGET "avx2,fma,f16c,avx512f,avx512vl,avx512vnni"
 #define DOT_BYTES _mm256_dpbusd_epi32

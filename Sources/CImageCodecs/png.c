@@ -51,21 +51,6 @@ static void put_big_endian(uint8_t* bytes, uint32_t value) {
     bytes[3] = (uint8_t)value;
 }
 
-// The checksum of the format: CRC-32 with the reversed polynomial 0xEDB88320.
-static uint32_t checksum(const uint8_t* bytes, size_t count) {
-    uint32_t table[256];
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t value = i;
-        for (int bit = 0; bit < 8; bit++)
-            value = value & 1 ? 0xEDB88320u ^ (value >> 1) : value >> 1;
-        table[i] = value;
-    }
-    uint32_t sum = 0xFFFFFFFFu;
-    for (size_t i = 0; i < count; i++)
-        sum = table[(sum ^ bytes[i]) & 0xFF] ^ (sum >> 8);
-    return ~sum;
-}
-
 static int is_name(const uint8_t* name) {
     for (int i = 0; i < 4; i++) {
         uint8_t c = name[i];
@@ -167,7 +152,7 @@ static image_codecs_status walk_to_data(chunk_walk* walk, image_codecs_picture* 
             return picture_fail(picture, IMAGE_CODECS_TRUNCATED, walk->count,
                                 "the file ends in chunk %.4s, after %zu bytes", (const char*)name,
                                 walk->count);
-        if (big_endian(body + length) != checksum(name, (size_t)length + 4))
+        if (big_endian(body + length) != image_codecs_crc32(name, (size_t)length + 4))
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                                 "the checksum of chunk %.4s is wrong", (const char*)name);
         if (length < least_length(walk, name))

@@ -25,11 +25,6 @@ struct ImageConfigReader {
         }
     }
 
-    /// Whether the settings of a picture processor lie within those of a whole processor.
-    static func hasNestedSettings(json bytes: [UInt8], file: String) throws -> Bool {
-        try topLevel(json: bytes, file: file)["image_processor"].map { !$0.isNull } ?? false
-    }
-
     private static func topLevel(json bytes: [UInt8], file: String) throws -> JSONObject {
         let root = try JSONValue(parsing: bytes, file: file)
         guard case .object(let top) = root else {

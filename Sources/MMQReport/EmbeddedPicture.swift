@@ -33,7 +33,7 @@ public struct EmbeddedPicture: Sendable, Codable, Equatable {
             if let bare = bareJPEG(bytes) { own = ("image/jpeg", bare) }
             if let bare = barePNG(bytes) { own = ("image/png", bare) }
         }
-        let (type, bytes) = own ?? ("image/png", png(smaller(image)))
+        let (type, bytes) = own ?? ("image/png", smaller(image).uncompressedPNG())
         return (
             image,
             EmbeddedPicture(
@@ -90,52 +90,5 @@ public struct EmbeddedPicture: Sendable, Codable, Equatable {
             if name == "IEND" { return out }
         }
         return nil
-    }
-
-    /// A PNG file without compression.
-    static func png(_ image: RGBImage) -> [UInt8] {
-        var rows: [UInt8] = []
-        rows.reserveCapacity(image.height * (image.width * 3 + 1))
-        for y in 0..<image.height {
-            rows.append(0)  // no filter
-            rows += image.pixels[y * image.width * 3..<(y + 1) * image.width * 3]
-        }
-        var stream: [UInt8] = [0x78, 0x01]
-        var at = 0
-        repeat {
-            let count = min(65535, rows.count - at)
-            let length = [UInt8(count & 255), UInt8(count >> 8)]
-            stream.append(at + count == rows.count ? 1 : 0)
-            stream += length + length.map { ~$0 }
-            stream += rows[at..<at + count]
-            at += count
-        } while at < rows.count
-        var (a, b) = (UInt32(1), UInt32(0))  // Adler-32
-        for byte in rows {
-            a = (a + UInt32(byte)) % 65521
-            b = (b + a) % 65521
-        }
-        stream += bigEndian(b << 16 | a)
-        let header =
-            bigEndian(UInt32(image.width)) + bigEndian(UInt32(image.height)) + [8, 2, 0, 0, 0]
-        return [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
-            + chunk("IHDR", header) + chunk("IDAT", stream) + chunk("IEND", [])
-    }
-
-    private static func chunk(_ name: String, _ content: [UInt8]) -> [UInt8] {
-        let body = Array(name.utf8) + content
-        return bigEndian(UInt32(content.count)) + body + bigEndian(crc(body))
-    }
-
-    private static func bigEndian(_ number: UInt32) -> [UInt8] {
-        withUnsafeBytes(of: number.bigEndian) { Array($0) }
-    }
-
-    private static let crcTable: [UInt32] = (0..<256).map { n in
-        (0..<8).reduce(UInt32(n)) { c, _ in c & 1 == 1 ? 0xEDB8_8320 ^ c >> 1 : c >> 1 }
-    }
-
-    private static func crc(_ bytes: [UInt8]) -> UInt32 {
-        ~bytes.reduce(UInt32.max) { c, byte in crcTable[Int((c ^ UInt32(byte)) & 255)] ^ c >> 8 }
     }
 }

@@ -3,16 +3,34 @@ import Foundation
 import Support
 import Testing
 
-/// Instruction sets that this build has and this CPU and OS run; "scalar" is always there.
-let supportedISAs: [String] = {
+/// Instruction sets that this build has.
+let builtISAs: [String] = {
     var names: [String] = []
-    var index: Int32 = 0
-    while let name = csimd_isa_name(index) {
-        if csimd_isa_supported(name) { names.append(String(cString: name)) }
-        index += 1
-    }
+    while let name = csimd_isa_name(Int32(names.count)) { names.append(String(cString: name)) }
     return names
 }()
+
+/// Those of them that this CPU and OS run; "scalar" is always there.
+let supportedISAs = builtISAs.filter { csimd_isa_supported($0) }
+
+private let missingISAs = builtISAs.filter { !supportedISAs.contains($0) }
+
+@Suite struct InstructionSetTests {
+    @Test func scalarIsAlwaysThere() {
+        #expect(supportedISAs.contains("scalar"))
+        #expect(supportedISAs.count > 1, "only the scalar kernels run on this machine")
+    }
+
+    /// The kernel tests go over the sets that run here; what they leave out is said here.
+    @Test(
+        .enabled(
+            if: missingISAs.isEmpty,
+            """
+            NOT RUN on this CPU: \(missingISAs.joined(separator: ", ")); \
+            tools/check leaves-avx512 and leaves-arm check them on emulated ones
+            """))
+    func everyInstructionSetRuns() {}
+}
 
 /// Runs `body` once under every supported instruction set, on `threads` threads; no other test that
 /// goes through here runs meanwhile.

@@ -53,7 +53,10 @@ import Testing
                 type: shape.type, data: bytes.baseAddress, rows: shape.rows, cols: shape.cols)
             x.withUnsafeBufferPointer { x in
                 y.withUnsafeMutableBufferPointer { y in
-                    guard let x = x.baseAddress, let y = y.baseAddress else { return }
+                    guard let x = x.baseAddress, let y = y.baseAddress else {
+                        Issue.record("no tokens or no rows")
+                        return
+                    }
                     for first in stride(from: 0, to: tokens, by: step) {
                         let count = min(step, tokens - first)
                         let size = max(csimd_quantized_bytes(count, shape.cols), 64)

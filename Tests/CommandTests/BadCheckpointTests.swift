@@ -97,7 +97,7 @@ import Testing
     }
 
     @Test func shardsAndTheirIndex() throws {
-        let golden = GoldenModel(architecture: "llava-next", variant: "shards-f16")
+        let golden = GoldenModel("llava-next", "shards-f16")
         let index = "model.safetensors.index.json"
         let shard = "model-00002-of-00003.safetensors"
         let lost = try CheckpointCopy(golden)

@@ -43,12 +43,7 @@ import Testing
 
     private func chunk(_ name: String, _ data: Data) -> Data {
         let body = Data(name.utf8) + data
-        var crc = UInt32.max
-        for byte in body {
-            crc ^= UInt32(byte)
-            for _ in 0..<8 { crc = crc & 1 == 1 ? crc >> 1 ^ 0xEDB8_8320 : crc >> 1 }
-        }
-        return bigEndian(UInt32(data.count)) + body + bigEndian(~crc)
+        return bigEndian(UInt32(data.count)) + body + bigEndian(crc32([UInt8](body)))
     }
 
     private func bigEndian(_ value: UInt32) -> Data {

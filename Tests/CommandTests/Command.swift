@@ -165,33 +165,10 @@ func expectRefusal(
     return result
 }
 
-/// One of the golden checkpoints, and a model made of it.
-struct GoldenModel: Sendable, CustomTestStringConvertible {
-    let architecture: String
-    let variant: String
-
-    var testDescription: String { "\(architecture)/\(variant)" }
-    var folder: String { Golden.folder + "/\(architecture)/\(variant)" }
-    var checkpoint: String { folder + "/checkpoint" }
-    var mask: String { folder + "/mask.json" }
-    /// A picture that lies next to the checkpoints.
-    func picture(_ name: String = "small") -> String {
-        Golden.folder + "/\(architecture)/images/\(name).png"
-    }
+/// A golden checkpoint, and a model made of it.
+extension GoldenModel {
     /// A question as the tokenizer gets it.
     var prompt: String { architecture == "llava-next" ? "<image>\nWhy?" : "Why?" }
-
-    static let llava = GoldenModel(architecture: "llava-next", variant: "hub-f16")
-    static let blip = GoldenModel(architecture: "instructblip", variant: "new-f16")
-
-    /// All checkpoints of Tests/Golden.
-    static let all: [GoldenModel] = ["llava-next", "instructblip"].flatMap { architecture in
-        let names =
-            (try? FileManager.default.contentsOfDirectory(
-                atPath: Golden.folder + "/" + architecture)) ?? []
-        return names.filter { $0 != "images" }.sorted()
-            .map { GoldenModel(architecture: architecture, variant: $0) }
-    }
 
     /// Converts the checkpoint with the binary and gives the model folder's path.
     func convert(

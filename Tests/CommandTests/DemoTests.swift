@@ -4,24 +4,17 @@ import Testing
 
 /// The trained models and the bench that come with the repository: they answer.
 @Suite struct DemoTests {
-    private static let assets = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("models/demo").path
-
-    static let models = ["llava-next", "instructblip"].filter {
-        FileManager.default.fileExists(atPath: "\(assets)/\($0)")
-    }
+    private static let assets = Golden.repository + "/models/demo"
 
     @Test func theBenchIsWhole() throws {
         let check = try expectExit(0, ["bench-check", Self.assets + "/bench", "--json"])
         _ = try check.json()
         #expect(!check.errors.contains("missing"))
-        #expect(Self.models.contains("llava-next"))
     }
 
     /// At int4, on questions that it was not trained on: a model that lost its weights, its tiles or its
     /// prompt somewhere on the way would be at the level of guessing, 50 % and less.
-    @Test(arguments: models)
+    @Test(arguments: ["llava-next", "instructblip"])
     func modelsAnswer(_ name: String) throws {
         let folder = try TemporaryFolder()
         let model = folder("model")

@@ -102,9 +102,9 @@ import Testing
     }
 
     @Test(arguments: [
-        GoldenModel.llava, .blip, GoldenModel(architecture: "llava-next", variant: "shards-bf16"),
-        GoldenModel(architecture: "llava-next", variant: "plain-f32"),
-        GoldenModel(architecture: "instructblip", variant: "hub-f32"),
+        GoldenModel.llava, .blip, GoldenModel("llava-next", "shards-bf16"),
+        GoldenModel("llava-next", "plain-f32"),
+        GoldenModel("instructblip", "hub-f32"),
     ])
     func damagedCheckpoints(_ golden: GoldenModel) throws {
         let copy = try CheckpointCopy(golden)

@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQImage
+import Support
 import Testing
 
 @Suite("Decoding equals Pillow's convert(\"RGB\")")
@@ -19,7 +20,7 @@ struct DecodeTests {
                 let image = try decode(file, name: golden.name)
                 #expect(image.width == golden.width, "\(golden.name)")
                 #expect(image.height == golden.height, "\(golden.name)")
-                #expect(ImageGoldens.crc32(image.pixels) == crc, "\(golden.name)")
+                #expect(crc32(image.pixels) == crc, "\(golden.name)")
                 read += 1
             } catch {
                 Issue.record("\(golden.name): \(error)")
@@ -96,12 +97,8 @@ struct DecodeTests {
     func files() throws {
         let (goldens, blob) = try DecodeGoldens.load()
         let golden = try #require(goldens.cases.first { $0.name == "JPEG EXIF" })
-        let folder = FileManager.default.temporaryDirectory
-            .appendingPathComponent("mmq-image-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let path = folder.appendingPathComponent("turned.png").path
-        try Data(golden.file(in: blob)).write(to: URL(fileURLWithPath: path))
+        let folder = try TemporaryFolder()
+        let path = try folder.write("turned.png", golden.file(in: blob))
         // EXIF orientation 6 is left alone: the picture stays as wide as it is stored.
         let image = try RGBImage.decode(path: path)
         #expect(image.width == 24 && image.height == 10)
@@ -110,7 +107,7 @@ struct DecodeTests {
         #expect(missing?.code == .unreadable)
         #expect(missing?.description == "\(folder.path)/none.jpg: cannot be read: no such file")
         #expect(imageError { try RGBImage.decode(path: folder.path) }?.code == .unreadable)
-        try Data().write(to: URL(fileURLWithPath: path))
+        try folder.write("turned.png", [])
         #expect(imageError { try RGBImage.decode(path: path) }?.found == "an empty file")
     }
 }
@@ -127,7 +124,7 @@ struct BrokenPictureTests {
             let file = golden.file(in: blob)
             for (length, crc) in zip(variants.lengths, variants.crc32) {
                 let image = try? decode(Array(file[..<length]))
-                let found = image.map { ImageGoldens.crc32($0.pixels) }
+                let found = image.map { crc32($0.pixels) }
                 #expect(found == crc, "\(golden.name), \(length) of \(file.count) bytes")
                 if crc == nil { broken += 1 } else { readable += 1 }
             }
@@ -147,7 +144,7 @@ struct BrokenPictureTests {
                 let place = written[0]
                 file[place] = UInt8(written[1])
                 let image = try? decode(file)
-                let found = image.map { ImageGoldens.crc32($0.pixels) }
+                let found = image.map { crc32($0.pixels) }
                 #expect(found == flip[2], "\(golden.name), byte \(place) = \(file[place])")
             }
         }

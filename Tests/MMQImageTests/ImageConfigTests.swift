@@ -152,51 +152,6 @@ struct ImageConfigTests {
         }
     }
 
-    @Test("A folder's settings come from the file that transformers takes")
-    func folders() throws {
-        let folder = FileManager.default.temporaryDirectory
-            .appendingPathComponent("mmq-settings-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        func write(_ name: String, _ bytes: [UInt8]) throws {
-            try Data(bytes).write(to: folder.appendingPathComponent(name))
-        }
-        #expect(
-            imageError {
-                try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
-            }?.code == .unreadable)
-
-        // As on the hub: the settings are flat, and the other file is about tokens.
-        try write("preprocessor_config.json", bytes(Self.llava))
-        try write("processor_config.json", Array("{\"patch_size\": 14}".utf8))
-        #expect(
-            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
-                == parse(Self.llava))
-
-        // Both are there: the nested settings count.
-        var changed = Self.llava
-        changed["crop_size"] = 28
-        try write("processor_config.json", bytes(changed, nested: true))
-        #expect(
-            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
-                == parse(changed))
-
-        changed["size"] = nil
-        try write("processor_config.json", bytes(changed, nested: true))
-        let error = imageError {
-            try LlavaNextImageConfig.load(folder: folder.path, kind: "LlavaNextImageProcessor")
-        }
-        #expect(error?.item == "image_processor.size")
-        #expect(error?.file.hasSuffix("/processor_config.json") == true)
-
-        try FileManager.default.removeItem(
-            at: folder.appendingPathComponent("processor_config.json"))
-        try write("preprocessor_config.json", bytes(Self.blip))
-        #expect(
-            try SquashImageConfig.load(folder: folder.path, kind: "BlipImageProcessor").size.width
-                == 224)
-    }
-
     @Test("What is no settings file at all")
     func notSettings() {
         for text in ["", "{", "[1]", "3", "{\"image_processor\": 3}", "\u{0}"] {

@@ -1,21 +1,17 @@
 import Foundation
 import MMQBase
 import MMQImage
+import Support
 import Testing
 
 /// The files of Tests/Golden/image (SCHEMA.md there says what they hold) and what their
 /// comparisons need.
 enum ImageGoldens {
-    static let folder = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Golden/image")
-
     static func json<Value: Decodable>(_ name: String, as type: Value.Type) throws -> Value {
-        let data = try Data(contentsOf: folder.appendingPathComponent(name))
-        return try JSONDecoder().decode(type, from: data)
+        try JSONDecoder().decode(type, from: Data(Golden.bytes("image/" + name)))
     }
 
-    /// The same pictures that tools/make_image_goldens.py makes: a linear congruential generator's
+    /// The same pictures that tools/goldens/image.py makes: a linear congruential generator's
     /// top bytes.
     static func noise(width: Int, height: Int, seed: UInt64) -> RGBImage {
         var state = seed
@@ -26,22 +22,9 @@ enum ImageGoldens {
         return RGBImage(width: width, height: height, pixels: pixels)
     }
 
-    private static let crcTable: [UInt32] = (0..<256).map { index in
-        (0..<8).reduce(UInt32(index)) { value, _ in
-            value & 1 == 1 ? 0xEDB8_8320 ^ (value >> 1) : value >> 1
-        }
-    }
-
-    /// CRC-32, as zlib computes it.
-    static func crc32(_ bytes: some Sequence<UInt8>) -> UInt32 {
-        ~bytes.reduce(0xFFFF_FFFF) { sum, byte in
-            crcTable[Int((sum ^ UInt32(byte)) & 0xFF)] ^ (sum >> 8)
-        }
-    }
-
     /// CRC-32 of numbers as they lie in memory, low byte first.
-    static func crc32(_ values: [Float]) -> UInt32 {
-        values.withUnsafeBytes { crc32($0) }
+    static func checksum(_ values: [Float]) -> UInt32 {
+        values.withUnsafeBytes { crc32(Array($0)) }
     }
 }
 
@@ -89,8 +72,7 @@ struct DecodeGoldens: Decodable {
 
     static let all: Result<(DecodeGoldens, [UInt8]), any Error> = Result {
         let goldens = try ImageGoldens.json("decode.json", as: DecodeGoldens.self)
-        let data = try Data(contentsOf: ImageGoldens.folder.appendingPathComponent("decode.bin"))
-        return (goldens, Array(data))
+        return (goldens, try Golden.bytes("image/decode.bin"))
     }
 
     static func load() throws -> (DecodeGoldens, [UInt8]) { try all.get() }

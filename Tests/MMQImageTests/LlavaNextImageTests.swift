@@ -42,7 +42,7 @@ extension TileGoldens.Case {
         for (place, value) in zip(places, values) {
             #expect(found[place] == Float(value), "\(name), value \(place)")
         }
-        #expect(ImageGoldens.crc32(found) == crc32, "\(name)")
+        #expect(ImageGoldens.checksum(found) == crc32, "\(name)")
     }
 }
 

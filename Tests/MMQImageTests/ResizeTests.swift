@@ -1,4 +1,5 @@
 import MMQImage
+import Support
 import Testing
 
 @Suite("Resizing equals Pillow's bicubic resize")
@@ -17,7 +18,7 @@ struct ResizeTests {
                 width: golden[1], height: golden[2], seed: UInt64(golden[0]))
             let resized = image.resizedBicubic(width: golden[3], height: golden[4])
             #expect(resized.width == golden[3] && resized.height == golden[4])
-            #expect(Int(ImageGoldens.crc32(resized.pixels)) == golden[5], "\(golden)")
+            #expect(Int(crc32(resized.pixels)) == golden[5], "\(golden)")
         }
     }
 

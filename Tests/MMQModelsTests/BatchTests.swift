@@ -16,7 +16,7 @@ import Testing
 
     /// Eight requests of different prompts, lengths, seeds and masks.
     private func requests(
-        _ variant: GoldenVariant, _ model: any VisionLanguageModel, temperature: Double
+        _ variant: GoldenModel, _ model: any VisionLanguageModel, temperature: Double
     ) throws -> [Request] {
         let cases = try variant.cases()
         let mask = try variant.mask(for: model)
@@ -43,9 +43,9 @@ import Testing
     }
 
     @Test(
-        arguments: GoldenVariant.all.filter { ["hub-f16", "hub-f32"].contains($0.name) },
+        arguments: GoldenModel.all.filter { ["hub-f16", "hub-f32"].contains($0.variant) },
         [StoredType.f16, .q8_0, .q4_0])
-    func eightTogetherAnswerAsEachAlone(_ variant: GoldenVariant, _ type: StoredType) throws {
+    func eightTogetherAnswerAsEachAlone(_ variant: GoldenModel, _ type: StoredType) throws {
         let folder = try TemporaryFolder()
         let model = try variant.open(type, in: folder)
         for temperature in [0, 0.9] {
@@ -90,7 +90,7 @@ import Testing
 
     @Test func anAnswerEndsNoEarlierThanItMay() throws {
         let folder = try TemporaryFolder()
-        let variant = GoldenVariant(architecture: "llava-next", name: "hub-f16")
+        let variant = GoldenModel.llava
         let model = try variant.open(in: folder)
         let stop = try #require(model.stopTokens.min())
         // The stop token is better than 10, 10 better than all others.

@@ -10,16 +10,11 @@ import Testing
 
 /// Conversions of the golden checkpoints.
 @Suite struct ConversionTests {
-    static let llavaNext = ["hub-f16", "plain-f32", "shards-bf16", "shards-f16"]
-    static let instructBLIP = ["hub-f32", "new-f16", "frequency-bf16"]
-    static let all =
-        llavaNext.map { "llava-next/" + $0 } + instructBLIP.map { "instructblip/" + $0 }
-
     let folder: TemporaryFolder
 
     init() throws { folder = try TemporaryFolder() }
 
-    /// FNV-1a in 64 bits, as tools/make_format_goldens.py computes it.
+    /// FNV-1a in 64 bits, as tools/goldens/formats.py computes it.
     static func hash(_ bytes: UnsafeRawBufferPointer) -> String {
         var hash = StableHash()
         hash.add(bytes)
@@ -27,17 +22,17 @@ import Testing
     }
 
     /// Every tensor of both files equals what the `gguf` package makes of the checkpoint.
-    @Test(arguments: llavaNext, StoredType.allCases)
-    func equalsReference(_ variant: String, _ type: StoredType) throws {
+    @Test(arguments: GoldenModel.llavaNext, StoredType.allCases)
+    func equalsReference(_ model: GoldenModel, _ type: StoredType) throws {
         let converter = try Converter(
-            checkpoint: Golden.path("llava-next/\(variant)/checkpoint"),
+            checkpoint: model.checkpoint,
             options: ConversionOptions(type: type, visionType: type, threads: 2))
         let result = try converter.convert(to: folder("model"))
         #expect(
-            try TemporaryFolderListing(folder("model")).names
+            try folder.entries(of: "model")
                 == ["language-\(type.rawValue).gguf", "vision-\(type.rawValue).gguf"])
         let golden = try Golden.json("formats/convert.json")
-        let expected = try #require(golden["\(variant).\(type.rawValue)"]?.members)
+        let expected = try #require(golden["\(model.variant).\(type.rawValue)"]?.members)
         let files = try [GGUFFile(path: result.language), GGUFFile(path: result.vision)]
         #expect(files.reduce(0) { $0 + $1.tensors.count } == expected.count)
         #expect(files.reduce(0) { $0 + $1.byteCount } == result.outputBytes)
@@ -53,9 +48,9 @@ import Testing
 
     /// InstructBLIP's tensors are those of the checkpoint: as f32, each row of the table equals its
     /// part of the source.
-    @Test(arguments: instructBLIP)
-    func instructBLIPKeepsEveryValue(_ variant: String) throws {
-        let path = try Golden.path("instructblip/\(variant)/checkpoint")
+    @Test(arguments: GoldenModel.instructBLIP)
+    func instructBLIPKeepsEveryValue(_ model: GoldenModel) throws {
+        let path = model.checkpoint
         let converter = try Converter(
             checkpoint: path, options: ConversionOptions(type: .f32, visionType: .f32))
         try converter.convert(to: folder("model"))
@@ -93,15 +88,15 @@ import Testing
         return result
     }
 
-    @Test(arguments: all)
-    func modelFolderTellsTheSameAsTheCheckpoint(_ variant: String) throws {
-        let path = try Golden.path(variant + "/checkpoint")
+    @Test(arguments: GoldenModel.all)
+    func modelFolderTellsTheSameAsTheCheckpoint(_ model: GoldenModel) throws {
+        let path = model.checkpoint
         let converter = try Converter(checkpoint: path, options: ConversionOptions())
         try converter.convert(to: folder("model"))
         let files = try ModelFiles.open(folder: folder("model"))
         #expect(files.model.isSame(as: converter.model))
         let reading: TokenizerReading =
-            variant.hasPrefix("llava") ? .asStored : .byClass
+            model.architecture == "llava-next" ? .asStored : .byClass
         let tables = try TokenizerTables.load(folder: path, reading: reading)
             .padded(to: files.model.text.vocabularySize)
         #expect(try files.tokenizerTables() == tables)
@@ -291,14 +286,5 @@ import Testing
         #expect(shape?.code == .badShape && shape?.item == "tensor 'v.class_embd'")
         let type = try error(changed("v.class_embd", .f16, nil))
         #expect(type?.code == .badType && type?.item == "tensor 'v.class_embd'")
-    }
-}
-
-/// The sorted names in a folder.
-struct TemporaryFolderListing {
-    let names: [String]
-
-    init(_ path: String) throws {
-        names = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
     }
 }

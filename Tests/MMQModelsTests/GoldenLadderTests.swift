@@ -6,21 +6,8 @@ import MMQModels
 import Support
 import Testing
 
-/// One checkpoint of Tests/Golden and what transformers computes with it.
-struct GoldenVariant: Sendable, CustomTestStringConvertible {
-    let architecture: String
-    let name: String
-
-    var testDescription: String { "\(architecture)/\(name)" }
-    var folder: String { "\(architecture)/\(name)" }
-
-    static let all: [GoldenVariant] = ["llava-next", "instructblip"].flatMap { architecture in
-        let folder = Golden.folder + "/" + architecture
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { $0 != "images" }.sorted()
-            .map { GoldenVariant(architecture: architecture, name: $0) }
-    }
-
+/// What transformers computes with a checkpoint of Tests/Golden.
+extension GoldenModel {
     struct Case {
         let name: String
         let image: RGBImage
@@ -30,7 +17,7 @@ struct GoldenVariant: Sendable, CustomTestStringConvertible {
         let greedyMasked: [Int32]
     }
 
-    func description() throws -> JSONValue { try Golden.json(folder + "/cases.json") }
+    func description() throws -> JSONValue { try Golden.json(name + "/cases.json") }
 
     func cases() throws -> [Case] {
         try #require(description()["cases"]?.array).map { item in
@@ -41,9 +28,10 @@ struct GoldenVariant: Sendable, CustomTestStringConvertible {
             return Case(
                 name: name,
                 image: try RGBImage.decode(
-                    path: Golden.path(folder + "/" + #require(item["image"]?.text))),
+                    path: Golden.path(self.name + "/" + #require(item["image"]?.text))),
                 prompt: try #require(item["prompt"]?.text),
-                expected: try Golden.tensors(folder + "/" + #require(item["expected"]?.text)),
+                expected: try Golden.tensors(
+                    self.name + "/" + #require(item["expected"]?.text)),
                 greedy: try tokens("greedy"), greedyMasked: try tokens("greedy_masked"))
         }
     }
@@ -56,14 +44,14 @@ struct GoldenVariant: Sendable, CustomTestStringConvertible {
         let type = try #require(type ?? stored)
         let output = folder("model-\(type.rawValue)")
         try Converter(
-            checkpoint: Golden.path(self.folder + "/checkpoint"),
+            checkpoint: checkpoint,
             options: ConversionOptions(type: type, visionType: type)
         ).convert(to: output)
         return try ModelFiles(folder: output).open()
     }
 
     func mask(for model: any VisionLanguageModel) throws -> NeuronMask {
-        try NeuronMask(path: Golden.path(folder + "/mask.json"), modules: model.modules)
+        try NeuronMask(path: self.mask, modules: model.modules)
     }
 }
 
@@ -71,11 +59,24 @@ extension SafetensorsFile {
     var names: Set<String> { Set(tensors.map(\.name)) }
 }
 
+@Suite struct GoldenModelTests {
+    /// Every checkpoint that lies in Tests/Golden is one that the tests name, and none is missing.
+    @Test func allAreNamed() throws {
+        for (architecture, models) in [
+            ("llava-next", GoldenModel.llavaNext), ("instructblip", GoldenModel.instructBLIP),
+        ] {
+            let folder = try Golden.path(architecture)
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+            #expect(names.filter { $0 != "images" } == models.map(\.variant).sorted())
+        }
+    }
+}
+
 /// Stage by stage against transformers in f32, on checkpoints in their stored type.
 @Suite struct GoldenLadderTests {
     /// Writes a trace with every site and reads it back.
     private func trace(
-        _ model: any VisionLanguageModel, _ item: GoldenVariant.Case, mask: NeuronMask? = nil,
+        _ model: any VisionLanguageModel, _ item: GoldenModel.Case, mask: NeuronMask? = nil,
         in folder: TemporaryFolder
     ) throws -> SafetensorsFile {
         let path = folder("trace.safetensors")
@@ -107,8 +108,8 @@ extension SafetensorsFile {
         }
     }
 
-    @Test(arguments: GoldenVariant.all)
-    func everyStage(_ variant: GoldenVariant) throws {
+    @Test(arguments: GoldenModel.all)
+    func everyStage(_ variant: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try variant.open(in: folder)
         let mask = try variant.mask(for: model)
@@ -147,8 +148,8 @@ extension SafetensorsFile {
         }
     }
 
-    @Test(arguments: GoldenVariant.all)
-    func greedyAnswers(_ variant: GoldenVariant) throws {
+    @Test(arguments: GoldenModel.all)
+    func greedyAnswers(_ variant: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try variant.open(in: folder)
         let mask = try variant.mask(for: model)

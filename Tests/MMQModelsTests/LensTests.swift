@@ -6,9 +6,9 @@ import Testing
 
 @testable import MMQModels
 
-/// Tests/Golden/lens, made by tools/make_lens_goldens.py.
+/// Tests/Golden/lens, made by tools/goldens/lens.py.
 struct LensCase: Sendable, CustomTestStringConvertible {
-    let variant: GoldenVariant
+    let variant: GoldenModel
     let name: String
     let words: Int
     let rows: Int
@@ -25,12 +25,12 @@ struct LensCase: Sendable, CustomTestStringConvertible {
                 let expected = entry["expected"]?.text
             else { return nil }
             return LensCase(
-                variant: GoldenVariant(architecture: architecture, name: variant), name: name,
+                variant: GoldenModel(architecture, variant), name: name,
                 words: words, rows: rows, expected: "lens/" + expected)
         }
     }()
 
-    func input() throws -> GoldenVariant.Case {
+    func input() throws -> GoldenModel.Case {
         try #require(try variant.cases().first { $0.name == name })
     }
 }

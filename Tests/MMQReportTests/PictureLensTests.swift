@@ -11,7 +11,7 @@ import Testing
 @testable import MMQReport
 
 @Suite struct PictureLensTests {
-    private static let images = LensFixture.root + "/llava-next/images"
+    private static let images = Golden.folder + "/llava-next/images"
 
     @Test func packedNumbersAreThoseOfTheLens() throws {
         kernelSettings.lock()
@@ -218,7 +218,7 @@ import Testing
         let folder = try TemporaryFolder()
         let blip = try LensFixture.model("instructblip/new-f16", in: folder)
         let lens = try PictureLens(
-            path: LensFixture.root + "/instructblip/images/square.png", prompt: "Why?",
+            path: Golden.folder + "/instructblip/images/square.png", prompt: "Why?",
             model: blip)
         #expect(lens.grids.isEmpty && !lens.imageRuns.isEmpty && lens.picture != nil)
         // Golden models have grids like real ones.
@@ -290,7 +290,7 @@ import Testing
             width: width, height: height,
             pixels: (0..<width * height * 3).map { _ in UInt8(generator.number(below: 256)) })
         let path = folder.path + "/large.png"
-        let bytes = EmbeddedPicture.png(image)
+        let bytes = image.uncompressedPNG()
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         #expect(bytes.count > EmbeddedPicture.largestFile)
         // Our own PNG is a PNG: it decodes to what went in.

@@ -109,7 +109,7 @@ private final class Elements: NSObject, XMLParserDelegate {
         let model = try LensFixture.model(in: folder)
         let study = try ReportFixture.study(folder.path + "/a.sqlite", model)
         let lens = try PictureLens(
-            path: LensFixture.root + "/llava-next/images/wide.png", prompt: "<image>\nWhy?",
+            path: Golden.folder + "/llava-next/images/wide.png", prompt: "<image>\nWhy?",
             model: model)
         let document = try ReportDocument(
             study, others: [study], pictures: [lens], options: ReportOptions(title: "T"))

@@ -2,12 +2,13 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQImage
+import Support
 import Testing
 
 @testable import MMQStudy
 
 @Suite struct BenchTests {
-    private let bench = Golden.folder + "/bench"
+    private let bench = Golden.folder + "/study/bench"
 
     private func samples(_ walk: BenchSplit) throws -> [BenchSample] {
         var samples: [BenchSample] = []
@@ -23,7 +24,7 @@ import Testing
     ])
     func samplesAreThoseOfTheOfficialLoaders(domain: Domain, split: String) throws {
         let key = split == "val" ? "\(domain.rawValue) val" : domain.rawValue
-        let expected = try Golden.json("bench.json").at(key).list()
+        let expected = try Golden.json("study/bench.json").at(key).list()
         for form in [PromptForm.full, .simple] {
             let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: form)
             let found = try samples(walk)
@@ -124,7 +125,7 @@ import Testing
     }
 
     @Test func framesOfDifferentHeightsAreAnError() throws {
-        let pictures = Golden.folder + "/../llava-next/images"
+        let pictures = Golden.folder + "/llava-next/images"
         let names = try FileManager.default.contentsOfDirectory(atPath: pictures).sorted()
         let other = try #require(names.first { $0.hasSuffix(".png") })
         let sample = BenchSample(
@@ -137,13 +138,13 @@ import Testing
 
     @Test func onlyParquetSaysWhatToRun() throws {
         let folder = try TemporaryFolder()
-        try folder.write("PAR1", to: "ad/train/train.parquet")
-        try folder.write("PAR1", to: "doc/data/validation-00000-of-00001.parquet")
+        try folder.write("ad/train/train.parquet", text: "PAR1")
+        try folder.write("doc/data/validation-00000-of-00001.parquet", text: "PAR1")
         for (domain, split) in [(Domain.ad, "train"), (.doc, "val")] {
             let error = #expect(throws: InputError.self) {
                 try BenchSplit(bench: folder.path, domain: domain, split: split, form: .simple)
             }
-            #expect(error?.problem.contains("tools/prepare_bench.py") == true)
+            #expect(error?.problem.contains("tools/data prepare") == true)
             #expect(error?.file.hasSuffix(".parquet") == true)
         }
     }
@@ -160,24 +161,26 @@ import Testing
         fails(.com, "v2_OpenEnded_mscoco_val2014_questions.json", .unreadable)
         let questions = "vqav2/v2_OpenEnded_mscoco_val2014_questions.json"
         try folder.write(
-            #"{"questions": [{"image_id": 1, "question": "?", "question_id": 7}]}"#, to: questions)
+            questions, text: #"{"questions": [{"image_id": 1, "question": "?", "question_id": 7}]}"#
+        )
         fails(.com, "annotations.json: not there")
-        try folder.write(#"{"8": []}"#, to: "vqav2/v2_mscoco_val2014_ansdict.json")
+        try folder.write("vqav2/v2_mscoco_val2014_ansdict.json", text: #"{"8": []}"#)
         fails(.com, "no answers for question 7")
-        try folder.write(#"{"questions": [{"image_id": 1, "question": "?"}]}"#, to: questions)
+        try folder.write(questions, text: #"{"questions": [{"image_id": 1, "question": "?"}]}"#)
         fails(.com, "question 0 needs")
 
         let aerial = "rs/USGS_split_val_questions.json"
-        try folder.write(#"{"answers": [{"answer": "yes"}]}"#, to: "rs/USGS_split_val_answers.json")
-        try folder.write(#"{"questions": [{"id": 0}]}"#, to: aerial)
+        try folder.write(
+            "rs/USGS_split_val_answers.json", text: #"{"answers": [{"answer": "yes"}]}"#)
+        try folder.write(aerial, text: #"{"questions": [{"id": 0}]}"#)
         fails(.rs, "no 'active'")
         let record = #""active": true, "img_id": 3, "question": "?""#
-        try folder.write(#"{"questions": [{\#(record), "answers_ids": [1]}]}"#, to: aerial)
+        try folder.write(aerial, text: #"{"questions": [{\#(record), "answers_ids": [1]}]}"#)
         fails(.rs, "answer 1 is not among the 1 answers")
-        try folder.write(#"{"questions": [{\#(record), "answers_ids": []}]}"#, to: aerial)
+        try folder.write(aerial, text: #"{"questions": [{\#(record), "answers_ids": []}]}"#)
         fails(.rs, "question 0 needs")
 
-        try folder.write("Figure_path,Question\n", to: "med/val.csv")
+        try folder.write("med/val.csv", text: "Figure_path,Question\n")
         fails(.med, "Answer: no such column")
         fails(.ad, "val.jsonl", .unreadable)
         let badSplit = #expect(throws: InputError.self) {
@@ -190,7 +193,7 @@ import Testing
         let check = try BenchCheck(bench: bench)
         let train = check.entries.filter { $0.split == "train" }
         #expect(train.map(\.domain) == Domain.allCases)
-        let golden = try Golden.json("bench.json")
+        let golden = try Golden.json("study/bench.json")
         for entry in train where entry.domain != .doc {
             #expect(entry.samples == (try golden.at(entry.domain.rawValue).list()).count)
             #expect(entry.problem == nil)

@@ -2,9 +2,8 @@ import Foundation
 import MMQBase
 import MMQModels
 import StudySupport
+import Support
 import Testing
-
-import let Support.kernelSettings
 
 @testable import MMQStudy
 

@@ -3,6 +3,7 @@ import GRDB
 import MMQBase
 import MMQImage
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy
@@ -36,7 +37,7 @@ struct PixelModel: CountingModel {
 }
 
 @Suite struct CountingTests {
-    private let bench = Golden.folder + "/bench"
+    private let bench = Golden.folder + "/study/bench"
 
     private func run(
         _ path: String, _ goal: ActivationRun.Goal, domain: Domain = .med,
@@ -183,12 +184,12 @@ struct PixelModel: CountingModel {
         fails("none.sqlite", .reading)
         fails("none.sqlite", .updating)
         fails("no/folder.sqlite", .writing)
-        try folder.write(String(repeating: "not a database ", count: 100), to: "text")
+        try folder.write("text", text: String(repeating: "not a database ", count: 100))
         let before = FileManager.default.contents(atPath: folder.path + "/text")
         fails("text", .writing)
         fails("text", .reading)
         #expect(FileManager.default.contents(atPath: folder.path + "/text") == before)
-        try folder.write("", to: "empty")
+        try folder.write("empty", text: "")
         fails("empty", .reading)
         fails("empty", .updating)
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)

@@ -1,6 +1,7 @@
 import GRDB
 import MMQBase
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy

@@ -1,15 +1,9 @@
 import MMQBase
 import MMQFormats
+import Support
 import Testing
 
 @testable import MMQStudy
-
-/// Tests/Golden/evaluation, made by tools/make_evaluation_goldens.py: what Python gives.
-enum EvaluationGolden {
-    static let folder = Golden.folder + "/../evaluation/"
-
-    static func json(_ name: String) throws -> JSONValue { try JSONValue(file: folder + name) }
-}
 
 /// The judge that the goldens were made with: any fixed rule shows which texts it is given.
 struct SimilarityJudge: AnswerJudge {
@@ -33,7 +27,7 @@ extension JSONValue {
 
 @Suite struct EvaluationMetricTests {
     @Test func pythonTextsOfEveryCharacter() throws {
-        let golden = try EvaluationGolden.json("text.json")
+        let golden = try Golden.json("evaluation/text.json")
         var hashes: [String: UInt64] = ["lower": 0, "upper": 0, "space": 0, "digit": 0]
         func absorb(_ name: String, _ value: Int) {
             hashes[name] = (hashes[name] ?? 0) &* 31 &+ UInt64(value)
@@ -55,7 +49,7 @@ extension JSONValue {
     }
 
     @Test func pythonTextsOfStrings() throws {
-        for entry in try EvaluationGolden.json("text.json").at("strings").list() {
+        for entry in try Golden.json("evaluation/text.json").at("strings").list() {
             let parts = try entry.list()
             let text = PythonText(try #require(parts[0].text))
             #expect(text.lowered() == PythonText(try #require(parts[1].text)), "\(parts[0])")
@@ -66,7 +60,7 @@ extension JSONValue {
     }
 
     @Test func normalisedAnswers() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         let texts = try golden.at("texts").texts()
         let normalised = try golden.at("normalised").texts()
         #expect(texts.count > 1000 && texts.count == normalised.count)
@@ -77,7 +71,7 @@ extension JSONValue {
     }
 
     @Test func everydayAnswers() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         let texts = try golden.at("texts").texts()
         let names: [Character: String] = ["y": "yes", "n": "no", "m": "maybe"]
         var answers: [ScoredAnswer] = []
@@ -109,7 +103,7 @@ extension JSONValue {
     }
 
     @Test func documentAnswers() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         let texts = try golden.at("texts").texts()
         var answers: [ScoredAnswer] = []
         var expected: [[Double]] = []
@@ -128,7 +122,7 @@ extension JSONValue {
     }
 
     @Test func sequenceMatcherRatios() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         let texts = try golden.at("texts").texts().map(PythonText.init)
         let cases = try golden.at("ratios").list()
         #expect(cases.count == 2000)
@@ -142,7 +136,7 @@ extension JSONValue {
     }
 
     @Test func medicalAnswers() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         let texts = try golden.at("texts").texts()
         var answers: [ScoredAnswer] = []
         var expected: [[Double]] = []
@@ -164,7 +158,7 @@ extension JSONValue {
     }
 
     @Test func aerialAnswers() throws {
-        let golden = try EvaluationGolden.json("answers.json")
+        let golden = try Golden.json("evaluation/answers.json")
         var answers: [ScoredAnswer] = []
         var expected: [[Double]] = []
         for (number, entry) in try golden.at("aerial").list().enumerated() {
@@ -183,7 +177,7 @@ extension JSONValue {
     }
 
     @Test func drivingAnswers() throws {
-        for entry in try EvaluationGolden.json("answers.json").at("driving").list() {
+        for entry in try Golden.json("evaluation/answers.json").at("driving").list() {
             let parts = try entry.list()
             let answers = try parts[0].list().enumerated().map { number, row in
                 ScoredAnswer(

@@ -1,13 +1,14 @@
 import Foundation
 import MMQBase
 import MMQFormats
+import Support
 import Testing
 
 @testable import MMQStudy
 
 @Suite struct EvaluationResamplingTests {
     @Test func signTestIsExact() throws {
-        for entry in try EvaluationGolden.json("answers.json").at("sign tests").list() {
+        for entry in try Golden.json("evaluation/answers.json").at("sign tests").list() {
             let parts = try entry.list()
             let (k, n) = (try #require(parts[0].integer), try #require(parts[1].integer))
             let expected = try parts[2].plainNumber()
@@ -22,7 +23,7 @@ import Testing
     }
 
     @Test func everyFlipIsCounted() throws {
-        for entry in try EvaluationGolden.json("answers.json").at("flips").list() {
+        for entry in try Golden.json("evaluation/answers.json").at("flips").list() {
             let parts = try entry.list()
             let found = Resampling().signFlip(try parts[0].list().map { try $0.plainNumber() })
             #expect(found.test == .everyFlip)
@@ -31,7 +32,7 @@ import Testing
     }
 
     @Test func randomFlipsComeNearTheExactValue() throws {
-        let parts = try EvaluationGolden.json("answers.json").at("many flips").list()
+        let parts = try Golden.json("evaluation/answers.json").at("many flips").list()
         let exact = try parts[1].plainNumber()
         let found = Resampling(draws: 20_000).signFlip(
             try parts[0].list().map { try $0.plainNumber() })
@@ -171,13 +172,14 @@ import Testing
     @Test func readsLines() throws {
         let folder = try TemporaryFolder()
         try folder.write(
-            """
-            {"index": 7, "ground_truth": {"answers": [{"answer": "cat", "answer_id": 1}, \
-            {"answer": "cat", "answer_id": 2}], "question_type": "what"}, "answer": ["cat", "x"]}
+            "a.jsonl",
+            text: """
+                {"index": 7, "ground_truth": {"answers": [{"answer": "cat", "answer_id": 1}, \
+                {"answer": "cat", "answer_id": 2}], "question_type": "what"}, "answer": ["cat", "x"]}
 
-            {"ground_truth": ["cat"], "answer": "dog", "attributes": {"answer_type": "other"}}
-            {"ground_truth": ["cat"], "answer": "", "problem": "no picture"}
-            """, to: "a.jsonl")
+                {"ground_truth": ["cat"], "answer": "dog", "attributes": {"answer_type": "other"}}
+                {"ground_truth": ["cat"], "answer": "", "problem": "no picture"}
+                """)
         let path = folder.path + "/a.jsonl"
         let (answers, unanswered) = try ScoredAnswer.read(path: path, domain: .com)
         #expect(unanswered == 1)
@@ -196,7 +198,7 @@ import Testing
         ("{\"ground_truth\"", "JSON"),
     ]) func brokenLines(_ text: String, _ word: String) throws {
         let folder = try TemporaryFolder()
-        try folder.write(text, to: "a.jsonl")
+        try folder.write("a.jsonl", text: text)
         do {
             _ = try ScoredAnswer.read(path: folder.path + "/a.jsonl", domain: .med)
             Issue.record("read without complaint")

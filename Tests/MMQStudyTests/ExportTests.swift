@@ -2,12 +2,13 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy
 
 @Suite struct ExportTests {
-    private let bench = Golden.folder + "/bench"
+    private let bench = Golden.folder + "/study/bench"
 
     private func study(_ path: String) throws -> Study {
         let study = try Study(path: path, access: .writing)
@@ -113,12 +114,14 @@ import Testing
         let other = try write("com.safetensors", [1, 0, 0], tokens: [1])
         #expect(throws: InputError.self) { try StudyExport.read([other], into: study) }
         try folder.write(
-            #"{"domains": ["doc", "doc"], "neurons": {"doc": [[0]]}}"#, to: "mask/lang.json")
+            "mask/lang.json", text: #"{"domains": ["doc", "doc"], "neurons": {"doc": [[0]]}}"#)
         let mask = folder.path + "/mask/lang.json"
         #expect(throws: InputError.self) { try StudyExport.read([mask], into: study) }
-        try folder.write(#"{"domains": ["doc"], "neurons": {"doc": [[2]]}}"#, to: "mask/lang.json")
+        try folder.write(
+            "mask/lang.json", text: #"{"domains": ["doc"], "neurons": {"doc": [[2]]}}"#)
         #expect(throws: InputError.self) { try StudyExport.read([mask], into: study) }
-        try folder.write(#"{"domains": ["doc"], "neurons": {"doc": [[1]]}}"#, to: "mask/lang.json")
+        try folder.write(
+            "mask/lang.json", text: #"{"domains": ["doc"], "neurons": {"doc": [[1]]}}"#)
         try StudyExport.read([folder.path + "/mask/lang.json"], into: study)
         #expect(try study.identification(module: "lang")?.neurons == [[[1]]])
     }

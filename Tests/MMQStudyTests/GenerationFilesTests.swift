@@ -2,6 +2,7 @@ import Foundation
 import MMQBase
 import MMQFormats
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy
@@ -111,11 +112,12 @@ import Testing
     @Test func filesOfTheOfficialCodeAreTaken() throws {
         let folder = try TemporaryFolder()
         try folder.write(
-            """
-            {"index": 7, "ground_truth": ["x"], "answer": ["list of one"]}
+            "blip/answers/ad/qformer.jsonl",
+            text: """
+                {"index": 7, "ground_truth": ["x"], "answer": ["list of one"]}
 
-            {"ground_truth": "y", "answer": "text", "index": 2}
-            """, to: "blip/answers/ad/qformer.jsonl")
+                {"ground_truth": "y", "answer": "text", "index": 2}
+                """)
         let study = try Study(path: folder.path + "/s.sqlite", access: .writing)
         #expect(try StudyExport.read([folder.path + "/blip"], into: study).count == 1)
         let answers = try study.answers(domain: .ad, split: "val", setting: "qformer")
@@ -138,17 +140,17 @@ import Testing
                 + "{\"index\": 2, \"ground_truth\": 1, \"answer\": \"a\", \"position\": 1}",
             "[1]",
         ].enumerated() {
-            try folder.write(text, to: "answers/rs/\(number).jsonl")
+            try folder.write("answers/rs/\(number).jsonl", text: text)
             let error = #expect(throws: InputError.self, "\(text)") {
                 try AnswerFiles.read([folder.path + "/answers/rs/\(number).jsonl"], into: study)
             }
             #expect(error?.code == .badInput)
         }
-        try folder.write("{", to: "answers/rs/x.jsonl")
+        try folder.write("answers/rs/x.jsonl", text: "{")
         #expect(throws: InputError.self) {
             try AnswerFiles.read([folder.path + "/answers/rs/x.jsonl"], into: study)
         }
-        try folder.write("", to: "answers/mars/x.jsonl")
+        try folder.write("answers/mars/x.jsonl", text: "")
         #expect(throws: InputError.self) {
             try AnswerFiles.read([folder.path + "/answers/mars/x.jsonl"], into: study)
         }

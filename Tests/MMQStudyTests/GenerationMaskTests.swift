@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy

@@ -3,15 +3,15 @@ import MMQBase
 import MMQFormats
 import MMQImage
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy
 
 /// A golden checkpoint with a study in which every module's neurons were identified.
 struct GenerationFixture {
-    static let golden = URL(fileURLWithPath: Golden.folder).deletingLastPathComponent().path
     let folder: TemporaryFolder
-    let bench = Self.golden + "/bench"
+    let bench = Golden.folder + "/bench"
     let model: any VisionLanguageModel
     private let counted: String
 
@@ -19,7 +19,7 @@ struct GenerationFixture {
         folder = try TemporaryFolder()
         let path = folder.path + "/model"
         try Converter(
-            checkpoint: Self.golden + "/" + checkpoint + "/checkpoint",
+            checkpoint: Golden.folder + "/" + checkpoint + "/checkpoint",
             options: ConversionOptions(type: type, visionType: type)
         ).convert(to: path)
         model = try ModelFiles(folder: path).open()

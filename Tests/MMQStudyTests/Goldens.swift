@@ -3,19 +3,7 @@ import MMQBase
 import MMQFormats
 import Testing
 
-import class Support.TemporaryFolder
-
 @testable import MMQStudy
-
-/// Tests/Golden/study, made by tools/make_study_goldens.py.
-enum Golden {
-    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("Golden/study").path
-
-    static func json(_ name: String) throws -> JSONValue {
-        try JSONValue(file: folder + "/" + name)
-    }
-}
 
 extension JSONValue {
     func texts() throws -> [String] {
@@ -34,17 +22,5 @@ extension JSONValue {
     func double() throws -> Double {
         let digits = try #require(text)
         return Double(bitPattern: try #require(UInt64(digits, radix: 16)))
-    }
-}
-
-typealias TemporaryFolder = Support.TemporaryFolder
-
-extension TemporaryFolder {
-    func write(_ text: String, to name: String) throws {
-        let file = path + "/" + name
-        try FileManager.default.createDirectory(
-            atPath: URL(fileURLWithPath: file).deletingLastPathComponent().path,
-            withIntermediateDirectories: true)
-        try Data(text.utf8).write(to: URL(fileURLWithPath: file))
     }
 }

@@ -1,13 +1,14 @@
 import MMQBase
 import MMQFormats
 import MMQModels
+import Support
 import Testing
 
 @testable import MMQStudy
 
 @Suite struct IdentificationTests {
     @Test func setsEqualTheDefinition() throws {
-        for (number, golden) in try Golden.json("dape.json").list().enumerated() {
+        for (number, golden) in try Golden.json("study/dape.json").list().enumerated() {
             let shape = ModuleShape(
                 name: "lang", layers: try #require(golden["layers"]?.integer),
                 neurons: try #require(golden["neurons"]?.integer))

@@ -1,13 +1,14 @@
 import Foundation
 import MMQBase
 import MMQFormats
+import Support
 import Testing
 
 @testable import MMQStudy
 
 @Suite struct PythonTextTests {
     @Test func stringsPrintAsInPython() throws {
-        for entry in try Golden.json("printing.json").at("strings").list() {
+        for entry in try Golden.json("study/printing.json").at("strings").list() {
             let entry = try entry.texts()
             #expect(pythonRepr(entry[0]) == entry[1])
         }
@@ -21,12 +22,12 @@ import Testing
             value = value &* 31 &+ UInt64(length)
         }
         let hex = String(value, radix: 16)
-        let golden = try Golden.json("printing.json").at("every character").text
+        let golden = try Golden.json("study/printing.json").at("every character").text
         #expect(String(repeating: "0", count: 16 - hex.count) + hex == golden)
     }
 
     @Test func numbersPrintAsInPython() throws {
-        for entry in try Golden.json("printing.json").at("numbers").list() {
+        for entry in try Golden.json("study/printing.json").at("numbers").list() {
             let entry = try entry.list()
             #expect(pythonRepr(try entry[0].double()) == entry[1].text)
         }
@@ -36,9 +37,9 @@ import Testing
 
     @Test func cellsAreThoseOfPandas() throws {
         let folder = try TemporaryFolder()
-        for (number, entry) in try Golden.json("csv.json").list().enumerated() {
+        for (number, entry) in try Golden.json("study/csv.json").list().enumerated() {
             let text = try #require(entry["text"]?.text)
-            try folder.write(text, to: "\(number).csv")
+            try folder.write("\(number).csv", text: text)
             let table = try CSVFile(path: folder.path + "/\(number).csv")
             #expect(table.header == (try entry.at("header").texts()), "\(text)")
             let rows = try entry.at("rows").list()
@@ -55,7 +56,7 @@ import Testing
     @Test(arguments: ["a,b\n1,2,3\n", "a,b\n1,\"2\n", "a,b\n1,2\n3,4,5\n", ""])
     func brokenTablesAreErrors(text: String) throws {
         let folder = try TemporaryFolder()
-        try folder.write(text, to: "t.csv")
+        try folder.write("t.csv", text: text)
         #expect(throws: InputError.self) { try CSVFile(path: folder.path + "/t.csv") }
     }
 
@@ -70,7 +71,7 @@ import Testing
     ])
     func brokenJSONIsAnError(text: String) throws {
         let folder = try TemporaryFolder()
-        try folder.write(text, to: "t.json")
+        try folder.write("t.json", text: text)
         let file = try MappedFile(path: folder.path + "/t.json")
         #expect(throws: InputError.self) {
             try readList("questions", of: file) { reader, _ in _ = try reader.value() }

@@ -1,4 +1,5 @@
 import MMQFormats
+import Support
 import Testing
 
 @testable import MMQStudy
@@ -17,7 +18,7 @@ import Testing
     }
 
     @Test func ordersEqualPandasPythonAndDatasets() throws {
-        let golden = try Golden.json("orders.json")
+        let golden = try Golden.json("study/orders.json")
         for entry in try golden.at("digests").list() {
             let entry = try entry.list()
             let count = try #require(entry[0].integer)
@@ -29,7 +30,9 @@ import Testing
     }
 
     @Test func theHeadReadsAsPrinted() throws {
-        let heads = try Golden.json("orders.json").at("head of 12").list().map { try $0.integers() }
+        let heads = try Golden.json("study/orders.json").at("head of 12").list().map {
+            try $0.integers()
+        }
         #expect(SampleOrder.pandas(count: 12).map(Int.init) == heads[0])
         #expect(SampleOrder.python(count: 12).map(Int.init) == heads[1])
         #expect(SampleOrder.datasets(count: 12).map(Int.init) == heads[2])

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQText
@@ -72,14 +73,13 @@ import Testing
             decoding: try Data(contentsOf: URL(fileURLWithPath: source)), as: UTF8.self)
         let bad = good.replacingOccurrences(of: test.replace, with: test.with)
         #expect(bad != good)
-        let folder = try Goldens.temporaryFolder()
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        try Data(bad.utf8).write(to: URL(fileURLWithPath: folder + "/tokenizer.json"))
+        let folder = try TemporaryFolder()
+        try folder.write("tokenizer.json", text: bad)
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, reading: .asStored)
+            try TokenizerTables.load(folder: folder.path, reading: .asStored)
         }
         #expect(error?.item == test.key)
-        #expect(error?.file == folder + "/tokenizer.json")
+        #expect(error?.file == folder("tokenizer.json"))
     }
 
     /// A vocabulary cut anywhere is an error or, at the end of a piece, a shorter vocabulary.
@@ -125,22 +125,20 @@ import Testing
     }
 
     @Test func noTokenizer() throws {
-        let folder = try Goldens.temporaryFolder()
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let folder = try TemporaryFolder()
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, reading: .asStored)
+            try TokenizerTables.load(folder: folder.path, reading: .asStored)
         }
         #expect(error?.found == "neither")
-        #expect(error?.file == folder)
+        #expect(error?.file == folder.path)
     }
 
     @Test func unknownClass() throws {
-        let folder = try Goldens.temporaryFolder(json: [
+        let folder = try TemporaryFolder(json: [
             ("tokenizer_config.json", .make(["tokenizer_class": .string("GPT2Tokenizer")]))
         ])
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let error = #expect(throws: InputError.self) {
-            try TokenizerTables.load(folder: folder, reading: .byClass)
+            try TokenizerTables.load(folder: folder.path, reading: .byClass)
         }
         #expect(error?.item == "tokenizer_class")
     }

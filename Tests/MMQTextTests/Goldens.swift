@@ -1,19 +1,19 @@
 import Foundation
 import MMQBase
+import Support
+import Testing
 
 @testable import MMQText
 
 /// The goldens of Tests/Golden/text; SCHEMA.md there says what they hold.
 enum Goldens {
-    static let root = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
-    static let folder = root + "/Tests/Golden/text"
-    static let shared = root + "/../shared/data"
+    static let folder = Golden.folder + "/text"
+    static let shared = Golden.repository + "/../shared/data"
 
-    static func json(_ name: String) throws -> JSONValue {
-        let path = folder + "/" + name
-        let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        return try JSONValue(parsing: [UInt8](data), file: path)
+    /// A file of Tests/Golden/text, or of another folder of Tests/Golden.
+    static func json(_ name: String, of part: String = "text") throws -> JSONValue {
+        let path = try Golden.path(part + "/" + name)
+        return try JSONValue(parsing: try Golden.bytes(part + "/" + name), file: path)
     }
 
     static func prompts() throws -> [String] {
@@ -42,22 +42,16 @@ enum Goldens {
         for id in ids { hash.add(UInt64(id)) }
         return hash.digits
     }
+}
 
-    /// A new folder with copies of files and with JSON files; the caller removes it.
-    static func temporaryFolder(
-        copies: [String: String] = [:], json: [(key: String, value: JSONValue)] = []
-    ) throws -> String {
-        let folder = NSTemporaryDirectory() + "mmq-text-" + UUID().uuidString
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true)
+extension TemporaryFolder {
+    /// A folder with copies of files and with JSON files.
+    convenience init(copies: [String: String] = [:], json: [(key: String, value: JSONValue)]) throws {
+        try self.init()
         for (name, source) in copies {
-            try FileManager.default.copyItem(atPath: source, toPath: folder + "/" + name)
+            try FileManager.default.copyItem(atPath: source, toPath: self(name))
         }
-        for (name, value) in json {
-            try Data(value.encoded(.compact).utf8)
-                .write(to: URL(fileURLWithPath: folder + "/" + name))
-        }
-        return folder
+        for (name, value) in json { try write(name, text: value.encoded(.compact)) }
     }
 }
 

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQText
@@ -18,12 +19,11 @@ private let haveBert = FileManager.default.fileExists(atPath: bert)
         arguments: ["real-llava", "real-blip", "real-blip-first"])
     func llamaAgreesWithTheReference(_ name: String) throws {
         let golden = try Goldens.required(try Goldens.json("real-llama.json")[name])
-        let folder = try Goldens.temporaryFolder(
+        let folder = try TemporaryFolder(
             copies: ["tokenizer.model": llama],
             json: try Goldens.required(golden["files"]?.members))
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let tokenizer = try SentencePieceTokenizer.load(
-            folder: folder,
+            folder: folder.path,
             reading: golden["model"]?.text == "instructblip" ? .byClass : .asStored)
         try compare(tokenizer, golden)
     }
@@ -61,13 +61,12 @@ private let haveBert = FileManager.default.fileExists(atPath: bert)
     func bertAgreesWithTheReference() throws {
         let golden = try Goldens.required(try Goldens.json("real-bert.json")["bert-vocab"])
         let source = Goldens.folder + "/folders/bert-vocab/qformer_tokenizer/tokenizer_config.json"
-        let folder = try Goldens.temporaryFolder(
+        let folder = try TemporaryFolder(
             copies: ["vocab.txt": bert, "tokenizer_config.json": source],
             json: [
                 ("added_tokens.json", .make(["[DEC]": .integer(30522)]))
             ])
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let tables = try WordPieceTables.load(folder: folder)
+        let tables = try WordPieceTables.load(folder: folder.path)
         #expect(tables.pieces.count == 30523)
         #expect(try differences(tables, golden) == [])
     }

@@ -1,17 +1,16 @@
 import Foundation
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQText
 
 /// DeBERTa-v3's tokenizer against Hugging Face tokenizers, and what it refuses.
 @Suite struct UnigramTests {
-    private static let golden = Goldens.root + "/Tests/Golden/lingo-judge"
+    private static let golden = Golden.folder + "/lingo-judge"
 
     private static func json(_ name: String) throws -> JSONValue {
-        let path = golden + "/" + name
-        let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        return try JSONValue(parsing: [UInt8](data), file: path)
+        try Goldens.json(name, of: "lingo-judge")
     }
 
     private static func texts() throws -> [String] { try Goldens.strings(json("texts.json")) }
@@ -116,12 +115,11 @@ import Testing
         func message(_ change: (inout [(key: String, value: JSONValue)]) -> Void) throws -> String {
             var members = try Goldens.required(good.members)
             change(&members)
-            let folder = try Goldens.temporaryFolder(json: [
+            let folder = try TemporaryFolder(json: [
                 ("tokenizer.json", .object(JSONObject(members.map { ($0.key, $0.value) })))
             ])
-            defer { try? FileManager.default.removeItem(atPath: folder) }
             do {
-                _ = try UnigramTables.load(folder: folder)
+                _ = try UnigramTables.load(folder: folder.path)
                 return "no error"
             } catch let error as InputError {
                 #expect(error.file.hasSuffix("tokenizer.json"))

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQText
@@ -71,12 +72,11 @@ import Testing
     }
 
     @Test func refusesOtherClasses() throws {
-        let folder = try Goldens.temporaryFolder(json: [
+        let folder = try TemporaryFolder(json: [
             ("tokenizer_config.json", .make(["tokenizer_class": .string("RobertaTokenizer")]))
         ])
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         #expect {
-            try WordPieceTables.load(folder: folder)
+            try WordPieceTables.load(folder: folder.path)
         } throws: { error in
             (error as? InputError)?.item == "tokenizer_class"
                 && (error as? InputError)?.found == "RobertaTokenizer"

@@ -5,10 +5,8 @@ import Support
 
 /// A golden checkpoint and the small bench, for runs of a real model.
 public enum LensFixture {
-    /// The folder of all goldens.
-    public static let root = Golden.folder
     /// The folder of the small bench.
-    public static let bench = root + "/bench"
+    public static let bench = Golden.folder + "/bench"
 
     /// A golden checkpoint, converted into the folder once, and opened.
     public static func model(
@@ -19,7 +17,7 @@ public enum LensFixture {
             + "-\(type.rawValue)"
         if !FileManager.default.fileExists(atPath: output) {
             try Converter(
-                checkpoint: root + "/" + name + "/checkpoint",
+                checkpoint: Golden.folder + "/" + name + "/checkpoint",
                 options: ConversionOptions(type: type, visionType: type)
             ).convert(to: output)
         }

@@ -12,6 +12,10 @@ public enum Golden {
             .appendingPathComponent("Golden").path
     }()
 
+    /// The folder of the whole repository.
+    public static let repository = URL(fileURLWithPath: folder)
+        .deletingLastPathComponent().deletingLastPathComponent().path
+
     /// The path of a file or folder below Tests/Golden; a missing one fails the test.
     public static func path(
         _ name: String, sourceLocation: SourceLocation = #_sourceLocation
@@ -21,6 +25,14 @@ public enum Golden {
             FileManager.default.fileExists(atPath: path), "golden \(name) is missing",
             sourceLocation: sourceLocation)
         return path
+    }
+
+    /// The bytes of a golden file.
+    public static func bytes(
+        _ name: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> [UInt8] {
+        let file = try path(name, sourceLocation: sourceLocation)
+        return Array(try Data(contentsOf: URL(fileURLWithPath: file)))
     }
 
     /// A golden safetensors file.

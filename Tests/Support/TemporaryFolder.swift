@@ -18,17 +18,19 @@ public final class TemporaryFolder: Sendable {
     /// The path of an entry.
     public func callAsFunction(_ name: String) -> String { path + "/" + name }
 
-    /// The names of all entries, sorted.
-    public func entries() throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+    /// The names of all entries, or of those of a folder in it, sorted.
+    public func entries(of name: String = "") throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: self(name)).sorted()
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file, with the folders that its name asks for, and returns its path.
     @discardableResult
     public func write(_ name: String, _ bytes: [UInt8]) throws -> String {
-        let file = self(name)
-        try Data(bytes).write(to: URL(fileURLWithPath: file))
-        return file
+        let file = URL(fileURLWithPath: self(name))
+        try FileManager.default.createDirectory(
+            at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(bytes).write(to: file)
+        return self(name)
     }
 
     /// Writes a text file and returns its path.

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 import torch
@@ -13,12 +12,12 @@ from transformers import (
     LlavaNextForConditionalGeneration,
 )
 
-from goldens.vocabulary import write_bert_tokenizer, write_json, write_llama_tokenizer
+from tools.common import processors
+from tools.common.files import empty_folder, write_json
+from tools.goldens.vocabulary import write_bert_tokenizer, write_llama_tokenizer
 
 from . import vocabulary
 
-MEAN = [0.48145466, 0.4578275, 0.40821073]
-DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 ARCHITECTURES = ("llava-next", "instructblip")
 
 TILE = 48  # pixels of one tile of LLaVA-Next
@@ -64,40 +63,22 @@ def configuration(architecture: str, bert_size: int):
 def write_texts(folder: Path, architecture: str, seed: int, old: Path | None = None) -> int:
     """Tokenizers and processors; returns the size of the BERT vocabulary (0 for LLaVA-Next). The vocabularies of
     the folder `old` are taken if there is one, new ones made if not."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty_folder(folder)
     model = (old / "tokenizer.model").read_bytes() if old else vocabulary.sentencepiece_model(seed)
     files = ("tokenizer.json", "tokenizer.model")
-    image = {
-        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
-        "image_mean": MEAN, "image_std": DEVIATION, "resample": 3, "rescale_factor": 1 / 255,
-    }
     pieces, bert = vocabulary.SENTENCE_PIECES, []
     if architecture == "llava-next":
         write_llama_tokenizer(folder, pieces, ["<image>", "<pad>"], legacy=False, files=files, model=model)
-        image |= {
-            "aspect_ratio_setting": "anyres", "crop_size": {"height": TILE, "width": TILE},
-            "do_center_crop": True, "do_pad": True, "image_grid_pinpoints": GRIDS,
-            "image_processor_type": "LlavaNextImageProcessor", "processor_class": "LlavaNextProcessor",
-            "size": {"shortest_edge": TILE},
-        }
-        text = {
-            "image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": PATCH,
-            "processor_class": "LlavaNextProcessor", "vision_feature_select_strategy": "default",
-        }
+        images, texts = processors.llava_next_images(TILE, GRIDS), processors.llava_next_texts(PATCH)
     else:
         write_llama_tokenizer(folder, pieces, ["[PAD]", "<image>"], legacy=False, files=files, model=model,
                               bos="</s>", pad="[PAD]")
         words = old and (old / "qformer_tokenizer" / "vocab.txt").read_text().splitlines()
         bert = words or vocabulary.word_pieces(seed)
         write_bert_tokenizer(folder / "qformer_tokenizer", len(bert), ("tokenizer.json", "vocab.txt"), bert)
-        image |= {
-            "image_processor_type": "BlipImageProcessor", "processor_class": "InstructBlipProcessor",
-            "size": {"height": SQUARE, "width": SQUARE},
-        }
-        text = {"num_query_tokens": QUERIES, "processor_class": "InstructBlipProcessor"}
-    write_json(folder / "preprocessor_config.json", image)
-    write_json(folder / "processor_config.json", text)
+        images, texts = processors.blip_images(SQUARE), processors.blip_texts(QUERIES)
+    write_json(folder / "preprocessor_config.json", images)
+    write_json(folder / "processor_config.json", texts)
     return len(bert)
 
 

@@ -1,40 +1,34 @@
-#!/usr/bin/env python3
 """Measures a demo model: accuracy on the val split through mmq at f16, q8_0 and q4_0, and how many of the f16
 answers are token by token those of transformers on the same folder.
 
-    venv/bin/python tools/demo/measure.py models/demo/llava-next --bench models/demo/bench
-        --mmq .build/release/mmq [--types f16,q8_0,q4_0] [--no-reference] [--keep FOLDER]
+    .build/venv/bin/python tools/demo measure models/demo/llava-next [--bench models/demo/bench]
+        [--mmq .build/release/mmq] [--types f16,q8_0,q4_0] [--no-reference] [--wrong]
 
 Scores are mmq's own (`evaluate --metric official`), but for `ad`, whose judge is a model of its own: there an
 answer counts if it equals one of the question's references but for letter case and a final full stop.
 """
 
-import argparse
 import csv
 import json
-import os
-import random
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import pandas
+import torch
+from PIL import Image
 
-import numpy as np  # noqa: E402
-import pandas  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
+from tools.common.benches import vqav2_picture
+from tools.common.commands import output_of, parser
+from tools.common.orders import datasets_order, pandas_order, python_order
+from tools.common.paths import DEMO, MMQ
+from tools.goldens import instructblip, llava_next
 
-from demo import prompts  # noqa: E402
-from demo.scenes import Asked  # noqa: E402
-from goldens import instructblip, llava_next  # noqa: E402
+from . import prompts
+from .scenes import DOMAINS, Asked
 
-DOMAINS = ("ad", "med", "rs", "com", "doc")
 MOST_TOKENS = 8
 
 
@@ -43,42 +37,33 @@ def rows(bench: Path, domain: str) -> list[tuple[list[Path], Asked, list[str]]]:
     files, not mmq's prepared ones where there is a choice."""
     if domain == "ad":
         folder = bench / "ad" / "val"
-        found = pandas.read_parquet(folder / "val.parquet").sample(frac=1, random_state=42)
+        found = pandas.read_parquet(folder / "val.parquet")
+        found = found.iloc[pandas_order(len(found))]
         references = found.groupby("question_id")["answer"].apply(list)
         return [([folder / name for name in row.images], Asked("", row.question, row.answer),
                  references[row.question_id]) for row in found.itertuples()]
     if domain == "med":
         with open(bench / "med" / "val.csv", newline="") as file:
             table = list(csv.DictReader(file))
-        order = pandas.DataFrame({"row": range(2 * len(table))}).sample(frac=1, random_state=42)["row"]
         return [([bench / "med" / "images" / row["Figure_path"]],
                  Asked("", row["Question"], row["Answer_label"], choices=[row[f"Choice {x}"] for x in "ABCD"]),
-                 [row["Answer_label"]]) for row in (table[i % len(table)] for i in order)]
+                 [row["Answer_label"]]) for row in (table[i % len(table)] for i in pandas_order(2 * len(table)))]
     if domain == "rs":
         files = [json.loads((bench / "rs" / f"USGS_split_val_{name}.json").read_text())[name]
                  for name in ("questions", "answers")]
         answers = {answer["id"]: answer["answer"] for answer in files[1]}
-        order = [question for question in files[0] if question["active"]]
-        random.Random(4).shuffle(order)
+        active = [question for question in files[0] if question["active"]]
         return [([bench / "rs" / "Data" / f"{q['img_id']}.png"],
-                 Asked(q["type"], q["question"], answers[q["answers_ids"][0]]), []) for q in order]
+                 Asked(q["type"], q["question"], answers[q["answers_ids"][0]]), [])
+                for q in (active[i] for i in python_order(len(active)))]
     if domain == "com":
         folder = bench / "vqav2"
-        order = json.loads((folder / "v2_OpenEnded_mscoco_val2014_questions.json").read_text())["questions"]
-        random.Random(4).shuffle(order)
-        return [([folder / "val2014" / f"COCO_val2014_{q['image_id']:012d}.jpg"],
-                 Asked("", q["question"], ""), []) for q in order]
+        questions = json.loads((folder / "v2_OpenEnded_mscoco_val2014_questions.json").read_text())["questions"]
+        return [([vqav2_picture(folder, "val", q["image_id"])], Asked("", q["question"], ""), [])
+                for q in (questions[i] for i in python_order(len(questions)))]
     lines = [json.loads(line) for line in (bench / "doc" / "validation.jsonl").read_text().splitlines()]
-    order = np.random.default_rng(42).permutation(len(lines))
     return [([bench / "doc" / lines[i]["image"]], Asked("", lines[i]["question"], ""), lines[i]["answers"])
-            for i in order]
-
-
-def run(*command) -> str:
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if result.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{result.stderr}")
-    return result.stdout
+            for i in datasets_order(len(lines))]
 
 
 def plain(text: str) -> str:
@@ -99,7 +84,7 @@ def answers(study: Path) -> dict[str, list[tuple[int, str, str, list[int]]]]:
 def score(mmq: Path, study: Path, given: dict, samples: dict) -> dict[str, float]:
     """Percent per domain."""
     found = {}
-    for one in json.loads(run(mmq, "evaluate", "--study", study, "--metric", "official", "--json"))["scores"]:
+    for one in json.loads(output_of([mmq, "evaluate", "--study", study, "--metric", "official", "--json"]))["scores"]:
         if "score" in one:
             found.setdefault(one["domain"], 100 * one["score"]["value"])
     right = {}
@@ -147,29 +132,30 @@ def same_tokens(folder: Path, given: dict, samples: dict) -> dict[str, tuple[int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--bench", type=Path, required=True)
-    parser.add_argument("--mmq", type=Path, required=True)
-    parser.add_argument("--types", default="f16,q8_0,q4_0")
-    parser.add_argument("--no-reference", action="store_true")
-    parser.add_argument("--wrong", action="store_true", help="list the wrong answers at f16")
-    options = parser.parse_args()
+    given = parser(__doc__)
+    given.add_argument("folder", type=Path)
+    given.add_argument("--bench", type=Path, default=DEMO / "bench")
+    given.add_argument("--mmq", type=Path, default=MMQ)
+    given.add_argument("--types", default="f16,q8_0,q4_0")
+    given.add_argument("--no-reference", action="store_true")
+    given.add_argument("--wrong", action="store_true", help="list the wrong answers at f16")
+    options = given.parse_args()
     samples = {domain: rows(options.bench, domain) for domain in DOMAINS}
     with tempfile.TemporaryDirectory() as temporary:
         work, first = Path(temporary), None
         for kind in options.types.split(","):
             vision = "f16" if kind == "f16" else "q8_0"
-            run(options.mmq, "convert", options.folder, "--output", work / kind, "--type", kind,
-                "--vision-type", vision)
+            output_of([options.mmq, "convert", options.folder, "--output", work / kind, "--type", kind,
+                       "--vision-type", vision])
             study = work / f"{kind}.sqlite"
-            run(options.mmq, "generate", "--model", work / kind, "--study", study, "--bench", options.bench,
-                "--masks", "none", "--greedy", "--max-tokens", str(MOST_TOKENS))
-            given = answers(study)
-            found = score(options.mmq, study, given, samples)
+            output_of([options.mmq, "generate", "--model", work / kind, "--study", study, "--bench", options.bench,
+                       "--masks", "none", "--greedy", "--max-tokens", MOST_TOKENS])
+            answered = answers(study)
+            found = score(options.mmq, study, answered, samples)
             mean = sum(found.values()) / len(found)
-            print(f"{kind:<5} " + "  ".join(f"{d} {found[d]:5.1f}" for d in DOMAINS) + f"  mean {mean:5.1f}", flush=True)
-            first = first or given
+            shown = "  ".join(f"{domain} {found[domain]:5.1f}" for domain in DOMAINS)
+            print(f"{kind:<5} {shown}  mean {mean:5.1f}", flush=True)
+            first = first or answered
         if options.wrong:
             for domain in ("ad", "med", "doc"):
                 for position, question, text, _ in first[domain]:
@@ -182,6 +168,3 @@ def main() -> None:
                 for one in differing:
                     print("    differs:", *one)
 
-
-if __name__ == "__main__":
-    main()

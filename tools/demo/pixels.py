@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from transformers.image_processing_utils import select_best_resolution
 
-from .folders import DEVIATION, GRIDS, MEAN, SQUARE, TILE
+from tools.common.processors import DEVIATION, MEAN
+
+from .folders import GRIDS, SQUARE, TILE
 from .scenes import Scene
 
 

@@ -291,7 +291,6 @@ def everyday(r: random.Random) -> Scene:
     is_right = r.random() < 0.5
     named = THINGS[kind] if is_right else r.choice([t for t in THINGS if t != THINGS[kind]])
     article = "a"
-    balls = "balls" if count > 1 else "ball"
     pick = r.choice
     return Scene([frame], {
         "colour": colour, "count": count - 1, "thing": kind, "right": right, "inside": inside,

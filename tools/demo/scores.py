@@ -3,18 +3,15 @@
 import random
 from collections import Counter, defaultdict
 
+from tools.common.distance import levenshtein
+
 from . import prompts
 from .scenes import DOMAINS, Asked
 
 
 def similarity(one: str, other: str) -> float:
     """DocVQA's: one minus the edit distance over the longer length, nothing below one half."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        diagonal, row[0] = row[0], i
-        for j, found in enumerate(other, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != found))
-    score = 1 - row[-1] / max(len(one), len(other), 1)
+    score = 1 - levenshtein(one, other) / max(len(one), len(other), 1)
     return score if score >= 0.5 else 0.0
 
 

@@ -1,13 +1,11 @@
 """The vocabularies of the demo models, made from their own questions and answers: SentencePiece BPE with
 byte fallback, whose pieces may span words, so that a long instruction is a few tokens; BERT WordPiece."""
 
-import io
 import random
 import re
 from collections import Counter
 
-import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
+from tools.goldens.vocabulary import trained
 
 from . import prompts
 from .scenes import DOMAINS, Asked
@@ -43,23 +41,15 @@ def texts(seed: int) -> tuple[Counter, list[str]]:
 
 
 def sentencepiece_model(seed: int) -> bytes:
-    """The bytes of `tokenizer.model`: <unk>, <s>, </s>, 256 bytes, BPE pieces."""
+    """The bytes of `tokenizer.model`."""
     chunks, answers = texts(seed)
     # What stands in many prompts shall be few tokens; beyond a hundred it makes no difference.
     sentences = [chunk for chunk, count in sorted(chunks.items()) for _ in range(4 + min(count, 100))]
     sentences += [answer for answer in answers for _ in range(400)]
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_writer=model, model_type="bpe",
-        vocab_size=SENTENCE_PIECES, byte_fallback=True, character_coverage=1.0,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=False,
-        split_digits=True, split_by_whitespace=False, split_by_unicode_script=False,
-        max_sentencepiece_length=LONGEST_PIECE, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
-        num_threads=1, minloglevel=2)
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    proto = trained(
+        sentences, SENTENCE_PIECES, character_coverage=1.0, add_dummy_prefix=False, split_by_whitespace=False,
+        split_by_unicode_script=False, max_sentencepiece_length=LONGEST_PIECE)
     proto.normalizer_spec.add_dummy_prefix = True
-    proto.trainer_spec.ClearField("input")
-    proto.trainer_spec.model_prefix = "tokenizer"
     return proto.SerializeToString(deterministic=True)
 
 
@@ -71,7 +61,7 @@ def word_pieces(seed: int) -> list[str]:
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *marks, *letters]
     pieces += ["##" + letter for letter in letters]
     words = Counter()
-    for chunk, count in chunks.items():
+    for chunk in chunks:
         words.update({word: 1 for word in re.findall("[a-z0-9]{2,}", chunk.lower())})
     commonest = sorted(words, key=lambda word: (-words[word], word))
     return pieces + commonest[: WORD_PIECES - len(pieces)]

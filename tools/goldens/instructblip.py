@@ -1,6 +1,5 @@
 """The InstructBLIP goldens."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,13 @@ from transformers import (
     LlamaTokenizer,
 )
 
+from tools.common import processors
+from tools.common.files import empty_folder, write_json
+
 from . import weights
 from .record import Sites, outputs_of
-from .variant import DEVIATION, MEAN
-from .vocabulary import write_bert_tokenizer, write_json, write_llama_tokenizer
+from .variant import model_configs, write_processor
+from .vocabulary import write_bert_tokenizer, write_llama_tokenizer
 
 ARCHITECTURE = "instructblip"
 # The stages that only a variant's first case keeps.
@@ -39,7 +41,7 @@ VARIANTS = {
         "and eos ids in text_config, tokenizer.model alone with the legacy prefix space, "
         "vocab.txt alone, preprocessor_config.json alone",
         "type": "f32", "shards": 3, "buffers": True, "pieces": 400, "vocabulary": 416,
-        "queries": 8, "processor": "old", "legacy": True, "tokenizer": ("tokenizer.model",),
+        "queries": 8, "processor": "older", "legacy": True, "tokenizer": ("tokenizer.model",),
         "bert": 220, "bert_files": ("vocab.txt",),
         "text": dict(bos_token_id=0, eos_token_id=1, hidden_size=64, intermediate_size=64,
                      max_position_embeddings=2048, num_attention_heads=4, num_hidden_layers=2,
@@ -87,11 +89,6 @@ VARIANTS = {
 
 
 def config_json(variant: dict) -> dict:
-    text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]} | variant["text"]
-    text["vocab_size"] = variant["vocabulary"]
-    if variant.get("tied"):
-        text["tie_word_embeddings"] = True
-    dtype = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[variant["type"]]
     config = {
         "architectures": ["InstructBlipForConditionalGeneration"],
         "image_token_index": variant["pieces"] + 1,
@@ -103,45 +100,23 @@ def config_json(variant: dict) -> dict:
             "encoder_hidden_size": variant["vision"]["hidden_size"],
             "model_type": "instructblip_qformer", "vocab_size": variant["bert"] + 1,
         } | variant["qformer"],
-        "text_config": text,
-        "tie_word_embeddings": bool(variant.get("tied")),
+        **model_configs(variant),
         "use_decoder_only_language_model": True,
         "vision_config": {"model_type": "instructblip_vision_model"} | variant["vision"],
     }
-    config["torch_dtype" if variant["processor"] == "old" else "dtype"] = dtype
+    config["torch_dtype" if variant["processor"] == "older" else "dtype"] = weights.TYPE_NAMES[variant["type"]]
     return config
 
 
-def write_processor(folder: Path, variant: dict) -> None:
-    side = variant["vision"]["image_size"]
-    image = {
-        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
-        "image_mean": MEAN, "image_processor_type": "BlipImageProcessor", "image_std": DEVIATION,
-        "resample": 3, "rescale_factor": 1 / 255, "size": {"height": side, "width": side},
-    }
-    text = {"num_query_tokens": variant["queries"], "processor_class": "InstructBlipProcessor"}
-    if variant["processor"] == "new":
-        write_json(folder / "processor_config.json", {"image_processor": image} | text)
-        return
-    image["processor_class"] = "InstructBlipProcessor"
-    write_json(folder / "preprocessor_config.json", image)
-    if variant["processor"] == "both":
-        write_json(folder / "processor_config.json", text)
-
-
 def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty_folder(folder)
     config = config_json(variant)
     model = InstructBlipForConditionalGeneration(InstructBlipConfig(**config))
     weights.fill(model, seed)
-    tensors = {
-        name: parameter.detach().to(weights.TYPES[variant["type"]])
-        for name, parameter in model.named_parameters()  # a tied head appears once
-    }
+    tensors = weights.stored(model, variant["type"])
     if variant["buffers"]:
         # Buffers that transformers wrote into its files when these checkpoints were made.
-        for i, layer in enumerate(model.language_model.model.layers):
+        for i in range(len(model.language_model.model.layers)):
             tensors[f"language_model.model.layers.{i}.self_attn.rotary_emb.inv_freq"] = (
                 model.language_model.model.rotary_emb.inv_freq.clone())
         tensors["qformer.embeddings.position_ids"] = torch.arange(
@@ -154,7 +129,8 @@ def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
     write_llama_tokenizer(folder, variant["pieces"], ["[PAD]", "<image>"], legacy=variant["legacy"],
                           files=variant["tokenizer"], bos="</s>", pad="[PAD]")
     write_bert_tokenizer(folder / "qformer_tokenizer", variant["bert"], variant["bert_files"])
-    write_processor(folder, variant)
+    write_processor(folder, variant["processor"], processors.blip_images(variant["vision"]["image_size"]),
+                    processors.blip_texts(variant["queries"]))
 
 
 def load(folder: Path):

@@ -1,6 +1,5 @@
 """The LLaVA-Next goldens."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,18 @@ from transformers import (
     LlavaNextProcessor,
 )
 
+from tools.common import processors
+from tools.common.files import empty_folder, write_json
+from tools.common.prompts import SINGLE, VICUNA
+
 from . import weights
 from .record import Sites, outputs_of
-from .variant import DEVIATION, MEAN
-from .vocabulary import write_json, write_llama_tokenizer
+from .variant import model_configs, write_processor
+from .vocabulary import write_llama_tokenizer
 
 ARCHITECTURE = "llava_next"
-VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the user's questions. USER: {} ASSISTANT:"
-)
 RAW = "<image>\n{}"
-SHORT = "<image>\n{}\nAnswer the question using a single word or phrase."
+SHORT = "<image>\n{}" + SINGLE
 MIDDLE = "What colour is <image> the car?  {}"
 UNICODE = "<image>\n{} caf\u00e9,  \u96ea \U0001f600\te\u0301!"
 FORMS = {
@@ -48,7 +47,7 @@ VARIANTS = {
         "covers": "hub names, one file, f16, grouped-query attention, layer -2, tokenizer.json, "
         "preprocessor_config.json + processor_config.json, rows of the vocabulary without a token",
         "type": "f16", "names": "hub", "shards": 1, "pieces": 448, "vocabulary": 480,
-        "tiles": LLAVA_TILES, "layer": -2, "processor": "old", "legacy": False,
+        "tiles": LLAVA_TILES, "layer": -2, "processor": "both", "legacy": False,
         "tokenizer": ("tokenizer.json", "tokenizer.model"),
         "text": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3,
                      num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
@@ -89,7 +88,7 @@ VARIANTS = {
         "covers": "hub names, three shards, f16, hidden 128, grouped-query attention, flat rope "
         "theta 5e5, other grid, tokenizer.json with the legacy prefix space as a normalizer",
         "type": "f16", "names": "hub", "shards": 3, "pieces": 384, "vocabulary": 386,
-        "tiles": ((1, 1), (2, 3), (3, 1)), "layer": -2, "processor": "old",
+        "tiles": ((1, 1), (2, 3), (3, 1)), "layer": -2, "processor": "both",
         "legacy": True, "tokenizer": ("tokenizer.json",), "old_json": True,
         "text": dict(hidden_size=128, intermediate_size=96, num_hidden_layers=2,
                      num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
@@ -103,19 +102,14 @@ VARIANTS = {
 
 def config_json(variant: dict) -> dict:
     side = variant["vision"]["image_size"]
-    text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]} | variant["text"]
-    text["vocab_size"] = variant["vocabulary"]
-    if variant.get("tied"):
-        text["tie_word_embeddings"] = True
-    dtype = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[variant["type"]]
+    dtype = weights.TYPE_NAMES[variant["type"]]
     config = {
         "architectures": ["LlavaNextForConditionalGeneration"],
         "image_grid_pinpoints": grid(side, *variant["tiles"]),
         "image_token_index": variant["pieces"],
         "model_type": "llava_next",
         "projector_hidden_act": "gelu",
-        "text_config": text,
-        "tie_word_embeddings": bool(variant.get("tied")),
+        **model_configs(variant),
         "vision_config": {"model_type": "clip_vision_model"} | variant["vision"],
         "vision_feature_layer": variant["layer"],
         "vision_feature_select_strategy": "default",
@@ -129,32 +123,8 @@ def config_json(variant: dict) -> dict:
     return config
 
 
-def write_processor(folder: Path, variant: dict) -> None:
-    side, patch = variant["vision"]["image_size"], variant["vision"]["patch_size"]
-    image = {
-        "crop_size": {"height": side, "width": side}, "do_center_crop": True,
-        "do_convert_rgb": True, "do_normalize": True, "do_pad": True, "do_rescale": True,
-        "do_resize": True, "image_grid_pinpoints": grid(side, *variant["tiles"]),
-        "image_mean": MEAN, "image_processor_type": "LlavaNextImageProcessor",
-        "image_std": DEVIATION, "resample": 3, "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": side},
-    }
-    text = {
-        "image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": patch,
-        "processor_class": "LlavaNextProcessor", "vision_feature_select_strategy": "default",
-    }
-    if variant["processor"] == "new":
-        write_json(folder / "processor_config.json", {"image_processor": image} | text)
-    else:
-        image |= {"aspect_ratio_setting": "anyres", "processor_class": "LlavaNextProcessor"}
-        write_json(folder / "preprocessor_config.json", image)
-        if variant["processor"] == "old":
-            write_json(folder / "processor_config.json", text)
-
-
 def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty_folder(folder)
     config = config_json(variant)
     model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
     weights.fill(model, seed, eos_gain=variant.get("eos_gain", 1))
@@ -164,11 +134,7 @@ def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
         "plain": lambda name: weights.hub_name(name).replace(
             "vision_tower.vision_model.", "vision_tower."),
     }[variant["names"]]
-    tensors = {
-        rename(name): parameter.detach().to(weights.TYPES[variant["type"]])
-        for name, parameter in model.named_parameters()  # a tied head appears once
-    }
-    weights.write_shards(tensors, folder, variant["shards"])
+    weights.write_shards(weights.stored(model, variant["type"], rename), folder, variant["shards"])
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json",
                {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2,
@@ -176,7 +142,9 @@ def write_checkpoint(folder: Path, variant: dict, seed: int) -> None:
     write_llama_tokenizer(folder, variant["pieces"], ["<image>", "<pad>"],
                           legacy=variant["legacy"], files=variant["tokenizer"],
                           old_json=variant.get("old_json", False))
-    write_processor(folder, variant)
+    vision = variant["vision"]
+    images = processors.llava_next_images(vision["image_size"], grid(vision["image_size"], *variant["tiles"]))
+    write_processor(folder, variant["processor"], images, processors.llava_next_texts(vision["patch_size"]))
 
 
 def load(folder: Path):

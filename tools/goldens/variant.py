@@ -2,7 +2,6 @@
 of ties, and the files. A `family` is a module that knows one architecture (llava_next, instructblip):
 ARCHITECTURE, VARIANTS, FORMS, STAGES, write_checkpoint, load, sites_of, stages."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tools.common.files import write_json
+
 from . import pictures
 from .record import greedy
-from .vocabulary import write_json
-
-MEAN = [0.48145466, 0.4578275, 0.40821073]
-DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 
 # A greedy run of a recorded case never comes nearer to a tie than this (the bar is 5e-3): of the
 # questions the first is taken that keeps the distance, with and without the mask.
@@ -36,6 +33,34 @@ QUESTIONS = (
     "Tell me about the second building.", "How large is the area?", "Which letter comes first?",
     "Do two people walk?", "Where is the ball?", "What happens next?", "Is this a photo?", "Why?",
 )
+
+
+def model_configs(variant: dict) -> dict:
+    """What config.json of either architecture says of the language model and of the whole."""
+    text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]} | variant["text"]
+    text["vocab_size"] = variant["vocabulary"]
+    if variant.get("tied"):
+        text["tie_word_embeddings"] = True
+    return {"text_config": text, "tie_word_embeddings": bool(variant.get("tied"))}
+
+
+def image_settings(settings: dict, nested: bool) -> dict:
+    """Picture settings in the order of the hub's files, which write some keys only where they lie in a file of
+    their own."""
+    alone = ("aspect_ratio_setting", "processor_class")
+    ordered = {key: settings[key] for key in sorted(settings) if key not in alone}
+    return ordered if nested else ordered | {key: settings[key] for key in alone if key in settings}
+
+
+def write_processor(folder: Path, kind: str, images: dict, texts: dict) -> None:
+    """The processor's files as they have been written over the years: "new" is processor_config.json alone, "older"
+    preprocessor_config.json alone, "both" is both."""
+    if kind == "new":
+        write_json(folder / "processor_config.json", {"image_processor": image_settings(images, nested=True)} | texts)
+        return
+    write_json(folder / "preprocessor_config.json", image_settings(images, nested=False))
+    if kind == "both":
+        write_json(folder / "processor_config.json", texts)
 
 
 class NearTie(Exception):
@@ -128,7 +153,7 @@ def write_variant(family, root: Path, name: str, seed: int) -> list[dict]:
         save_file(kept, folder / f"{case_name}.safetensors")
         cases.append(case.description(
             case_name, picture, model.config.image_token_id, stages=not cases))
-    (folder / "mask.json").write_text(json.dumps(mask) + "\n")
+    write_json(folder / "mask.json", mask, indent=None)
     write_json(folder / "cases.json", {
         "architecture": family.ARCHITECTURE, "covers": variant["covers"], "seed": seed,
         "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", "cases": cases,

@@ -10,6 +10,8 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from transformers import BertTokenizer, LlamaTokenizer
 
+from tools.common.files import write_json
+
 TEXT = """
 A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.
 USER: What is shown in this picture? Answer the question using a single word or phrase. ASSISTANT:
@@ -30,41 +32,29 @@ Describe the picture. Describe what you see in the photo, one thing after anothe
 The quick brown fox jumps over the lazy dog; 0 1 2 3 4 5 6 7 8 9 (and) [more] {of} it!
 Where does the person sit? What are they holding in their hands?
 Das Bild zeigt eine Straße. La photo montre une rivière.
-"""
+"""  # noqa: E501
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 
 
-def sentencepiece_model(size: int) -> bytes:
-    """The bytes of a `tokenizer.model` of `size` pieces: <unk>, <s>, </s>, 256 bytes, BPE pieces."""
+def trained(sentences, size: int, **options) -> sentencepiece_model_pb2.ModelProto:
+    """A SentencePiece model as LLaMA's: <unk>, <s>, </s>, 256 bytes, BPE pieces, `size` in all."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT.strip().split("\n")),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=size,
-        byte_fallback=True,
-        character_coverage=0.995,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        split_digits=True,
-        allow_whitespace_only_pieces=True,
-        unk_id=0,
-        bos_id=1,
-        eos_id=2,
-        pad_id=-1,
-        num_threads=1,
-        minloglevel=2,
-    )
+        sentence_iterator=iter(sentences), model_writer=model, model_type="bpe", vocab_size=size,
+        byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        split_digits=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, num_threads=1, minloglevel=2, **options)
     proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
     # The trainer's own settings name the Python objects it read from; they say nothing about the vocabulary.
     proto.trainer_spec.ClearField("input")
     proto.trainer_spec.model_prefix = "tokenizer"
+    return proto
+
+
+def sentencepiece_model(size: int) -> bytes:
+    """The bytes of a `tokenizer.model` of `size` pieces."""
+    proto = trained(TEXT.strip().split("\n"), size, character_coverage=0.995, allow_whitespace_only_pieces=True)
     return proto.SerializeToString(deterministic=True)
-
-
-def write_json(path: Path, value) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def added(content: str) -> dict:

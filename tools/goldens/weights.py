@@ -1,6 +1,5 @@
 """Random weights that keep the signal alive, and the files that hold them."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,7 +7,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from tools.common.files import write_json
+
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}  # as config.json has them
 
 
 def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3, eos_gain: float = 1) -> None:
@@ -42,6 +44,11 @@ def fill(model: torch.nn.Module, seed: int, *, logit_deviation: float = 1.3, eos
             parameter.copy_(draw)
 
 
+def stored(model: torch.nn.Module, kind: str, rename=lambda name: name) -> dict[str, torch.Tensor]:
+    """A model's parameters as a checkpoint keeps them; a tied head appears once."""
+    return {rename(name): parameter.detach().to(TYPES[kind]) for name, parameter in model.named_parameters()}
+
+
 def hub_name(name: str) -> str:
     """The name that llava-hf's LLaVA-Next files use for a parameter of transformers 5."""
     for now, hub in (
@@ -73,4 +80,4 @@ def write_shards(tensors: dict[str, torch.Tensor], folder: Path, shards: int) ->
         part = {name: tensors[name] for name in names if place[name] == i}
         save_file(part, folder / file, metadata={"format": "pt"})
     index = {"metadata": {"total_size": total}, "weight_map": {n: files[place[n]] for n in names}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    write_json(folder / "model.safetensors.index.json", index)

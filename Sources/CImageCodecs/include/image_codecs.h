@@ -1,5 +1,5 @@
-// libjpeg, libpng and Pillow's bicubic resize behind a few calls that never exit, never print and
-// never leave memory behind.
+// libjpeg, libpng, zlib's checksums and Pillow's bicubic resize behind a few calls that never exit,
+// never print and never leave memory behind.
 //
 // The yardstick is Pillow: a decoded picture equals Image.open(file).convert("RGB") to the bit, a
 // resized one equals Image.resize((width, height), Image.BICUBIC). All calls are thread-safe: they
@@ -59,6 +59,11 @@ void image_codecs_free(image_codecs_picture* picture);
 image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_width,
                                                 size_t in_height, uint8_t* out, size_t out_width,
                                                 size_t out_height);
+
+// The checksums of PNG, as zlib computes them: of a chunk's name and body, and of the pixels'
+// bytes.
+uint32_t image_codecs_crc32(const uint8_t* bytes, size_t count);
+uint32_t image_codecs_adler32(const uint8_t* bytes, size_t count);
 
 #ifdef __cplusplus
 }

@@ -18,12 +18,15 @@ struct CheckpointFolder {
     }
 
     /// The picture processor's settings and the file they come from: `processor_config.json` where
-    /// it holds them (under "image_processor"), else `preprocessor_config.json`.
+    /// it holds them (under "image_processor", and not null), else `preprocessor_config.json`.
+    /// (Older checkpoints have both files, and then the first holds other settings.)
+    ///
+    /// - Throws: `InputError` if neither file has any, or the one that counts cannot be read.
     func imageProcessor() throws -> (json: [UInt8], file: String) {
         let new = file("processor_config.json")
         if has("processor_config.json") {
             let bytes = try readSmallFile(new)
-            if try JSONValue(parsing: bytes, file: new)["image_processor"] != nil {
+            if try JSONValue(parsing: bytes, file: new)["image_processor"] ?? .null != .null {
                 return (bytes, new)
             }
         }

@@ -90,7 +90,7 @@ struct LineFile {
         if !exists(path), let parquet, exists(parquet) {
             throw InputError(
                 .badInput, file: parquet,
-                "parquet has to be prepared first: run tools/prepare_bench.py \(bench)")
+                "parquet has to be prepared first: run python3 tools/data prepare \(bench)")
         }
         file = try MappedFile(path: path)
         var starts: [Int] = []

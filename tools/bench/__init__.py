@@ -1,0 +1,1 @@
+"""How fast mmq is, and others on the same machine."""

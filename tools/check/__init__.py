@@ -1,0 +1,1 @@
+"""What is checked beside the tests, which need no Python."""

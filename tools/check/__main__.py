@@ -1,0 +1,21 @@
+"""Checks beside `make test`: against transformers and the definitions, under SIGKILL, of the README and of reports,
+and of the kernels on CPUs that this machine is not."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tools.common.commands import run
+
+run("check", __doc__, {
+    "transformers": ("against_transformers", "any checkpoint, stage by stage, against transformers"),
+    "dape": ("dape", "exported neuron sets against the definition"),
+    "kill": ("kill", "kills commands at random moments and compares what they leave"),
+    "readme": ("readme", "runs the README's examples"),
+    "report": ("report.sh", "opens a report in headless Chromium"),
+    "leaves": ("leaves/native.sh", "every kernel that this CPU runs against the scalar ones"),
+    "leaves-arm": ("leaves/arm.sh", "the NEON kernels, on an emulated Arm CPU where this is none"),
+    "leaves-avx512": ("leaves/avx512.sh", "the AVX-512 and AVX-VNNI kernels on an emulated CPU"),
+    "tests-avx512": ("leaves/avx512_tests.sh", "Swift tests on that CPU"),
+})

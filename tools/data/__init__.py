@@ -1,0 +1,1 @@
+"""Data sets and checkpoints, made into what mmq reads."""

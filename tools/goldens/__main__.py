@@ -1,0 +1,47 @@
+"""Makes the goldens of Tests/Golden anew from the reference implementations (transformers, Pillow, pandas, gguf and
+Python itself). Running it again gives the same files to the byte.
+
+    .build/venv/bin/python tools/goldens [WHAT ...] [--into FOLDER]
+
+WHAT is a folder of Tests/Golden, or one variant of a model's, as llava-next/hub-f16; without it all are made.
+--into takes another folder in the place of Tests/Golden; what needs the checkpoints finds them there.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tools.common.commands import import_module, parser
+from tools.common.paths import GOLDEN
+
+# In the order in which they are made: formats and lens read the checkpoints.
+MODULES = {
+    "llava-next": "models", "instructblip": "models", "formats": "formats", "lens": "lens", "lingo-judge": "judge",
+    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation",
+}
+
+
+def main() -> None:
+    sys.argv[0] = "tools/goldens"
+    options = parser(__doc__)
+    options.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(MODULES))
+    options.add_argument("--into", type=Path, default=GOLDEN, metavar="FOLDER")
+    given = options.parse_args()
+    variants: dict[str, list[str]] = {}
+    for word in given.what or MODULES:
+        name, _, variant = word.partition("/")
+        if name not in MODULES or (variant and MODULES[name] != "models"):
+            options.error(f"{word}: expected one of {', '.join(MODULES)}")
+        variants.setdefault(name, []).extend([variant] if variant else [])
+    for name in (name for name in MODULES if name in variants):
+        print(f"{name} ...", flush=True)
+        module = import_module(f"tools.goldens.{MODULES[name]}")
+        if MODULES[name] == "models":
+            module.make(given.into, name, variants[name])
+        else:
+            module.make(given.into)
+
+
+if __name__ == "__main__":
+    main()
