@@ -48,6 +48,50 @@ import Testing
         #expect(Architectures.all.map(\.exportName).prefix(2) == ["llava", "blip"])
     }
 
+    /// A new architecture is a folder and a line in the registry: nothing else in Sources knows a
+    /// module's or a model's name.
+    @Test func namesStayInTheirFolders() throws {
+        let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Sources").path
+        let own = ["MMQModels/LlavaNext/", "MMQModels/InstructBLIP/"]
+        let files = try FileManager.default.subpathsOfDirectory(atPath: sources)
+            .filter { path in path.hasSuffix(".swift") && !own.contains { path.hasPrefix($0) } }
+        try #require(files.count > 100)
+        let models = Architectures.all.flatMap { [$0.name, $0.title, $0.modelType, $0.exportName] }
+            .map { $0.lowercased() }
+        for file in files {
+            let text = try String(contentsOfFile: sources + "/" + file, encoding: .utf8)
+            for literal in Self.literals(text) {
+                // HTML's attribute is no module.
+                let isModule = Architectures.moduleNames.contains(literal.text)
+                #expect(
+                    !isModule || literal.line.contains("\"lang\": \"en\""), "\(file): \(literal)")
+                #expect(
+                    !models.contains { literal.text.lowercased().contains($0) },
+                    "\(file): \(literal)")
+            }
+        }
+    }
+
+    /// String literals outside comments, with their lines; each line of a longer text by itself.
+    private static func literals(_ source: String) -> [(text: String, line: String)] {
+        var found: [(String, String)] = []
+        var isInside = false
+        for line in source.components(separatedBy: "\n") {
+            let trimmed = line.trimmingCharacters(in: .whitespaces)
+            if trimmed.hasPrefix("//"), !isInside { continue }
+            let marks = line.components(separatedBy: "\"\"\"").count - 1
+            if marks == 0, isInside { found.append((trimmed, trimmed)) }
+            if marks == 0, !isInside {
+                let parts = line.components(separatedBy: "\"")
+                found += parts.indices.filter { $0 % 2 == 1 }.map { (parts[$0], trimmed) }
+            }
+            if marks % 2 == 1 { isInside.toggle() }
+        }
+        return found
+    }
+
     private func model(_ golden: String) throws -> any VisionLanguageModel {
         let path = folder(golden.replacingOccurrences(of: "/", with: "-"))
         try Converter(
