@@ -133,11 +133,10 @@ public enum StudyExport {
     }
 
     private static func files(_ path: String) throws -> [String] {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+        guard let inFolder = isFolder(path) else {
             throw InputError(.badInput, file: path, "not there")
         }
-        guard isFolder.boolValue else { return [path] }
+        guard inFolder else { return [path] }
         let entries = FileManager.default.enumerator(atPath: path)?.allObjects ?? []
         return entries.compactMap { $0 as? String }.sorted()
             .filter { entry in

@@ -53,7 +53,7 @@ struct DemoCommand: AsyncParsableCommand {
         let assets = try folder()
         let chosen =
             named
-            ?? Self.all.filter { FileManager.default.fileExists(atPath: "\(assets)/\($0)") }
+            ?? Self.all.filter { exists("\(assets)/\($0)") }
         try FileManager.default.createDirectory(
             atPath: output, withIntermediateDirectories: true)
         for name in chosen {
@@ -87,7 +87,7 @@ struct DemoCommand: AsyncParsableCommand {
                 places.append(above.appendingPathComponent("models/demo").path)
             }
         }
-        let found = places.first { FileManager.default.fileExists(atPath: $0 + "/bench") }
+        let found = places.first { exists($0 + "/bench") }
         guard let found else {
             throw InputError(
                 .badInput, file: places[0],
@@ -115,7 +115,7 @@ private struct DemoStudy {
     /// Removes a study that an earlier demo made with another model.
     private func dropStudy(_ type: String) throws {
         let path = study(type)
-        guard FileManager.default.fileExists(atPath: path),
+        guard exists(path),
             let held = try? Study(path: path, access: .reading).model(),
             try held != ModelFiles(folder: model(type)).open().fingerprint
         else { return }

@@ -102,8 +102,7 @@ public final class Converter: Sendable {
 
     /// Returns whether the folder had to be made.
     static func makeFolder(_ folder: String, replace: Bool) throws -> Bool {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else {
+        guard let there = isFolder(folder) else {
             do {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true)
@@ -116,7 +115,7 @@ public final class Converter: Sendable {
             }
             return true
         }
-        guard isFolder.boolValue else {
+        guard there else {
             throw InputError(
                 .alreadyExists, file: folder, expected: "a folder", found: "a file of that name")
         }

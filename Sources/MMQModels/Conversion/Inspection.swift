@@ -92,12 +92,11 @@ public struct Inspection: Encodable, Sendable {
     /// Looks at a path. A file that is broken in itself is an error.
     public init(path: String) throws {
         self.path = path
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+        guard let inFolder = isFolder(path) else {
             throw InputError(
                 .unreadable, file: path, expected: "a folder or file", found: "nothing")
         }
-        if isFolder.boolValue {
+        if inFolder {
             if CheckpointFolder(path: path).has("config.json") {
                 kind = .checkpoint
                 (architecture, config, files, problems) = try Self.checkpoint(path)

@@ -68,10 +68,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
     /// - Parameter path: the folder with the one `judge-<type>.gguf`, or that file.
     /// - Throws: `InputError` naming file and tensor or key.
     public static func open(_ path: String) throws -> LingoJudge {
-        var isFolder: ObjCBool = false
-        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-        return try LingoJudge(
-            file: exists && isFolder.boolValue ? ModelFiles.file(.judge, in: path) : path)
+        try LingoJudge(file: isFolder(path) == true ? ModelFiles.file(.judge, in: path) : path)
     }
 
     private init(file path: String) throws {

@@ -36,9 +36,7 @@ public final class Study {
         if access != .writing, isNew {
             throw InputError(.badInput, file: path, "no such study file")
         }
-        var isFolder: ObjCBool = false
-        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
-        {
+        if isFolder(path) == true {
             throw InputError(.badInput, file: path, "a folder, not a study file")
         }
         for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
