@@ -42,64 +42,26 @@ struct ActivationCommand: ParsableCommand {
     }
 
     func run() throws {
-        let goal: ActivationRun.Goal =
+        let goal: CountingPlan.Goal =
             samples.map { .samples($0) } ?? .visionTokens(visionTokens ?? 100_000)
         let chosen = try domains.chosen() ?? Domain.allCases
         // The model first: a study is not made for one that cannot be opened.
         let model = try model.open()
         let file = try study.open(.writing)
-        let interrupt = InterruptFlag(
-            note: "Finishing the sample under way; Ctrl-C again stops at once.")
-        var results: [Result] = []
-        do {
-            let run = try ActivationRun(
+        let series = try RunSeries(over: chosen, study: file) {
+            try CountingPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
                 again: again)
-            for domain in chosen {
-                let result = try count(domain, run, interrupt)
-                results.append(result)
-                if result.outcome == .interrupted { break }
-            }
-        } catch {
-            file.discardIfNewAndEmpty()
-            throw error
+        } run: { plan, domain, interrupt in
+            let (outcome, state) = try RunDisplay(domain).follow(plan.step(domain), interrupt)
+            return (outcome, Result(outcome: outcome, pass: state))
         }
-        if json {
-            try Diagnostics.printJSON(results)
-        } else {
-            for result in results { print(result.line) }
-        }
-        if results.contains(where: { $0.outcome == .interrupted }) {
-            throw Diagnostics.interrupted(again: again)
-        }
-    }
-
-    private func count(
-        _ domain: Domain, _ run: ActivationRun, _ interrupt: InterruptFlag
-    ) throws -> Result {
-        let report = ProgressReport("\(domain.rawValue) \(domain.dataSet)")
-        defer { report.clear() }
-        var done = 0
-        let (outcome, state) = try run.run(
-            domain, interrupted: { interrupt.isRaised },
-            missing: { files in
-                report.clear()
-                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
-            },
-            unusable: { position, reason in
-                report.clear()
-                Diagnostics.note("\(domain.rawValue) sample \(position) left out: \(reason)")
-            },
-            progress: {
-                done += 1
-                report.update(
-                    $0.fraction, from: $0.startFraction, done: done, unit: "samples")
-            })
-        return Result(outcome: outcome, pass: state)
+        try series.show(json: json, \.line)
+        if series.isInterrupted { throw Diagnostics.interrupted(again: again) }
     }
 
     private struct Result: Encodable {
-        let outcome: ActivationRun.Outcome
+        let outcome: RunOutcome
         let pass: PassState
 
         var line: String {

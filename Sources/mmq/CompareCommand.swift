@@ -163,37 +163,17 @@ struct CompareCommand: ParsableCommand {
         let chosen = try domains.chosen() ?? Domain.allCases
         try threading.apply()
         let models = try model.map { try ModelFiles(folder: $0).open() }
-        let interrupt = InterruptFlag(
-            note: "Finishing the sample under way; Ctrl-C again stops at once.")
         let options = LensOptions(top: 1, hidesFiller: !allRows)
-        var documents: [Document] = []
-        for domain in chosen where !interrupt.isRaised {
-            let report = ProgressReport("\(domain.rawValue) \(domain.dataSet)")
-            defer { report.clear() }
-            var comparison = try ModelComparison(models[0], models[1])
-            let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
-            while comparison.samples < samples, !interrupt.isRaised, let item = try walk.next() {
-                switch item {
-                case .missing(_, let files):
-                    report.clear()
-                    Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
-                case .sample(let sample):
-                    try comparison.add(
-                        models[0], models[1], image: sample.picture(), prompt: sample.prompt,
-                        options: options)
-                    report.update(
-                        Double(comparison.samples) / Double(samples), done: comparison.samples,
-                        unit: "samples")
-                }
-            }
-            documents.append(Document(domain: domain, comparison: comparison))
+        let series = try RunSeries(over: chosen, study: nil) {
+        } run: { _, domain, interrupt in
+            let (outcome, comparison) = try RunDisplay(domain).follow(
+                ModelComparison.step(
+                    models[0], models[1], bench: bench, domain: domain, split: split,
+                    samples: samples, options: options), interrupt)
+            return (outcome, Document(domain: domain, comparison: comparison))
         }
-        if json {
-            try Diagnostics.printJSON(documents)
-        } else {
-            print(documents.map(Self.table).joined(separator: "\n\n"))
-        }
-        if interrupt.isRaised { throw ExitCode(130) }
+        try series.show(json: json, separator: "\n\n", Self.table)
+        if series.isInterrupted { throw ExitCode(130) }
     }
 
     private static func table(_ document: Document) -> String {

@@ -48,34 +48,17 @@ struct DeviationCommand: ParsableCommand {
         let model = try model.open()
         let settings = named ?? [model.architecture.decoderMask]
         let file = try study.open(.updating)
-        let interrupt = InterruptFlag(
-            note: "Finishing the sample under way; Ctrl-C again stops at once.")
-        let run = try DeviationRun(
-            study: file, model: model, bench: bench.bench, split: bench.split, samples: samples,
-            again: again)
-        var documents: [Document] = []
-        var interrupted = false
-        walking: for domain in chosen {
-            for setting in settings {
-                let (outcome, pass) = try LensProgress(domain, setting).follow {
-                    try run.run(
-                        domain, setting: setting, interrupted: { interrupt.isRaised }, missing: $0,
-                        unusable: $1, progress: $2)
-                }
-                documents.append(
-                    Document(pass: pass, masks: try file.deviationSummaries(pass)))
-                interrupted = outcome == .interrupted
-                if interrupted { break walking }
-            }
+        let series = try RunSeries(over: chosen, settings: settings, study: file) {
+            try DeviationPlan(
+                study: file, model: model, bench: bench.bench, split: bench.split,
+                samples: samples, again: again)
+        } run: { plan, item, interrupt in
+            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
+                .follow(plan.step(item.domain, setting: item.setting), interrupt)
+            return (outcome, Document(pass: pass, masks: try file.deviationSummaries(pass)))
         }
-        if json {
-            try Diagnostics.printJSON(documents)
-        } else {
-            print(documents.map(Self.table).joined(separator: "\n\n"))
-        }
-        if interrupted {
-            throw Diagnostics.interrupted(again: again)
-        }
+        try series.show(json: json, separator: "\n\n", Self.table)
+        if series.isInterrupted { throw Diagnostics.interrupted(again: again) }
     }
 
     private static func table(_ document: Document) -> String {

@@ -101,34 +101,17 @@ struct GenerateCommand: ParsableCommand {
         let chosen = try domains.chosen() ?? Domain.allCases
         // The model first: a study is not made for one that cannot be opened.
         let model = try model.open()
-        let settings = try settings(of: model)
+        let settings = GenerationPlan.Settings(
+            domains: chosen, masks: try settings(of: model), split: split, samples: samples,
+            batch: batch, options: options, replaces: replace)
         let file = try study.open(.writing)
-        let interrupt = InterruptFlag(
-            note: "Finishing the answers under way; Ctrl-C again stops at once.")
-        var results: [GenerationRun.Result] = []
-        do {
-            let run = try GenerationRun(
-                study: file, model: model, bench: bench,
-                plan: GenerationRun.Plan(
-                    domains: chosen, settings: settings, split: split, samples: samples,
-                    batch: batch, options: options, replaces: replace))
-            for domain in chosen {
-                let result = try answer(domain, run, interrupt)
-                results.append(result)
-                if result.outcome == .interrupted { break }
-            }
-        } catch {
-            file.discardIfNewAndEmpty()
-            throw error
+        let series = try RunSeries(over: chosen, study: file, underWay: "answers") {
+            try GenerationPlan(study: file, model: model, bench: bench, settings: settings)
+        } run: { plan, domain, interrupt in
+            try RunDisplay.answers(domain).follow(plan.step(domain), interrupt)
         }
-        if json {
-            try Diagnostics.printJSON(results)
-        } else {
-            for result in results { print(Self.line(result)) }
-        }
-        if results.contains(where: { $0.outcome == .interrupted }) {
-            throw Diagnostics.interrupted()
-        }
+        try series.show(json: json, Self.line)
+        if series.isInterrupted { throw Diagnostics.interrupted() }
     }
 
     private func settings(of model: any VisionLanguageModel) throws -> [MaskSetting] {
@@ -144,28 +127,7 @@ struct GenerateCommand: ParsableCommand {
         return settings
     }
 
-    private func answer(
-        _ domain: Domain, _ run: GenerationRun, _ interrupt: InterruptFlag
-    ) throws -> GenerationRun.Result {
-        let report = ProgressReport("\(domain.rawValue) \(domain.dataSet)")
-        defer { report.clear() }
-        return try run.run(
-            domain, interrupted: { interrupt.isRaised },
-            missing: { files in
-                report.clear()
-                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
-            },
-            problem: { position, reason in
-                report.clear()
-                Diagnostics.note("\(domain.rawValue) sample \(position): no answer: \(reason)")
-            },
-            progress: {
-                report.update(
-                    $0.fraction, from: $0.startFraction, done: $0.answered, unit: "answers")
-            })
-    }
-
-    private static func line(_ result: GenerationRun.Result) -> String {
+    private static func line(_ result: GenerationPlan.Result) -> String {
         var text = "\(result.domain.rawValue): \(result.samples) samples, "
         text += "\(result.answered) answers (\(result.tokens) tokens)"
         if result.held > 0 { text += ", \(result.held) held before" }

@@ -157,41 +157,21 @@ struct LogitLensCommand: ParsableCommand {
     // MARK: - Over a bench
 
     private func walk(_ bench: String, _ path: String) throws {
+        let chosen = try domains.chosen() ?? Domain.allCases
+        let settings = try settingNames(masks)
         let model = try model.open()
         let file = try Study(path: path, access: .writing)
-        let interrupt = InterruptFlag(
-            note: "Finishing the sample under way; Ctrl-C again stops at once.")
-        var summaries: [LensSummary] = []
-        var interrupted = false
-        do {
-            let run = try LensRun(
+        let series = try RunSeries(over: chosen, settings: settings, study: file) {
+            try LensPlan(
                 study: file, model: model, bench: bench, split: split, samples: samples,
                 options: options, again: again)
-            let settings = try settingNames(masks)
-            walking: for domain in try domains.chosen() ?? Domain.allCases {
-                for setting in settings {
-                    let (outcome, pass) = try LensProgress(domain, setting).follow {
-                        try run.run(
-                            domain, setting: setting, interrupted: { interrupt.isRaised },
-                            missing: $0, unusable: $1, progress: $2)
-                    }
-                    summaries.append(try file.lensSummary(pass))
-                    interrupted = outcome == .interrupted
-                    if interrupted { break walking }
-                }
-            }
-        } catch {
-            file.discardIfNewAndEmpty()
-            throw error
+        } run: { plan, item, interrupt in
+            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
+                .follow(plan.step(item.domain, setting: item.setting), interrupt)
+            return (outcome, try file.lensSummary(pass))
         }
-        if json {
-            try Diagnostics.printJSON(summaries)
-        } else {
-            print(summaries.map(Self.table).joined(separator: "\n\n"))
-        }
-        if interrupted {
-            throw Diagnostics.interrupted(again: again)
-        }
+        try series.show(json: json, separator: "\n\n", Self.table)
+        if series.isInterrupted { throw Diagnostics.interrupted(again: again) }
     }
 
     private static func table(_ summary: LensSummary) -> String {
@@ -225,38 +205,3 @@ extension LensPass {
 }
 
 extension LayerPart: ExpressibleByArgument {}
-
-/// Shows how a pass over a domain comes on.
-struct LensProgress {
-    private let label: String
-
-    init(_ domain: Domain, _ setting: String) {
-        label = "\(domain.rawValue) \(domain.dataSet), \(setting)"
-    }
-
-    /// Runs `body` with what it should call for missing pictures, for samples that the model cannot
-    /// take, and after every sample.
-    func follow<R>(
-        _ body: (
-            _ missing: ([String]) -> Void, _ unusable: (Int, String) -> Void,
-            _ progress: (LensRun.Progress) -> Void
-        ) throws -> R
-    ) rethrows -> R {
-        let report = ProgressReport(label)
-        defer { report.clear() }
-        var done = 0
-        return try body(
-            { files in
-                report.clear()
-                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
-            },
-            { position, reason in
-                report.clear()
-                Diagnostics.note("\(label): sample \(position) left out: \(reason)")
-            },
-            {
-                done += 1
-                report.update($0.fraction, from: $0.startFraction, done: done, unit: "samples")
-            })
-    }
-}

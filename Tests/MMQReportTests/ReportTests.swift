@@ -17,21 +17,21 @@ enum ReportFixture {
         do {
             let study = try Study(path: path, access: .writing)
             for domain in [Domain.rs, .com] {
-                _ = try ActivationRun(
-                    study: study, model: model, bench: LensFixture.bench, goal: .samples(4)
-                ).run(domain)
-                _ = try LensRun(
-                    study: study, model: model, bench: LensFixture.bench, samples: 2
-                ).run(domain)
+                let counting = try CountingPlan(
+                    study: study, model: model, bench: LensFixture.bench, goal: .samples(4))
+                _ = try ResumableRun(counting.step(domain)).run()
+                let lens = try LensPlan(
+                    study: study, model: model, bench: LensFixture.bench, samples: 2)
+                _ = try ResumableRun(lens.step(domain)).run()
             }
             let settings = Identification.Settings(
                 topRate: 0.2, filterRate: 0.5, activationBar: 0.4)
             for module in model.modules {
                 try study.save(study.identify(module: module.name, settings: settings))
             }
-            _ = try DeviationRun(
-                study: study, model: model, bench: LensFixture.bench, samples: 2
-            ).run(.rs, setting: "lang")
+            let deviation = try DeviationPlan(
+                study: study, model: model, bench: LensFixture.bench, samples: 2)
+            _ = try ResumableRun(deviation.step(.rs, setting: "lang")).run()
             if answers { try add(to: study) }
         }
         return try Study(path: path, access: .reading)

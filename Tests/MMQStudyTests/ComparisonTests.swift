@@ -15,12 +15,12 @@ import Testing
         do {
             let study = try Study(path: path, access: .writing)
             for domain in [Domain.rs, .com] {
-                _ = try ActivationRun(
-                    study: study, model: model, bench: LensFixture.bench, goal: .samples(samples)
-                ).run(domain)
-                _ = try LensRun(
-                    study: study, model: model, bench: LensFixture.bench, samples: samples
-                ).run(domain)
+                let counting = try CountingPlan(
+                    study: study, model: model, bench: LensFixture.bench, goal: .samples(samples))
+                _ = try ResumableRun(counting.step(domain)).run()
+                let lens = try LensPlan(
+                    study: study, model: model, bench: LensFixture.bench, samples: samples)
+                _ = try ResumableRun(lens.step(domain)).run()
             }
             let settings = Identification.Settings(topRate: 0.2, filterRate: 0.5)
             for module in model.modules {

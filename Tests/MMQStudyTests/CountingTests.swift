@@ -40,15 +40,18 @@ struct PixelModel: CountingModel {
     private let bench = Golden.folder + "/study/bench"
 
     private func run(
-        _ path: String, _ goal: ActivationRun.Goal, domain: Domain = .med,
+        _ path: String, _ goal: CountingPlan.Goal, domain: Domain = .med,
         model: PixelModel = PixelModel(), bench: String? = nil, stopAfter: Int = .max
-    ) throws -> (outcome: ActivationRun.Outcome, state: PassState) {
-        let run = try ActivationRun(
+    ) throws -> (outcome: RunOutcome, state: PassState) {
+        let plan = try CountingPlan(
             study: Study(path: path, access: .writing), model: model,
             bench: bench ?? self.bench, goal: goal)
         var counted = 0
-        return try run.run(
-            domain, interrupted: { counted >= stopAfter }, progress: { _ in counted += 1 })
+        let (outcome, state) = try ResumableRun(
+            plan.step(domain), interrupted: { counted >= stopAfter },
+            tell: { if case .progress = $0 { counted += 1 } }
+        ).run()
+        return (outcome, state)
     }
 
     @Test func totalsAreTheSumOverTheBench() throws {
@@ -97,7 +100,7 @@ struct PixelModel: CountingModel {
             .counts(domain: domain, split: "train")
         for step in 1...3 {
             let path = folder.path + "/\(step).sqlite"
-            var outcome = ActivationRun.Outcome.interrupted
+            var outcome = RunOutcome.interrupted
             var state: PassState?
             var rounds = 0
             while outcome == .interrupted, rounds < 100 {
@@ -246,9 +249,9 @@ struct PixelModel: CountingModel {
         do {
             let study = try Study(path: new, access: .writing)
             #expect(throws: InputError.self) {
-                try ActivationRun(
+                try CountingPlan(
                     study: study, model: PixelModel(), bench: folder.path, goal: .samples(1)
-                ).run(.med)
+                ).step(.med)
             }
             study.discardIfNewAndEmpty()
         }
@@ -256,6 +259,29 @@ struct PixelModel: CountingModel {
         _ = try run(new, .samples(1))
         try Study(path: new, access: .writing).discardIfNewAndEmpty()
         #expect(try Study(path: new, access: .reading).passes().count == 1)
+    }
+
+    /// Whoever deletes or replaces a study during a run hears of it: what the run stored went into a
+    /// file that nobody finds again.
+    @Test(arguments: [false, true])
+    func aStudyThatIsTakenAwayIsNoticed(isReplaced: Bool) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s.sqlite"
+        let study = try Study(path: path, access: .writing)
+        let plan = try CountingPlan(
+            study: study, model: PixelModel(), bench: bench, goal: .samples(3))
+        let run = try ResumableRun(
+            plan.step(.med),
+            tell: { _ in
+                try? FileManager.default.removeItem(atPath: path)
+                if isReplaced { try? folder.write("another", to: "s.sqlite") }
+            })
+        let error = #expect(throws: InputError.self) { try run.run() }
+        #expect(error?.code == .failed && error?.file == path)
+        #expect(error?.problem.contains(isReplaced ? "replaced" : "removed") == true)
+        // Nor is the other file taken for what this run made.
+        study.discardIfNewAndEmpty()
+        #expect(FileManager.default.fileExists(atPath: path) == isReplaced)
     }
 
     @Test func aBrokenPictureStopsTheRunButLosesNothing() throws {

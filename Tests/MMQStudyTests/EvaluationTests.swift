@@ -256,12 +256,12 @@ import Testing
             try study.begin(set)
             for position in 0..<4 {
                 let text = setting == "none" && position < 3 ? "Yes" : "no"
-                try study.add(
-                    StoredAnswer(
-                        position: position, index: position * 2, question: "Is it?",
-                        groundTruth: .string("yes"), attributes: ["type": "presence"],
-                        text: position == 1 ? nil : text,
-                        problem: position == 1 ? "no picture" : nil), to: set)
+                let answer = StoredAnswer(
+                    position: position, index: position * 2, question: "Is it?",
+                    groundTruth: .string("yes"), attributes: ["type": "presence"],
+                    text: position == 1 ? nil : text,
+                    problem: position == 1 ? "no picture" : nil)
+                try study.add([(answer, set)])
             }
         }
         let held = try Study(path: path, access: .reading).scoredAnswers()

@@ -12,9 +12,9 @@ import Testing
 
     private func study(_ path: String) throws -> Study {
         let study = try Study(path: path, access: .writing)
-        let run = try ActivationRun(
+        let plan = try CountingPlan(
             study: study, model: PixelModel(), bench: bench, goal: .samples(3))
-        for domain in [Domain.med, .rs, .com] { _ = try run.run(domain) }
+        for domain in [Domain.med, .rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
         let settings = Identification.Settings(topRate: 0.4, filterRate: 0.3, activationBar: 0.5)
         for module in ["lang", "vision"] {
             try study.save(study.identify(module: module, settings: settings))
@@ -76,7 +76,7 @@ import Testing
         // Twice is the same as once; a run does not count into it, and it not into a run's study.
         try StudyExport.read([out], into: second)
         #expect(throws: InputError.self) {
-            try ActivationRun(study: second, model: PixelModel(), bench: bench, goal: .samples(1))
+            try CountingPlan(study: second, model: PixelModel(), bench: bench, goal: .samples(1))
         }
         let error = #expect(throws: InputError.self) { try StudyExport.read([out], into: first) }
         #expect(error?.code == .mismatch)

@@ -93,10 +93,10 @@ import Testing
                 text: "before\u{0}behind\u{0}", tokens: [3, 2]),
         ]
         try study.begin(set)
-        for answer in answers.reversed() { try study.add(answer, to: set) }
+        for answer in answers.reversed() { try study.add([(answer, set)]) }
         #expect(try study.answers(domain: .doc, split: "val", setting: "none") == answers)
         // An answer is added once.
-        #expect(throws: InputError.self) { try study.add(answers[0], to: set) }
+        #expect(throws: InputError.self) { try study.add([(answers[0], set)]) }
         let files = try AnswerFiles.write(study, to: folder.path + "/out")
         #expect(files == [folder.path + "/out/answers/doc/none.jsonl"])
         var expected = answers
@@ -106,7 +106,7 @@ import Testing
         let other = AnswerSet(
             domain: .doc, split: "val", setting: "lang", model: "m", bench: "b", options: "{}",
             mask: [:])
-        #expect(throws: InputError.self) { try study.add(answers[0], to: other) }
+        #expect(throws: InputError.self) { try study.add([(answers[0], other)]) }
     }
 
     @Test func filesOfTheOfficialCodeAreTaken() throws {

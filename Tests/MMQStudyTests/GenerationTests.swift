@@ -25,8 +25,8 @@ struct GenerationFixture {
         model = try ModelFiles(folder: path).open()
         counted = folder.path + "/counted.sqlite"
         let study = try Study(path: counted, access: .writing)
-        let run = try ActivationRun(study: study, model: model, bench: bench, goal: .samples(2))
-        for domain in [Domain.rs, .com] { _ = try run.run(domain) }
+        let plan = try CountingPlan(study: study, model: model, bench: bench, goal: .samples(2))
+        for domain in [Domain.rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
         // Tiny modules: at the study's own rates hardly any neuron would be found.
         let settings = Identification.Settings(topRate: 0.5, filterRate: 0.2, activationBar: 0.4)
         for module in model.modules {
@@ -50,9 +50,9 @@ struct GenerationFixture {
     func plan(
         _ settings: [String]? = nil, samples: Int = 3, batch: Int = 1,
         options: AnswerOptions = AnswerOptions(seed: 7, maxTokens: 6), replaces: Bool = false
-    ) throws -> GenerationRun.Plan {
-        GenerationRun.Plan(
-            domains: [.rs, .com], settings: try self.settings(settings), samples: samples,
+    ) throws -> GenerationPlan.Settings {
+        GenerationPlan.Settings(
+            domains: [.rs, .com], masks: try self.settings(settings), samples: samples,
             batch: batch, options: options, replaces: replaces)
     }
 
@@ -68,11 +68,14 @@ struct GenerationFixture {
 
     @discardableResult
     func run(
-        _ study: Study, _ plan: GenerationRun.Plan, domain: Domain = .rs, bench: String? = nil,
-        interrupted: () -> Bool = { false }
-    ) throws -> GenerationRun.Result {
-        try GenerationRun(study: study, model: model, bench: bench ?? self.bench, plan: plan)
-            .run(domain, interrupted: interrupted)
+        _ study: Study, _ plan: GenerationPlan.Settings, domain: Domain = .rs, bench: String? = nil,
+        interrupted: @escaping () -> Bool = { false },
+        tell: @escaping (RunEvent) -> Void = { _ in }
+    ) throws -> GenerationPlan.Result {
+        let plan = try GenerationPlan(
+            study: study, model: model, bench: bench ?? self.bench, settings: plan)
+        return try ResumableRun(plan.step(domain), interrupted: interrupted, tell: tell).run()
+            .result
     }
 }
 
@@ -88,7 +91,7 @@ struct GenerationFixture {
         for domain in plan.domains {
             let result = try fixture.run(study, plan, domain: domain)
             #expect(result.outcome == .reached)
-            #expect(result.answered == 2 * plan.settings.count)
+            #expect(result.answered == 2 * plan.masks.count)
             #expect(result.samples == 2)
         }
         let architecture = fixture.model.architecture
@@ -100,7 +103,7 @@ struct GenerationFixture {
             while samples.count < 2, let item = try walk.next() {
                 if case .sample(let sample) = item { samples.append(sample) }
             }
-            for setting in plan.settings {
+            for setting in plan.masks {
                 let stored = try study.answers(
                     domain: domain, split: "val", setting: setting.name)
                 #expect(stored.map(\.position) == samples.map(\.position))
@@ -144,7 +147,7 @@ struct GenerationFixture {
             try fixture.run(one, fixture.plan(), domain: domain)
         }
         let expected = try GenerationFixture.answers(one)
-        #expect(try expected.values.joined().count == 2 * 3 * fixture.plan().settings.count)
+        #expect(try expected.values.joined().count == 2 * 3 * fixture.plan().masks.count)
         #expect(Set(expected.values.joined().map(\.tokens)).count > 5)
 
         let eight = try fixture.study("eight")
@@ -154,12 +157,12 @@ struct GenerationFixture {
         #expect(try GenerationFixture.answers(eight) == expected)
 
         let pieces = try fixture.study("pieces")
-        let names = try fixture.plan().settings.map(\.name)
+        let names = try fixture.plan().masks.map(\.name)
         var rounds = 0
         // Settings in two parts and backwards, fewer samples first, stopped again and again.
         for (part, samples) in [(Array(names.suffix(3).reversed()), 1), (names, 3)] {
             for domain in [Domain.rs, .com] {
-                var outcome = GenerationRun.Outcome.interrupted
+                var outcome = RunOutcome.interrupted
                 while outcome == .interrupted {
                     var asked = 0
                     let result = try fixture.run(
@@ -216,7 +219,7 @@ struct GenerationFixture {
         let study = try fixture.study("s")
         try fixture.run(study, fixture.plan(["none", "all"], samples: 2))
         let before = try GenerationFixture.answers(study)
-        func fails(_ plan: GenerationRun.Plan, bench: String? = nil, _ words: String) {
+        func fails(_ plan: GenerationPlan.Settings, bench: String? = nil, _ words: String) {
             let error = #expect(throws: InputError.self) {
                 try fixture.run(study, plan, bench: bench)
             }
@@ -265,9 +268,9 @@ struct GenerationFixture {
         #expect(FileManager.default.fileExists(atPath: path))
         let narrow = try fixture.study("narrow")
         let error = #expect(throws: InputError.self) {
-            try GenerationRun(
+            try GenerationPlan(
                 study: narrow, model: fixture.model, bench: fixture.bench,
-                plan: .init(domains: [.doc], settings: fixture.settings(["lang"])))
+                settings: .init(domains: [.doc], masks: fixture.settings(["lang"])))
         }
         #expect(error?.problem.contains("doc") == true)
     }
@@ -296,10 +299,9 @@ struct GenerationFixture {
 
         let study = try fixture.study("s")
         var problems: [Int] = []
-        let result = try GenerationRun(
-            study: study, model: fixture.model, bench: copy,
-            plan: fixture.plan(["none", "lang"], batch: 2)
-        ).run(.rs, problem: { place, _ in problems.append(place) })
+        let result = try fixture.run(
+            study, fixture.plan(["none", "lang"], batch: 2), bench: copy,
+            tell: { if case .refused(let place, _) = $0 { problems.append(place) } })
         #expect(result.problems == 2)
         #expect(result.answered == 4)
         #expect(problems == [sample.position, sample.position])

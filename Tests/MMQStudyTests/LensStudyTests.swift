@@ -11,13 +11,16 @@ import Testing
     private func run(
         _ path: String, _ model: any VisionLanguageModel, samples: Int, setting: String = "none",
         options: LensOptions = LensOptions(), again: Bool = false, stopAfter: Int = .max
-    ) throws -> (outcome: ActivationRun.Outcome, pass: LensPass) {
-        let run = try LensRun(
+    ) throws -> (outcome: RunOutcome, pass: LensPass) {
+        let plan = try LensPlan(
             study: Study(path: path, access: .writing), model: model, bench: LensFixture.bench,
             samples: samples, options: options, again: again)
         var done = 0
-        return try run.run(
-            .rs, setting: setting, interrupted: { done >= stopAfter }, progress: { _ in done += 1 })
+        let (outcome, pass) = try ResumableRun(
+            plan.step(.rs, setting: setting), interrupted: { done >= stopAfter },
+            tell: { if case .progress = $0 { done += 1 } }
+        ).run()
+        return (outcome, pass)
     }
 
     @Test func meansAreThoseOfTheSamples() throws {
@@ -146,15 +149,17 @@ import Testing
         let folder = try TemporaryFolder()
         let model = try LensFixture.model(in: folder)
         func run(_ path: String, _ setting: String, stopAfter: Int = .max) throws
-            -> (outcome: ActivationRun.Outcome, pass: LensPass)
+            -> (outcome: RunOutcome, pass: LensPass)
         {
             var done = 0
-            return try DeviationRun(
+            let plan = try DeviationPlan(
                 study: Study(path: path, access: .writing), model: model,
-                bench: LensFixture.bench, samples: 2
-            ).run(
-                .com, setting: setting, interrupted: { done >= stopAfter },
-                progress: { _ in done += 1 })
+                bench: LensFixture.bench, samples: 2)
+            let (outcome, pass) = try ResumableRun(
+                plan.step(.com, setting: setting), interrupted: { done >= stopAfter },
+                tell: { if case .progress = $0 { done += 1 } }
+            ).run()
+            return (outcome, pass)
         }
         let whole = folder.path + "/whole.sqlite"
         let parts = folder.path + "/parts.sqlite"

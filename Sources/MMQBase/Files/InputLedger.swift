@@ -7,26 +7,10 @@ import Foundation
 /// path are the same file. Nothing is kept before `begin`: libraries and tests may replace what
 /// they have read.
 public enum InputLedger {
-    private struct Identity: Hashable {
-        let device: UInt64
-        let inode: UInt64
-
-        init(_ info: stat) {
-            device = UInt64(truncatingIfNeeded: info.st_dev)
-            inode = UInt64(truncatingIfNeeded: info.st_ino)
-        }
-
-        init?(path: String) {
-            var info = stat()
-            guard stat(path, &info) == 0 else { return nil }
-            self.init(info)
-        }
-    }
-
     private final class State: @unchecked Sendable {  // everything is behind the lock
         let lock = NSLock()
         var isOn = false
-        var opened: [Identity: String] = [:]
+        var opened: [FileIdentity: String] = [:]
         var paths: Set<String> = []
     }
 
@@ -44,7 +28,7 @@ public enum InputLedger {
     /// Notes a file that is being read.
     static func add(_ path: String, _ info: stat) {
         state.lock.withLock {
-            if state.isOn { state.opened[Identity(info)] = path }
+            if state.isOn { state.opened[FileIdentity(info)] = path }
         }
     }
 
@@ -59,9 +43,9 @@ public enum InputLedger {
     ///
     /// - Throws: `InputError`, `.outputIsInput`, naming both.
     public static func check(output path: String, named name: String? = nil) throws {
-        guard let identity = Identity(path: path) else { return }
+        guard let identity = FileIdentity(path: path) else { return }
         let input = state.lock.withLock {
-            state.opened[identity] ?? state.paths.first { Identity(path: $0) == identity }
+            state.opened[identity] ?? state.paths.first { FileIdentity(path: $0) == identity }
         }
         if let input {
             throw InputError(

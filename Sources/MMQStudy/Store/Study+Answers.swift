@@ -2,10 +2,10 @@ import Foundation
 import GRDB
 import MMQBase
 import MMQFormats
-import MMQModels
 
-/// Answers of one domain's samples under one mask setting, and how they were made.
-public struct AnswerSet: Sendable, Equatable {
+/// Answers of one domain's samples under one mask setting, and how they were made: a row of
+/// `answer_set`.
+public struct AnswerSet: Sendable, Equatable, Codable {
     /// The domain.
     public let domain: Domain
     /// The split.
@@ -75,85 +75,93 @@ public struct StoredAnswer: Sendable, Equatable {
     }
 }
 
-enum AnswerSchema {
-    static func register(_ migrator: inout DatabaseMigrator) {
-        migrator.registerMigration("answers") { db in
-            try db.execute(
-                sql: """
-                    -- How the answers of a domain under a mask setting were made. mask: JSON,
-                    -- {module: [[neurons] per layer]}; options: JSON.
-                    CREATE TABLE answer_set (
-                        id INTEGER PRIMARY KEY,
-                        domain TEXT NOT NULL, split TEXT NOT NULL, setting TEXT NOT NULL,
-                        model TEXT NOT NULL, bench TEXT NOT NULL,
-                        options TEXT NOT NULL, mask TEXT NOT NULL,
-                        UNIQUE (domain, split, setting)) STRICT;
-                    -- ground_truth, attributes, tokens: JSON. Either text or problem is there.
-                    CREATE TABLE answer (
-                        answer_set INTEGER NOT NULL REFERENCES answer_set(id) ON DELETE CASCADE,
-                        position INTEGER NOT NULL, sample INTEGER NOT NULL,
-                        question TEXT NOT NULL, ground_truth TEXT NOT NULL,
-                        attributes TEXT NOT NULL, text TEXT, problem TEXT,
-                        tokens TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-                        PRIMARY KEY (answer_set, position)) STRICT, WITHOUT ROWID;
-                    """)
-        }
+extension AnswerSet: StudyRow {
+    static let table = "answer_set"
+}
+
+/// A row of `answer`.
+private struct AnswerRow: StudyRow {
+    static let table = "answer"
+    let answerSet: Int64
+    let position: Int
+    let sample: Int
+    let question: TextBytes
+    /// JSON.
+    let groundTruth: String
+    let attributes: [String: String]
+    let text: TextBytes?
+    let problem: String?
+    let tokens: [Int32]
+    let promptTokens: Int
+
+    var damage: String? {
+        if (text == nil) == (problem == nil) { return "answer \(position): no text, or no reason" }
+        return firstBeyond(("position", position), ("prompt_tokens", promptTokens))
+    }
+
+    init(_ answer: StoredAnswer, set: Int64) {
+        answerSet = set
+        position = answer.position
+        sample = answer.index
+        question = TextBytes(answer.question)
+        groundTruth = answer.groundTruth.jsonLine
+        attributes = answer.attributes
+        text = answer.text.map(TextBytes.init)
+        problem = answer.problem
+        tokens = answer.tokens
+        promptTokens = answer.promptTokens
+    }
+
+    func answer(file: String) throws -> StoredAnswer {
+        StoredAnswer(
+            position: position, index: sample, question: question.text,
+            groundTruth: try JSONValue(parsing: Array(groundTruth.utf8), file: file),
+            attributes: attributes, text: text?.text, problem: problem, tokens: tokens,
+            promptTokens: promptTokens)
+    }
+
+    func insert(_ db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO answer (answer_set, position, sample, question, ground_truth,
+                    attributes, text, problem, tokens, prompt_tokens)
+                VALUES (:answer_set, :position, :sample, CAST(:question AS TEXT), :ground_truth,
+                    :attributes, CAST(:text AS TEXT), :problem, :tokens, :prompt_tokens)
+                """, arguments: StatementArguments(record.databaseDictionary))
     }
 }
 
 extension Study {
-    /// The sets of answers that the study holds, by domain, then in the order of
-    /// `MaskSetting.standard`, others last by name.
-    ///
-    /// - Parameter split: only those of that split.
-    public func answerSets(split: String? = nil) throws -> [AnswerSet] {
-        let rows = try read { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM answer_set ORDER BY setting, split")
+    /// The sets of answers that the study holds, by setting and split.
+    func storedAnswerSets() throws -> [AnswerSet] {
+        try read { db in
+            try AnswerSet.Record.fetchAll(
+                db, sql: "SELECT * FROM answer_set ORDER BY setting, split"
+            ).map(\.row)
         }
-        let sets = try MaskSetting.sorted(rows.map(answerSet), by: \.setting)
-            .filter { split == nil || $0.split == split }
-        return Domain.allCases.flatMap { domain in sets.filter { $0.domain == domain } }
     }
 
     /// The set of a domain under a mask setting; nil if the study holds none.
     public func answerSet(domain: Domain, split: String, setting: String) throws -> AnswerSet? {
         try read { db in
-            try Row.fetchOne(
+            try AnswerSet.Record.fetchOne(
                 db, sql: "SELECT * FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
-                arguments: [domain.rawValue, split, setting])
-        }.map(answerSet)
+                arguments: [domain.rawValue, split, setting])?.row
+        }
     }
 
     /// The answers of a set, by position; empty if there is no such set.
     public func answers(domain: Domain, split: String, setting: String) throws -> [StoredAnswer] {
         let rows = try read { db in
-            try Row.fetchAll(
+            try AnswerRow.Record.fetchAll(
                 db,
                 sql: """
-                    SELECT answer.*, CAST(question AS BLOB) AS question_bytes,
-                        CAST(text AS BLOB) AS text_bytes
+                    SELECT CAST(question AS BLOB) AS question, CAST(text AS BLOB) AS text, answer.*
                     FROM answer JOIN answer_set ON answer_set = id
                     WHERE domain = ? AND split = ? AND setting = ? ORDER BY position
                     """, arguments: [domain.rawValue, split, setting])
         }
-        return try rows.map { row in
-            let truth: String = row["ground_truth"]
-            let attributes: String = row["attributes"]
-            let tokens: String = row["tokens"]
-            return StoredAnswer(
-                position: row["position"], index: row["sample"],
-                question: Self.text(row["question_bytes"]) ?? "",
-                groundTruth: try JSONValue(parsing: Array(truth.utf8), file: path),
-                attributes: try decoded(attributes, domain), text: Self.text(row["text_bytes"]),
-                problem: row["problem"], tokens: try decoded(tokens, domain),
-                promptTokens: row["prompt_tokens"])
-        }
-    }
-
-    /// Text that may hold a NUL, which a model can say: handed over as bytes, for a string would end
-    /// there.
-    private static func text(_ bytes: Data?) -> String? {
-        bytes.map { String(decoding: $0, as: UTF8.self) }
+        return try rows.map { try $0.row.answer(file: path) }
     }
 
     /// The positions of a set's answers.
@@ -170,91 +178,36 @@ extension Study {
     }
 
     /// Begins a set, in place of the one of the same domain, split and setting, whose answers go.
-    func begin(_ set: AnswerSet) throws {
-        let mask = try encoded(set.mask)
-        try write { db in
-            try delete(db, set)
-            try insert(db, set, mask: mask)
-        }
-    }
-
-    /// Adds one answer to a set that was begun.
-    func add(_ answer: StoredAnswer, to set: AnswerSet) throws {
-        try write { try insert($0, answer, set) }
-    }
+    func begin(_ set: AnswerSet) throws { try replace(set, answers: []) }
 
     /// Puts a whole set in place of the one of the same domain, split and setting.
     func replace(_ set: AnswerSet, answers: [StoredAnswer]) throws {
-        let mask = try encoded(set.mask)
         try write { db in
-            try delete(db, set)
-            try insert(db, set, mask: mask)
+            try db.execute(
+                sql: "DELETE FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
+                arguments: [set.domain.rawValue, set.split, set.setting])
+            try set.record.insert(db)
             for answer in answers { try insert(db, answer, set) }
         }
     }
 
-    private func delete(_ db: Database, _ set: AnswerSet) throws {
-        try db.execute(
-            sql: "DELETE FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
-            arguments: [set.domain.rawValue, set.split, set.setting])
-    }
-
-    private func insert(_ db: Database, _ set: AnswerSet, mask: String) throws {
-        try db.execute(
-            sql: """
-                INSERT INTO answer_set (domain, split, setting, model, bench, options, mask)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                set.domain.rawValue, set.split, set.setting, set.model, set.bench, set.options,
-                mask,
-            ])
+    /// Adds answers to sets that were begun, all or none of them.
+    func add(_ answers: [(answer: StoredAnswer, set: AnswerSet)]) throws {
+        try write { db in
+            for (answer, set) in answers { try insert(db, answer, set) }
+        }
     }
 
     private func insert(_ db: Database, _ answer: StoredAnswer, _ set: AnswerSet) throws {
-        try db.execute(
-            sql: """
-                INSERT INTO answer
-                SELECT id, ?, ?, CAST(? AS TEXT), ?, ?, CAST(? AS TEXT), ?, ?, ? FROM answer_set
-                WHERE domain = ? AND split = ? AND setting = ?
-                """,
-            arguments: [
-                answer.position, answer.index, Data(answer.question.utf8),
-                answer.groundTruth.jsonLine, try encoded(answer.attributes),
-                answer.text.map { Data($0.utf8) }, answer.problem,
-                try encoded(answer.tokens), answer.promptTokens, set.domain.rawValue, set.split,
-                set.setting,
-            ])
-        guard db.changesCount == 1 else {
+        guard
+            let id = try Int64.fetchOne(
+                db,
+                sql: "SELECT id FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
+                arguments: [set.domain.rawValue, set.split, set.setting])
+        else {
             throw InputError(
                 .failed, file: path, item: set.setting, "an answer of a set that was not begun")
         }
-    }
-
-    private func answerSet(_ row: Row) throws -> AnswerSet {
-        let name: String = row["domain"]
-        guard let domain = Domain(rawValue: name) else {
-            throw InputError(.badInput, file: path, item: name, "answers of an unknown domain")
-        }
-        let mask: String = row["mask"]
-        return AnswerSet(
-            domain: domain, split: row["split"], setting: row["setting"], model: row["model"],
-            bench: row["bench"], options: row["options"], mask: try decoded(mask, domain))
-    }
-
-    /// JSON with sorted keys: equal values give equal text.
-    private func encoded(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
-
-    private func decoded<T: Decodable>(_ text: String, _ domain: Domain) throws -> T {
-        do {
-            return try JSONDecoder().decode(T.self, from: Data(text.utf8))
-        } catch {
-            throw InputError(
-                .badInput, file: path, item: domain.rawValue, "damaged answers: \(error)")
-        }
+        try AnswerRow(answer, set: id).insert(db)
     }
 }

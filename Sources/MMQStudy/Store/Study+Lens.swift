@@ -1,9 +1,9 @@
 import Foundation
 import GRDB
 import MMQBase
-import MMQModels
 
-/// How far a pass of the lens, or of the deviation under masks, has come in a domain.
+/// How far a pass of the lens, or of the deviation under masks, has come in a domain: a row of
+/// `lens_pass`.
 public struct LensPass: Sendable, Equatable, Codable {
     /// What is measured.
     public enum Kind: String, Sendable, Codable {
@@ -106,36 +106,82 @@ public struct DeviationSample: Sendable, Equatable {
     public let sums: [Double]
 }
 
-enum LensSchema {
-    static func register(_ migrator: inout DatabaseMigrator) {
-        migrator.registerMigration("lens and deviation") { db in
-            try db.execute(
-                sql: """
-                    -- kind: lens or deviation. `cursor` only ever changes together with the samples.
-                    CREATE TABLE lens_pass (
-                        id INTEGER PRIMARY KEY,
-                        kind TEXT NOT NULL, domain TEXT NOT NULL, split TEXT NOT NULL,
-                        setting TEXT NOT NULL, bench TEXT NOT NULL, options TEXT NOT NULL,
-                        cursor INTEGER NOT NULL, samples INTEGER NOT NULL,
-                        skipped INTEGER NOT NULL, finished INTEGER NOT NULL,
-                        UNIQUE (kind, domain, split, setting)) STRICT;
-                    -- kinds: a byte per position, 1 = image. sums: float64 [layers, image | text,
-                    -- entropy | probability | agreeing | divergence]. best: uint16 or int32 ids
-                    -- [layers, positions]. All little-endian.
-                    CREATE TABLE lens_sample (
-                        pass INTEGER NOT NULL REFERENCES lens_pass(id) ON DELETE CASCADE,
-                        place INTEGER NOT NULL,
-                        kinds BLOB NOT NULL, sums BLOB NOT NULL, best BLOB NOT NULL,
-                        PRIMARY KEY (pass, place)) STRICT;
-                    -- sums: float64 [layers, image | text, cosine | distance]
-                    CREATE TABLE deviation_sample (
-                        pass INTEGER NOT NULL REFERENCES lens_pass(id) ON DELETE CASCADE,
-                        place INTEGER NOT NULL, mask TEXT NOT NULL,
-                        image_tokens INTEGER NOT NULL, text_tokens INTEGER NOT NULL,
-                        sums BLOB NOT NULL,
-                        PRIMARY KEY (pass, place, mask)) STRICT;
-                    """)
-        }
+extension LensPass {
+    /// What a pass measures of one sample.
+    enum Measurement {
+        case lens(LensSample)
+        /// One for each mask.
+        case deviations([DeviationSample])
+    }
+}
+
+extension LensPass: StudyRow {
+    static let table = "lens_pass"
+
+    var damage: String? {
+        firstBeyond(("cursor", cursor), ("samples", samples), ("skipped", skipped))
+    }
+
+    /// The condition that picks a pass's row, and what it asks for.
+    fileprivate static let condition = "kind = ? AND domain = ? AND split = ? AND setting = ?"
+    fileprivate var key: StatementArguments {
+        [kind.rawValue, domain.rawValue, split, setting]
+    }
+}
+
+/// A row of `lens_sample`.
+private struct LensSampleRow: StudyRow {
+    static let table = "lens_sample"
+    let pass: Int64
+    let place: Int
+    let kinds: Blob
+    let sums: Blob
+    let best: Blob
+
+    init(_ sample: LensSample, pass: Int64) {
+        self.pass = pass
+        place = sample.place
+        kinds = Blob(sample.isImage.map { UInt8($0 ? 1 : 0) })
+        sums = Blob(sample.sums.flatMap(\.numbers))
+        let isNarrow = sample.best.allSatisfy { (0...Int32(UInt16.max)).contains($0) }
+        best = isNarrow ? Blob(sample.best.map { UInt16($0) }) : Blob(sample.best)
+    }
+
+    /// The sample; nil if the blobs contradict each other.
+    var sample: LensSample? {
+        guard let kinds: [UInt8] = kinds.numbers(), let sums = sums.doubles(),
+            sums.count % (2 * LensSums.width) == 0
+        else { return nil }
+        let count = sums.count / (2 * LensSums.width) * kinds.count
+        guard count > 0 else { return nil }
+        let ids: [Int32]? =
+            switch best.bytes.count {
+            case count * 2: best.numbers(UInt16.self)?.map { Int32($0) }
+            case count * 4: best.numbers()
+            default: nil
+            }
+        guard let ids else { return nil }
+        return LensSample(
+            place: place, isImage: kinds.map { $0 != 0 },
+            sums: stride(from: 0, to: sums.count, by: LensSums.width).map {
+                LensSums(sums[$0..<$0 + LensSums.width])
+            }, best: ids)
+    }
+}
+
+/// A row of `deviation_sample`.
+private struct DeviationRow: StudyRow {
+    static let table = "deviation_sample"
+    let pass: Int64
+    let place: Int
+    let mask: Domain
+    let imageTokens: Int
+    let textTokens: Int
+    let sums: Blob
+
+    var damage: String? {
+        firstBeyond(
+            ("place", place), ("image_tokens", imageTokens), ("text_tokens", textTokens))
     }
 }
 
@@ -143,11 +189,8 @@ extension Study {
     /// Passes of a kind that the study holds, in the order of the domains.
     public func lensPasses(_ kind: LensPass.Kind) throws -> [LensPass] {
         try read { db in
-            try Row.fetchAll(
-                db, sql: "SELECT * FROM lens_pass WHERE kind = ? ORDER BY id",
-                arguments: [kind.rawValue]
-            ).map(Self.lensPass)
-        }.sorted { $0.domain.place < $1.domain.place }
+            try LensPass.Record.fetchAll(db, sql: "SELECT * FROM lens_pass ORDER BY id").map(\.row)
+        }.filter { $0.kind == kind }.sorted { $0.domain.place < $1.domain.place }
     }
 
     /// A pass, if there is one.
@@ -163,8 +206,11 @@ extension Study {
     func lensPlaces(_ pass: LensPass) throws -> [Int] {
         try read { db in
             try Int.fetchAll(
-                db, sql: "SELECT place FROM lens_sample WHERE pass = \(Self.passID) ORDER BY place",
-                arguments: Self.key(pass))
+                db,
+                sql: """
+                    SELECT place FROM lens_sample JOIN lens_pass ON pass = id
+                    WHERE \(LensPass.condition) ORDER BY place
+                    """, arguments: pass.key)
         }
     }
 
@@ -172,97 +218,63 @@ extension Study {
     /// ids take 200 KB each.
     public func lensSample(_ pass: LensPass, place: Int) throws -> LensSample? {
         let row = try read { db in
-            try Row.fetchOne(
+            try LensSampleRow.Record.fetchOne(
                 db,
-                sql: "SELECT * FROM lens_sample WHERE pass = \(Self.passID) AND place = ?",
-                arguments: Self.key(pass) + [place])
+                sql: """
+                    SELECT lens_sample.* FROM lens_sample JOIN lens_pass ON pass = id
+                    WHERE \(LensPass.condition) AND place = ?
+                    """, arguments: pass.key + [place])?.row
         }
         guard let row else { return nil }
-        let kinds: Data = row["kinds"]
-        let sums = try doubles(row["sums"])
-        let layers = sums.count / (2 * LensSums.width)
-        let best: Data = row["best"]
-        let count = layers * kinds.count
-        guard sums.count % (2 * LensSums.width) == 0, count > 0,
-            best.count == count * 2 || best.count == count * 4
-        else {
-            throw InputError(
-                .badInput, file: path, item: pass.domain.rawValue,
-                "sample \(place) of the lens is damaged")
+        guard let sample = row.sample else {
+            throw damaged(
+                LensSampleRow.table, "sample \(place) of \(pass.domain.rawValue) does not add up")
         }
-        let ids: [Int32] =
-            best.count == count * 2
-            ? elements(best, UInt16(0)).map { Int32($0) } : elements(best, Int32(0))
-        return LensSample(
-            place: place, isImage: kinds.map { $0 != 0 },
-            sums: stride(from: 0, to: sums.count, by: LensSums.width).map {
-                LensSums(sums[$0..<$0 + LensSums.width])
-            }, best: ids)
+        return sample
     }
 
     /// The samples of a pass of the deviation, by place and mask.
     public func deviationSamples(_ pass: LensPass) throws -> [DeviationSample] {
         let rows = try read { db in
-            try Row.fetchAll(
+            try DeviationRow.Record.fetchAll(
                 db,
                 sql: """
-                    SELECT * FROM deviation_sample WHERE pass = \(Self.passID)
-                    ORDER BY place, mask
-                    """, arguments: Self.key(pass))
+                    SELECT deviation_sample.* FROM deviation_sample JOIN lens_pass ON pass = id
+                    WHERE \(LensPass.condition) ORDER BY place, mask
+                    """, arguments: pass.key
+            ).map(\.row)
         }
         return try rows.map { row in
-            let name: String = row["mask"]
-            guard let mask = Domain(rawValue: name) else {
-                throw InputError(.badInput, file: path, item: name, "not a domain")
-            }
-            let image: Int = row["image_tokens"]
-            let text: Int = row["text_tokens"]
-            guard (0...Int(Int32.max)).contains(image), (0...Int(Int32.max)).contains(text) else {
-                throw InputError(
-                    .badInput, file: path, item: name,
-                    "a damaged study file: \(image) image and \(text) text tokens")
+            guard let sums = row.sums.doubles() else {
+                throw damaged(
+                    DeviationRow.table, "\(row.sums.bytes.count) bytes of 8-byte numbers")
             }
             return DeviationSample(
-                place: row["place"], mask: mask, imageTokens: image, textTokens: text,
-                sums: try doubles(row["sums"]))
+                place: row.place, mask: row.mask, imageTokens: row.imageTokens,
+                textTokens: row.textTokens, sums: sums)
         }
     }
 
     /// Stores where a pass stands and what it measured last, both or neither.
-    func commit(
-        _ pass: LensPass, lens: LensSample? = nil, deviations: [DeviationSample] = []
-    ) throws {
+    func commit(_ pass: LensPass, _ measured: LensPass.Measurement? = nil) throws {
         try write { db in
-            try db.execute(
-                sql: """
-                    INSERT INTO lens_pass (kind, domain, split, setting, bench, options, cursor,
-                        samples, skipped, finished)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (kind, domain, split, setting) DO UPDATE SET
-                        cursor = excluded.cursor, samples = excluded.samples,
-                        skipped = excluded.skipped, finished = excluded.finished
-                    """,
-                arguments: Self.key(pass) + [
-                    pass.bench, pass.options, pass.cursor, pass.samples, pass.skipped,
-                    pass.finished ? 1 : 0,
-                ])
-            if let lens {
-                let sums = lens.sums.flatMap(\.numbers)
-                let narrow = lens.best.allSatisfy { (0...Int32(UInt16.max)).contains($0) }
-                try db.execute(
-                    sql: "INSERT INTO lens_sample VALUES (\(Self.passID), ?, ?, ?, ?)",
-                    arguments: Self.key(pass) + [
-                        lens.place, Data(lens.isImage.map { $0 ? 1 : 0 }), blob(sums),
-                        narrow ? blob(lens.best.map { UInt16($0) }) : blob(lens.best),
-                    ])
-            }
-            for entry in deviations {
-                try db.execute(
-                    sql: "INSERT INTO deviation_sample VALUES (\(Self.passID), ?, ?, ?, ?, ?)",
-                    arguments: Self.key(pass) + [
-                        entry.place, entry.mask.rawValue, entry.imageTokens, entry.textTokens,
-                        blob(entry.sums),
-                    ])
+            try pass.record.upsert(db)
+            guard
+                let id = try Int64.fetchOne(
+                    db, sql: "SELECT id FROM lens_pass WHERE \(LensPass.condition)",
+                    arguments: pass.key)
+            else { return }
+            switch measured {
+            case nil: break
+            case .lens(let sample): try LensSampleRow(sample, pass: id).record.insert(db)
+            case .deviations(let samples):
+                for sample in samples {
+                    try DeviationRow(
+                        pass: id, place: sample.place, mask: sample.mask,
+                        imageTokens: sample.imageTokens, textTokens: sample.textTokens,
+                        sums: Blob(sample.sums)
+                    ).record.insert(db)
+                }
             }
         }
     }
@@ -271,50 +283,7 @@ extension Study {
     func remove(_ pass: LensPass) throws {
         try write { db in
             try db.execute(
-                sql: "DELETE FROM lens_pass WHERE id = \(Self.passID)", arguments: Self.key(pass))
+                sql: "DELETE FROM lens_pass WHERE \(LensPass.condition)", arguments: pass.key)
         }
-    }
-
-    private static let passID = """
-        (SELECT id FROM lens_pass WHERE kind = ? AND domain = ? AND split = ? AND setting = ?)
-        """
-
-    private static func key(_ pass: LensPass) -> StatementArguments {
-        [pass.kind.rawValue, pass.domain.rawValue, pass.split, pass.setting]
-    }
-
-    private static func lensPass(_ row: Row) throws -> LensPass {
-        guard let domain = Domain(rawValue: row["domain"]),
-            let kind = LensPass.Kind(rawValue: row["kind"])
-        else {
-            throw DatabaseError(
-                resultCode: .SQLITE_CORRUPT, message: "an unknown domain or kind of pass")
-        }
-        var pass = LensPass(
-            kind: kind, domain: domain, split: row["split"], setting: row["setting"],
-            bench: row["bench"], options: row["options"])
-        pass.cursor = row["cursor"]
-        pass.samples = row["samples"]
-        pass.skipped = row["skipped"]
-        pass.finished = row["finished"] != 0
-        return pass
-    }
-
-    /// Numbers as they lie in memory: every platform that mmq runs on is little-endian.
-    private func blob<Number>(_ numbers: [Number]) -> Data {
-        numbers.withUnsafeBytes { Data($0) }
-    }
-
-    private func elements<Number: FixedWidthInteger>(_ data: Data, _: Number) -> [Number] {
-        var numbers = [Number](repeating: 0, count: data.count / MemoryLayout<Number>.stride)
-        numbers.withUnsafeMutableBytes { _ = data.copyBytes(to: $0) }
-        return numbers
-    }
-
-    private func doubles(_ data: Data) throws -> [Double] {
-        guard data.count % 8 == 0 else {
-            throw InputError(.badInput, file: path, "\(data.count) bytes of 8-byte numbers")
-        }
-        return elements(data, UInt64(0)).map { Double(bitPattern: $0) }
     }
 }

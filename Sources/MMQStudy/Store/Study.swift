@@ -1,7 +1,6 @@
 import Foundation
 import GRDB
 import MMQBase
-import MMQModels
 
 /// A study file: what was counted and found for one model, in SQLite.
 ///
@@ -23,12 +22,15 @@ public final class Study {
     private let database: DatabaseQueue
     private let lock: StudyLock?
     private let isNew: Bool
+    /// Which file was opened: another one may come to lie at the path, or none.
+    private let identity: FileIdentity?
     /// The transaction under way in `atomically`.
     private var transaction: Database?
 
     /// Opens a study file, bringing an older one up to date.
     ///
-    /// - Throws: `InputError`, `.locked` if another process writes to it.
+    /// - Throws: `InputError`, `.locked` if another process writes to it, `.badInput` if it is not a
+    ///   study or a damaged one.
     public init(path: String, access: Access) throws {
         self.path = path
         guard !path.isEmpty else { throw InputError(.badInput, file: path, "a study needs a name") }
@@ -41,41 +43,44 @@ public final class Study {
         }
         for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
         lock = access == .reading ? nil : try StudyLock(study: path)
-        var configuration = Configuration()
-        // Who only looks takes the journal as it is: to set its mode, GRDB makes a table and drops
-        // it again, which changes the file, and its date.
-        if access != .reading { configuration.journalMode = .wal }
-        configuration.busyMode = .timeout(30)
         do {
-            database = try Self.translating(path) {
-                // Ask first: opening in WAL mode would already write to a database of something else.
-                if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size]
-                    as? Int,
-                    size > 0
-                {
-                    do {
-                        try Self.check(path, readonly: true)
-                    } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
-                        // A process killed while it made the file left a journal, which only who
-                        // may write can roll back.
-                        try Self.check(path, readonly: false)
-                    }
-                } else if access != .writing {
-                    throw InputError(.badInput, file: path, "an empty file, not a study")
-                }
-                let database = try DatabaseQueue(
-                    path: Self.absolute(path), configuration: configuration)
-                if try database.read(StudySchema.migrator.hasBeenSuperseded) {
-                    throw InputError(.badInput, file: path, "made by a newer mmq")
-                }
-                try StudySchema.migrator.migrate(database)
-                return database
-            }
+            database = try Self.translating(path) { try Self.open(path, access) }
+            identity = FileIdentity(path: path)
         } catch {
             // Half a header would not even be taken for an empty file next time.
             if isNew, lock != nil { Self.remove(path) }
             throw error
         }
+    }
+
+    private static func open(_ path: String, _ access: Access) throws -> DatabaseQueue {
+        // Ask first: opening in WAL mode would already write to a database of something else.
+        if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int,
+            size > 0
+        {
+            do {
+                try check(path, readonly: true)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
+                // A process killed while it made the file left a journal, which only who may write
+                // can roll back.
+                try check(path, readonly: false)
+            }
+        } else if access != .writing {
+            throw InputError(.badInput, file: path, "an empty file, not a study")
+        }
+        var configuration = Configuration()
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(30)
+        let database = try DatabaseQueue(path: absolute(path), configuration: configuration)
+        let migrator = StudySchema.migrator
+        if try database.read(migrator.hasBeenSuperseded) {
+            throw InputError(.badInput, file: path, "made by a newer mmq")
+        }
+        // Even with nothing to do, migrating writes: who only looks at a study would change it, and
+        // its date.
+        if try !database.read(migrator.hasCompletedMigrations) { try migrator.migrate(database) }
+        try database.read(StudySchema.check)
+        return database
     }
 
     /// SQLite takes `:memory:` and `file:...` for something else than names of files.
@@ -106,8 +111,8 @@ public final class Study {
     /// Removes a file that this object made and that nothing was counted, answered or imported
     /// into: what is left after an error in the input. The study cannot be used afterwards.
     public func discardIfNewAndEmpty() {
-        guard isNew, lock != nil, (try? passes().isEmpty) == true,
-            (try? answerSets().isEmpty) == true, (try? database.close()) != nil
+        guard isNew, lock != nil, (try? checkPlace()) != nil, (try? passes().isEmpty) == true,
+            (try? storedAnswerSets().isEmpty) == true, (try? database.close()) != nil
         else { return }
         Self.remove(path)
     }
@@ -121,93 +126,24 @@ public final class Study {
         }
     }
 
-    // MARK: - Model
+    // MARK: - Reading and writing
 
-    /// The model's fingerprint; nil in a study that nothing was counted into.
-    public func model() throws -> String? { try setting("model") }
-
-    /// The modules, in the model's order.
-    public func modules() throws -> [ModuleShape] {
-        try read { db in
-            try Row.fetchAll(db, sql: "SELECT name, layers, neurons FROM module ORDER BY ordinal")
-                .map { ModuleShape(name: $0["name"], layers: $0["layers"], neurons: $0["neurons"]) }
-        }.map { shape in
-            // Arrays are made of this size.
-            guard (1...Self.most).contains(shape.layers), (1...Self.most).contains(shape.neurons),
-                shape.layers * shape.neurons <= Self.most
-            else {
-                throw InputError(
-                    .badInput, file: path, item: shape.name,
-                    "a damaged study file: \(shape.layers) × \(shape.neurons) neurons")
-            }
-            return shape
-        }
-    }
-
-    /// More neurons than any module has.
-    private static let most = 1 << 28
-
-    /// The model's architecture, by fingerprint and modules; nil if this mmq knows no such.
-    public func architecture() throws -> (any Architecture)? {
-        Architectures.first(fingerprint: try model(), modules: try modules().map(\.name))
-    }
-
-    /// The module called `name`.
-    public func module(_ name: String) throws -> ModuleShape {
-        let modules = try modules()
-        guard let module = modules.first(where: { $0.name == name }) else {
-            let names = modules.map(\.name).joined(separator: ", ")
-            throw InputError(
-                .mismatch, file: path, item: name, "no such module; the study has \(names)")
-        }
-        return module
-    }
-
-    /// Makes this the study of a model, or checks that it is.
-    public func bind(modules: [ModuleShape], fingerprint: String) throws {
-        if let model = try model() {
-            guard model == fingerprint else {
-                throw InputError(
-                    .mismatch, file: path, item: "model",
-                    "made with another model (\(model)), not with this one (\(fingerprint))")
-            }
-            guard try self.modules() == modules else {
-                throw InputError(
-                    .mismatch, file: path, item: "model", "made with modules of other shapes")
-            }
-            return
-        }
-        try write { db in
-            for (ordinal, module) in modules.enumerated() {
-                try db.execute(
-                    sql: "INSERT INTO module VALUES (?, ?, ?, ?)",
-                    arguments: [ordinal, module.name, module.layers, module.neurons])
-            }
-            try db.execute(
-                sql: "INSERT INTO setting VALUES ('model', ?)", arguments: [fingerprint])
-        }
-    }
-
-    func setting(_ key: String) throws -> String? {
-        try read { db in
-            try String.fetchOne(
-                db, sql: "SELECT value FROM setting WHERE key = ?", arguments: [key])
-        }
-    }
-
-    // MARK: - Database
-
+    /// Runs `body` over what is stored.
     func read<T>(_ body: (Database) throws -> T) throws -> T {
-        if let transaction { return try body(transaction) }
-        return try Self.translating(path) { try database.read(body) }
+        try Self.translating(path) { try transaction.map(body) ?? database.read(body) }
     }
 
+    /// Runs `body` in a transaction: all that it changes is stored, or nothing if it throws.
     func write<T>(_ body: (Database) throws -> T) throws -> T {
         guard lock != nil else {
             throw InputError(.failed, file: path, "opened for reading only")
         }
-        if let transaction { return try body(transaction) }
-        return try Self.translating(path) { try database.write(body) }
+        return try Self.translating(path) {
+            if let transaction { return try body(transaction) }
+            let result = try database.write(body)
+            try checkPlace()
+            return result
+        }
     }
 
     /// Runs `body`, whose reads and writes become one transaction: all of it, or nothing if it throws.
@@ -219,15 +155,39 @@ public final class Study {
         }
     }
 
+    /// What is stored goes into the file that was opened: it is lost if that one was removed, or
+    /// another put in its place.
+    private func checkPlace() throws {
+        guard FileIdentity(path: path) != identity else { return }
+        throw InputError(
+            .failed, file: path,
+            (exists(path) ? "was replaced by another file" : "was removed")
+                + " while this process wrote to it; what it did is not kept")
+    }
+
+    /// An error about rows that contradict each other.
+    func damaged(_ table: String, _ problem: String) -> InputError {
+        Self.error(path, StudyDamage(table: table, problem: problem))
+    }
+
+    private static func error(_ path: String, _ damage: StudyDamage) -> InputError {
+        InputError(
+            .badInput, file: path, item: "table \(damage.table)",
+            "a damaged study file: \(damage.problem)")
+    }
+
     private static func translating<T>(_ path: String, _ body: () throws -> T) throws -> T {
         do {
             return try body()
+        } catch let damage as StudyDamage {
+            throw error(path, damage)
         } catch let error as DatabaseError {
             let text = error.message ?? "error \(error.resultCode.rawValue)"
             switch error.resultCode {
             case .SQLITE_NOTADB:
                 throw InputError(.badInput, file: path, "not a study file: \(text)")
-            case .SQLITE_CORRUPT:
+            case .SQLITE_CORRUPT, .SQLITE_ERROR:
+                // The latter: a statement names a table or column that is not there.
                 throw InputError(.badInput, file: path, "a damaged study file: \(text)")
             case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
                 throw InputError(.badInput, file: path, "cannot be opened for writing: \(text)")

@@ -1,7 +1,30 @@
-import Foundation
 import GRDB
 import MMQBase
 import MMQModels
+
+/// A row of `identification`.
+private struct IdentificationRow: StudyRow {
+    static let table = "identification"
+    let module: Int
+    /// Names in order, separated by spaces.
+    let domains: String
+    let split: String
+    let topRate: Double
+    let filterRate: Double
+    let activationBar: Double
+    let filterThreshold: Double
+    let activationThreshold: Double
+    let selected: Int
+}
+
+/// A row of `neuron_set`.
+private struct NeuronSetRow: StudyRow {
+    static let table = "neuron_set"
+    let module: Int
+    let domain: Domain
+    /// One ascending list per layer.
+    let neurons: [[Int]]
+}
 
 extension Study {
     /// Finds a module's domain-specific neurons from the counts that the study holds.
@@ -30,30 +53,22 @@ extension Study {
 
     /// Stores found neurons, in place of those found before in the same module.
     public func save(_ found: Identification) throws {
-        let lists = try found.neurons.map { layers in
-            String(decoding: try JSONEncoder().encode(layers), as: UTF8.self)
-        }
         try write { db in
-            guard
-                let module = try Int.fetchOne(
-                    db, sql: "SELECT ordinal FROM module WHERE name = ?",
-                    arguments: [found.module.name])
-            else {
+            guard let module = try ordinal(of: found.module.name, db) else {
                 throw InputError(.mismatch, file: path, item: found.module.name, "no such module")
             }
             try db.execute(sql: "DELETE FROM identification WHERE module = ?", arguments: [module])
-            try db.execute(
-                sql: "INSERT INTO identification VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                arguments: [
-                    module, found.domains.map(\.rawValue).joined(separator: " "), found.split,
-                    found.settings.topRate, found.settings.filterRate,
-                    found.settings.activationBar, found.filterThreshold,
-                    found.activationThreshold, found.selected,
-                ])
-            for (domain, list) in zip(found.domains, lists) {
-                try db.execute(
-                    sql: "INSERT INTO neuron_set VALUES (?, ?, ?)",
-                    arguments: [module, domain.rawValue, list])
+            try IdentificationRow(
+                module: module, domains: found.domains.map(\.rawValue).joined(separator: " "),
+                split: found.split, topRate: found.settings.topRate,
+                filterRate: found.settings.filterRate,
+                activationBar: found.settings.activationBar,
+                filterThreshold: found.filterThreshold,
+                activationThreshold: found.activationThreshold, selected: found.selected
+            ).record.insert(db)
+            for (domain, neurons) in zip(found.domains, found.neurons) {
+                try NeuronSetRow(module: module, domain: domain, neurons: neurons)
+                    .record.insert(db)
             }
         }
     }
@@ -61,47 +76,50 @@ extension Study {
     /// The neurons that were found last in a module; nil if none were looked for.
     public func identification(module name: String) throws -> Identification? {
         let module = try module(name)
-        let (head, rows) = try read { db in
+        let (head, sets) = try read { db in
             (
-                try Row.fetchOne(
+                try IdentificationRow.Record.fetchOne(
                     db,
                     sql: """
                         SELECT identification.* FROM identification JOIN module
                         ON identification.module = ordinal WHERE name = ?
-                        """, arguments: [name]),
-                try Row.fetchAll(
+                        """, arguments: [name])?.row,
+                try NeuronSetRow.Record.fetchAll(
                     db,
                     sql: """
-                        SELECT domain, neuron_set.neurons AS list FROM neuron_set JOIN module
+                        SELECT neuron_set.* FROM neuron_set JOIN module
                         ON neuron_set.module = ordinal WHERE name = ?
-                        """, arguments: [name])
+                        """, arguments: [name]
+                ).map(\.row)
             )
         }
         guard let head else { return nil }
-        let selected: Int = head["selected"]
-        guard (0...module.layers * module.neurons).contains(selected) else {
-            throw InputError(.badInput, file: path, item: name, "a damaged list of neuron sets")
+        guard (0...module.layers * module.neurons).contains(head.selected) else {
+            throw damaged(IdentificationRow.table, "\(name): \(head.selected) neurons selected")
         }
-        let names: String = head["domains"]
-        let domains = names.split(separator: " ").compactMap { Domain(rawValue: String($0)) }
+        let domains = try head.domains.split(separator: " ").map { name in
+            guard let domain = Domain(rawValue: String(name)) else {
+                throw damaged(IdentificationRow.table, "\(quoted(String(name))) is not a domain")
+            }
+            return domain
+        }
         let neurons = try domains.map { domain in
-            let list: String? = rows.first { $0["domain"] == domain.rawValue }?["list"]
-            let layers = try? JSONDecoder().decode([[Int]].self, from: Data((list ?? "").utf8))
-            guard let layers, layers.count == module.layers,
+            guard let layers = sets.first(where: { $0.domain == domain })?.neurons,
+                layers.count == module.layers,
                 layers.allSatisfy({ $0.allSatisfy { (0..<module.neurons).contains($0) } })
             else {
-                throw InputError(
-                    .badInput, file: path, item: name, "a damaged neuron set of \(domain.rawValue)")
+                throw damaged(
+                    NeuronSetRow.table, "\(name): the set of \(domain.rawValue) does not fit it")
             }
             return layers
         }
         return Identification(
-            module: module, domains: domains, split: head["split"],
+            module: module, domains: domains, split: head.split,
             settings: .init(
-                topRate: head["top_rate"], filterRate: head["filter_rate"],
-                activationBar: head["activation_bar"]),
-            filterThreshold: head["filter_threshold"],
-            activationThreshold: head["activation_threshold"], selected: selected,
+                topRate: head.topRate, filterRate: head.filterRate,
+                activationBar: head.activationBar),
+            filterThreshold: head.filterThreshold,
+            activationThreshold: head.activationThreshold, selected: head.selected,
             neurons: neurons)
     }
 

@@ -3,7 +3,7 @@ import GRDB
 import MMQBase
 import MMQModels
 
-/// How far a counting pass over a domain has come.
+/// How far a counting pass over a domain has come: a row of `pass`.
 public struct PassState: Sendable, Equatable, Codable {
     /// The domain.
     public let domain: Domain
@@ -28,6 +28,9 @@ public struct PassState: Sendable, Equatable, Codable {
     /// Whether the goal was reached or the bench ended.
     public internal(set) var finished = false
 
+    /// Stands for the annotations of counts that came from a file.
+    public static let imported = "imported"
+
     /// A pass that has not begun.
     public init(domain: Domain, split: String, form: PromptForm, bench: String) {
         self.domain = domain
@@ -37,89 +40,114 @@ public struct PassState: Sendable, Equatable, Codable {
     }
 }
 
+extension PassState: StudyRow {
+    static let table = "pass"
+
+    var damage: String? {
+        firstBeyond(
+            ("cursor", cursor), ("samples", samples), ("skipped", skipped),
+            ("missing_frames", missingFrames), ("vision_tokens", Int(visionTokens)),
+            ("vision_tokens_before", Int(visionTokensBefore)))
+    }
+}
+
+/// A row of `count`.
+private struct CountRow: StudyRow {
+    static let table = "count"
+    let pass: Int64
+    let module: Int
+    let tokens: Int64
+    let counts: Blob
+    let sums: Blob
+
+    var damage: String? { firstBeyond(("tokens", Int(tokens))) }
+}
+
 extension Study {
     /// The passes that the study holds, in the order of the domains.
     public func passes() throws -> [PassState] {
         try read { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM pass").map(Self.state)
-        }.sorted { Self.rank($0.domain) < Self.rank($1.domain) }
+            try PassState.Record.fetchAll(db, sql: "SELECT * FROM pass").map(\.row)
+        }.sorted { $0.domain.place < $1.domain.place }
     }
 
     /// The pass over a domain, if there is one.
     public func pass(domain: Domain, split: String, form: PromptForm = .simple) throws -> PassState?
     {
         try read { db in
-            try Row.fetchOne(
+            try PassState.Record.fetchOne(
                 db, sql: "SELECT * FROM pass WHERE domain = ? AND split = ? AND form = ?",
-                arguments: [domain.rawValue, split, form.rawValue]
-            ).map(Self.state)
+                arguments: [domain.rawValue, split, form.rawValue])?.row
         }
     }
 
     /// What a pass has counted, one entry per module, in the model's order.
     ///
-    /// - Throws: `InputError`, `.mismatch` if the study holds no such pass.
+    /// - Throws: `InputError`, `.mismatch` if the study holds no such pass, `.badInput` if its
+    ///   numbers are not of the modules, or a neuron fired more often than there were tokens.
     public func counts(
         domain: Domain, split: String, form: PromptForm = .simple
     ) throws -> [ModuleCounts] {
         let modules = try modules()
         let rows = try read { db in
-            try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT name, tokens, counts, sums FROM count
-                    JOIN module ON module = ordinal JOIN pass ON pass = id
-                    WHERE domain = ? AND split = ? AND form = ?
-                    """, arguments: [domain.rawValue, split, form.rawValue])
+            try modules.compactMap { shape in
+                try CountRow.Record.fetchOne(
+                    db,
+                    sql: """
+                        SELECT count.* FROM count
+                        JOIN module ON module = ordinal JOIN pass ON pass = id
+                        WHERE domain = ? AND split = ? AND form = ? AND name = ?
+                        """, arguments: [domain.rawValue, split, form.rawValue, shape.name]
+                ).map { (shape, $0.row) }
+            }
         }
         guard !rows.isEmpty else {
             throw InputError(
                 .mismatch, file: path, item: domain.rawValue,
                 "the study holds no counts of this domain's \(split) split")
         }
-        return try modules.compactMap { shape in
-            guard let row = rows.first(where: { $0["name"] == shape.name }) else { return nil }
-            var counts = ModuleCounts(shape: shape)
-            counts.tokens = row["tokens"]
-            counts.counts = try numbers(row["counts"], like: counts.counts, shape)
-            counts.sums = try numbers(row["sums"], like: counts.sums, shape)
-            return counts
+        return try rows.map(moduleCounts)
+    }
+
+    private func moduleCounts(_ shape: ModuleShape, _ row: CountRow) throws -> ModuleCounts {
+        var counts = ModuleCounts(shape: shape)
+        let size = counts.counts.count
+        guard let fired: [Int64] = row.counts.numbers(), let sums = row.sums.doubles(),
+            fired.count == size, sums.count == size
+        else {
+            throw damaged(
+                CountRow.table,
+                "\(shape.name): \(row.counts.bytes.count) bytes of counts and "
+                    + "\(row.sums.bytes.count) of sums, expected \(size) numbers of 8 bytes each")
         }
+        if let wrong = fired.first(where: { !(0...row.tokens).contains($0) }) {
+            throw damaged(
+                CountRow.table,
+                "\(shape.name): a neuron fired \(wrong) times in \(row.tokens) tokens")
+        }
+        counts.tokens = row.tokens
+        counts.counts = fired
+        counts.sums = sums
+        return counts
     }
 
     /// Stores totals and the place that they reach to, both or neither. Neuron sets that were found
     /// from the domain's earlier counts go: they are not those of the new ones.
     func commit(_ state: PassState, _ counts: [ModuleCounts]) throws {
         try write { db in
-            try db.execute(
-                sql: """
-                    INSERT INTO pass (domain, split, form, bench, cursor, samples, skipped,
-                        missing_frames, vision_tokens, vision_tokens_before, finished)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (domain, split, form) DO UPDATE SET bench = excluded.bench,
-                        cursor = excluded.cursor, samples = excluded.samples,
-                        skipped = excluded.skipped, missing_frames = excluded.missing_frames,
-                        vision_tokens = excluded.vision_tokens,
-                        vision_tokens_before = excluded.vision_tokens_before,
-                        finished = excluded.finished
-                    """,
-                arguments: [
-                    state.domain.rawValue, state.split, state.form.rawValue, state.bench,
-                    state.cursor, state.samples, state.skipped, state.missingFrames,
-                    state.visionTokens, state.visionTokensBefore, state.finished ? 1 : 0,
-                ])
+            try state.record.upsert(db)
             try removeIdentifications(db, domain: state.domain, split: state.split)
+            guard
+                let pass = try Int64.fetchOne(
+                    db, sql: "SELECT id FROM pass WHERE domain = ? AND split = ? AND form = ?",
+                    arguments: [state.domain.rawValue, state.split, state.form.rawValue])
+            else { return }
             for entry in counts {
-                try db.execute(
-                    sql: """
-                        INSERT OR REPLACE INTO count
-                        SELECT id, ordinal, ?, ?, ? FROM pass, module
-                        WHERE domain = ? AND split = ? AND form = ? AND name = ?
-                        """,
-                    arguments: [
-                        entry.tokens, bytes(entry.counts), bytes(entry.sums),
-                        state.domain.rawValue, state.split, state.form.rawValue, entry.shape.name,
-                    ])
+                guard let module = try ordinal(of: entry.shape.name, db) else { continue }
+                try CountRow(
+                    pass: pass, module: module, tokens: entry.tokens, counts: Blob(entry.counts),
+                    sums: Blob(entry.sums)
+                ).record.upsert(db)
             }
         }
     }
@@ -138,46 +166,5 @@ extension Study {
         try db.execute(
             sql: "DELETE FROM identification WHERE split = ? AND ' ' || domains || ' ' LIKE ?",
             arguments: [split, "% \(domain.rawValue) %"])
-    }
-
-    private static func rank(_ domain: Domain) -> Int {
-        Domain.allCases.firstIndex(of: domain) ?? 0
-    }
-
-    private static func state(_ row: Row) throws -> PassState {
-        guard let domain = Domain(rawValue: row["domain"]),
-            let form = PromptForm(rawValue: row["form"])
-        else {
-            throw DatabaseError(
-                resultCode: .SQLITE_CORRUPT, message: "an unknown domain or prompt form")
-        }
-        var state = PassState(
-            domain: domain, split: row["split"], form: form, bench: row["bench"])
-        state.cursor = row["cursor"]
-        state.samples = row["samples"]
-        state.skipped = row["skipped"]
-        state.missingFrames = row["missing_frames"]
-        state.visionTokens = row["vision_tokens"]
-        state.visionTokensBefore = row["vision_tokens_before"]
-        state.finished = row["finished"] != 0
-        return state
-    }
-
-    /// 8-byte numbers as they lie in memory: every platform that mmq runs on is little-endian.
-    private func bytes<Number>(_ numbers: [Number]) -> Data {
-        numbers.withUnsafeBytes { Data($0) }
-    }
-
-    private func numbers<Number>(
-        _ data: Data, like zeros: [Number], _ shape: ModuleShape
-    ) throws -> [Number] {
-        guard data.count == zeros.count * MemoryLayout<Number>.stride else {
-            throw InputError(
-                .badInput, file: path, item: shape.name,
-                "\(data.count) bytes of counts, expected \(zeros.count) numbers of 8 bytes")
-        }
-        var numbers = zeros
-        numbers.withUnsafeMutableBytes { _ = data.copyBytes(to: $0) }
-        return numbers
     }
 }

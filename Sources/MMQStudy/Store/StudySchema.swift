@@ -1,4 +1,5 @@
 import GRDB
+import MMQBase
 
 /// The tables of a study file. Each change is a migration, so that older files keep opening; a file
 /// of a newer mmq is refused.
@@ -8,53 +9,148 @@ enum StudySchema {
 
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        migrator.registerMigration("1 counts and neuron sets") { db in
-            try db.execute(
-                sql: """
-                    PRAGMA application_id = \(applicationID);
-                    -- model: fingerprint of the weights; vision_module: whose tokens are the goal
-                    CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-                    CREATE TABLE module (
-                        ordinal INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-                        layers INTEGER NOT NULL, neurons INTEGER NOT NULL) STRICT;
-                    -- One counting pass over a domain. `cursor` is the next place in the bench's
-                    -- order; it only ever changes together with the totals in `count`.
-                    CREATE TABLE pass (
-                        id INTEGER PRIMARY KEY,
-                        domain TEXT NOT NULL, split TEXT NOT NULL, form TEXT NOT NULL,
-                        bench TEXT NOT NULL,
-                        cursor INTEGER NOT NULL DEFAULT 0,
-                        samples INTEGER NOT NULL DEFAULT 0,
-                        skipped INTEGER NOT NULL DEFAULT 0,
-                        missing_frames INTEGER NOT NULL DEFAULT 0,
-                        vision_tokens INTEGER NOT NULL DEFAULT 0,
-                        vision_tokens_before INTEGER NOT NULL DEFAULT 0,
-                        finished INTEGER NOT NULL DEFAULT 0,
-                        UNIQUE (domain, split, form)) STRICT;
-                    -- counts: int64, sums: float64, little-endian, [layers, neurons] row-major
-                    CREATE TABLE count (
-                        pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
-                        module INTEGER NOT NULL REFERENCES module(ordinal),
-                        tokens INTEGER NOT NULL, counts BLOB NOT NULL, sums BLOB NOT NULL,
-                        PRIMARY KEY (pass, module)) STRICT;
-                    -- domains: their names in order, separated by spaces
-                    CREATE TABLE identification (
-                        module INTEGER PRIMARY KEY REFERENCES module(ordinal),
-                        domains TEXT NOT NULL, split TEXT NOT NULL,
-                        top_rate REAL NOT NULL, filter_rate REAL NOT NULL,
-                        activation_bar REAL NOT NULL,
-                        filter_threshold REAL NOT NULL, activation_threshold REAL NOT NULL,
-                        selected INTEGER NOT NULL) STRICT;
-                    -- neurons: JSON, one ascending list per layer
-                    CREATE TABLE neuron_set (
-                        module INTEGER NOT NULL
-                            REFERENCES identification(module) ON DELETE CASCADE,
-                        domain TEXT NOT NULL, neurons TEXT NOT NULL,
-                        PRIMARY KEY (module, domain)) STRICT;
-                    """)
-        }
-        AnswerSchema.register(&migrator)
-        LensSchema.register(&migrator)
+        migrator.registerMigration("1 counts and neuron sets") { try $0.execute(sql: counts) }
+        migrator.registerMigration("answers") { try $0.execute(sql: answers) }
+        migrator.registerMigration("lens and deviation") { try $0.execute(sql: lens) }
         return migrator
     }
+
+    private static let counts = """
+        PRAGMA application_id = \(applicationID);
+        -- model: fingerprint of the weights; vision_module: whose tokens are the goal
+        CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+        CREATE TABLE module (
+            ordinal INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+            layers INTEGER NOT NULL, neurons INTEGER NOT NULL) STRICT;
+        -- One counting pass over a domain. `cursor` is the next place in the bench's
+        -- order; it only ever changes together with the totals in `count`.
+        CREATE TABLE pass (
+            id INTEGER PRIMARY KEY,
+            domain TEXT NOT NULL, split TEXT NOT NULL, form TEXT NOT NULL,
+            bench TEXT NOT NULL,
+            cursor INTEGER NOT NULL DEFAULT 0,
+            samples INTEGER NOT NULL DEFAULT 0,
+            skipped INTEGER NOT NULL DEFAULT 0,
+            missing_frames INTEGER NOT NULL DEFAULT 0,
+            vision_tokens INTEGER NOT NULL DEFAULT 0,
+            vision_tokens_before INTEGER NOT NULL DEFAULT 0,
+            finished INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (domain, split, form)) STRICT;
+        -- counts: int64, sums: float64, little-endian, [layers, neurons] row-major
+        CREATE TABLE count (
+            pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
+            module INTEGER NOT NULL REFERENCES module(ordinal),
+            tokens INTEGER NOT NULL, counts BLOB NOT NULL, sums BLOB NOT NULL,
+            PRIMARY KEY (pass, module)) STRICT;
+        -- domains: their names in order, separated by spaces
+        CREATE TABLE identification (
+            module INTEGER PRIMARY KEY REFERENCES module(ordinal),
+            domains TEXT NOT NULL, split TEXT NOT NULL,
+            top_rate REAL NOT NULL, filter_rate REAL NOT NULL,
+            activation_bar REAL NOT NULL,
+            filter_threshold REAL NOT NULL, activation_threshold REAL NOT NULL,
+            selected INTEGER NOT NULL) STRICT;
+        -- neurons: JSON, one ascending list per layer
+        CREATE TABLE neuron_set (
+            module INTEGER NOT NULL
+                REFERENCES identification(module) ON DELETE CASCADE,
+            domain TEXT NOT NULL, neurons TEXT NOT NULL,
+            PRIMARY KEY (module, domain)) STRICT;
+        """
+
+    private static let answers = """
+        -- How the answers of a domain under a mask setting were made. mask: JSON,
+        -- {module: [[neurons] per layer]}; options: JSON.
+        CREATE TABLE answer_set (
+            id INTEGER PRIMARY KEY,
+            domain TEXT NOT NULL, split TEXT NOT NULL, setting TEXT NOT NULL,
+            model TEXT NOT NULL, bench TEXT NOT NULL,
+            options TEXT NOT NULL, mask TEXT NOT NULL,
+            UNIQUE (domain, split, setting)) STRICT;
+        -- ground_truth, attributes, tokens: JSON. Either text or problem is there.
+        CREATE TABLE answer (
+            answer_set INTEGER NOT NULL REFERENCES answer_set(id) ON DELETE CASCADE,
+            position INTEGER NOT NULL, sample INTEGER NOT NULL,
+            question TEXT NOT NULL, ground_truth TEXT NOT NULL,
+            attributes TEXT NOT NULL, text TEXT, problem TEXT,
+            tokens TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+            PRIMARY KEY (answer_set, position)) STRICT, WITHOUT ROWID;
+        """
+
+    private static let lens = """
+        -- kind: lens or deviation. `cursor` only ever changes together with the samples.
+        CREATE TABLE lens_pass (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL, domain TEXT NOT NULL, split TEXT NOT NULL,
+            setting TEXT NOT NULL, bench TEXT NOT NULL, options TEXT NOT NULL,
+            cursor INTEGER NOT NULL, samples INTEGER NOT NULL,
+            skipped INTEGER NOT NULL, finished INTEGER NOT NULL,
+            UNIQUE (kind, domain, split, setting)) STRICT;
+        -- kinds: a byte per position, 1 = image. sums: float64 [layers, image | text,
+        -- entropy | probability | agreeing | divergence]. best: uint16 or int32 ids
+        -- [layers, positions]. All little-endian.
+        CREATE TABLE lens_sample (
+            pass INTEGER NOT NULL REFERENCES lens_pass(id) ON DELETE CASCADE,
+            place INTEGER NOT NULL,
+            kinds BLOB NOT NULL, sums BLOB NOT NULL, best BLOB NOT NULL,
+            PRIMARY KEY (pass, place)) STRICT;
+        -- sums: float64 [layers, image | text, cosine | distance]
+        CREATE TABLE deviation_sample (
+            pass INTEGER NOT NULL REFERENCES lens_pass(id) ON DELETE CASCADE,
+            place INTEGER NOT NULL, mask TEXT NOT NULL,
+            image_tokens INTEGER NOT NULL, text_tokens INTEGER NOT NULL,
+            sums BLOB NOT NULL,
+            PRIMARY KEY (pass, place, mask)) STRICT;
+        """
+
+    /// Compares a file's tables with those that the migrations make.
+    ///
+    /// - Throws: `StudyDamage` naming the table and the column.
+    static func check(_ db: Database) throws {
+        let whole = try columns.get()
+        let found = try tables(db)
+        for (table, columns) in whole.sorted(by: { $0.key < $1.key }) {
+            guard let those = found[table] else {
+                throw StudyDamage(table: table, problem: "the table is not there")
+            }
+            for (column, type) in columns.sorted(by: { $0.key < $1.key }) {
+                guard let found = those[column] else {
+                    throw StudyDamage(table: table, problem: "no column \(column)")
+                }
+                guard found == type else {
+                    throw StudyDamage(
+                        table: table,
+                        problem: "column \(column): expected \(type), found \(quoted(found))")
+                }
+            }
+        }
+    }
+
+    /// Table → column → type, as a new file has them.
+    private static let columns = Result {
+        let database = try DatabaseQueue()
+        try migrator.migrate(database)
+        return try database.read(tables)
+    }
+
+    private static func tables(_ db: Database) throws -> [String: [String: String]] {
+        let columns = try StudyRecord<SchemaColumn>.fetchAll(
+            db,
+            sql: """
+                SELECT m.name AS of_table, c.name AS name,
+                    c.type || iif(c."notnull", ' NOT NULL', '') AS type
+                FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'
+                """)
+        return columns.reduce(into: [:]) {
+            $0[$1.row.ofTable, default: [:]][$1.row.name] = $1.row.type
+        }
+    }
+}
+
+/// A column, as SQLite describes it.
+private struct SchemaColumn: StudyRow {
+    static let table = "sqlite_master"
+    let ofTable: String
+    let name: String
+    let type: String
 }

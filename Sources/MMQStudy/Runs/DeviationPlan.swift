@@ -1,0 +1,103 @@
+import MMQBase
+import MMQModels
+
+/// How far each domain's mask moves the decoder's hidden states, over a bench: passes with no mask
+/// and with each domain's.
+public struct DeviationPlan {
+    private let plan: MeasuringStep.Plan
+    private let model: any VisionLanguageModel
+
+    /// The deviations of a model over the bench in a folder, up to `samples` samples a domain.
+    ///
+    /// - Parameter again: drop what an earlier run measured.
+    /// - Throws: `InputError`, `.mismatch` if the study is another model's.
+    public init(
+        study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
+        samples: Int, again: Bool = false
+    ) throws {
+        plan = MeasuringStep.Plan(
+            study: study, bench: bench, split: split, samples: samples, again: again)
+        self.model = model
+        try study.bind(modules: model.modules, fingerprint: model.fingerprint)
+    }
+
+    /// The deviations over a domain's samples, from where the study stands.
+    ///
+    /// - Parameter setting: a `MaskSetting`'s name: which modules' neurons the masks switch off.
+    /// - Throws: `InputError`, `.mismatch` where no neurons were identified.
+    public func step(_ domain: Domain, setting: String) throws -> some RunStep<LensPass> {
+        let study = plan.study
+        let masked = try MaskSetting(name: setting, of: model.architecture)
+        guard let first = masked.modules.first else {
+            throw InputError(
+                .mismatch, file: study.path, item: setting, "a deviation needs a mask")
+        }
+        guard let domains = try study.identification(module: first)?.domains else {
+            throw InputError(
+                .mismatch, file: study.path, item: first,
+                "no neurons were identified in this module")
+        }
+        let masks = try domains.map { domain in
+            let neurons = try masked.neurons(
+                of: domain, in: study, seed: MeasuringStep.controlSeed)
+            return (domain, try NeuronMask(layers: neurons, modules: model.modules))
+        }
+        let options = masks.map { "\($0.rawValue) \($1.fingerprint)" }
+        // Towers run again only where a mask touches them.
+        let inTowers = masked.modules.contains { $0 != model.decoderModule.name }
+        return try MeasuringStep(
+            plan, .deviation, domain: domain, setting: setting,
+            options: "masks " + options.joined(separator: ", ")
+        ) { [model] sample in
+            let input = try model.prepare(image: sample.picture(), prompt: sample.prompt)
+            let features = try input.imageFeatures(observation: nil)
+            let states = try model.hiddenStates(input, features: features)
+            let isImage = model.imagePositions(input)
+            let measured = try masks.map { mask in
+                let observation = Observation(
+                    modules: model.modules, counting: false, mask: mask.1)
+                let layers = try model.deviations(
+                    from: states, input,
+                    features: inTowers
+                        ? input.imageFeatures(observation: observation) : features,
+                    observation: observation)
+                return DeviationSample(
+                    layers, isImage: isImage, place: sample.position, mask: mask.0)
+            }
+            return .deviations(measured)
+        }
+    }
+}
+
+extension DeviationSample {
+    init(_ layers: [[RowDeviation]], isImage: [Bool], place: Int, mask: Domain) {
+        var sums = [Double](repeating: 0, count: layers.count * 4)
+        for (layer, rows) in layers.enumerated() {
+            for (row, image) in zip(rows, isImage) {
+                let at = layer * 4 + (image ? 0 : 2)
+                sums[at] += row.cosine
+                sums[at + 1] += row.relativeDistance
+            }
+        }
+        let image = isImage.count { $0 }
+        self.init(
+            place: place, mask: mask, imageTokens: image, textTokens: isImage.count - image,
+            sums: sums)
+    }
+}
+
+extension NeuronMask {
+    /// A mask's neurons in a short text that changes with them.
+    var fingerprint: String {
+        var hash = StableHash()
+        for (name, layers) in layers.sorted(by: { $0.key < $1.key }) {
+            hash.add(name.utf8)
+            for layer in layers {
+                for neuron in [layer.count] + layer {
+                    hash.add(littleEndian: UInt64(neuron))
+                }
+            }
+        }
+        return String(hash.value, radix: 16)
+    }
+}

@@ -1,0 +1,97 @@
+import MMQBase
+
+/// Measures something of every sample of a domain and keeps it with the sample: the lens, the
+/// deviation under masks.
+final class MeasuringStep: RunStep {
+    /// What is measured where.
+    struct Plan {
+        let study: Study
+        let bench: String
+        let split: String
+        /// Samples of each domain.
+        let samples: Int
+        /// Drop what an earlier run measured.
+        let again: Bool
+    }
+
+    /// What random controls are drawn with.
+    static let controlSeed: UInt64 = 1
+
+    let samples: BenchSplit
+    let start: RunCursor
+
+    private let plan: Plan
+    private var pass: LensPass
+    private let measure: (BenchSample) throws -> LensPass.Measurement
+    private var measured: LensPass.Measurement?
+
+    /// - Parameter options: what the numbers depend on; going on with others is an error.
+    init(
+        _ plan: Plan, _ kind: LensPass.Kind, domain: Domain, setting: String, options: String,
+        measure: @escaping (BenchSample) throws -> LensPass.Measurement
+    ) throws {
+        self.plan = plan
+        self.measure = measure
+        samples = try BenchSplit(
+            bench: plan.bench, domain: domain, split: plan.split, form: .simple)
+        pass = LensPass(
+            kind: kind, domain: domain, split: plan.split, setting: setting,
+            bench: samples.fingerprint, options: options)
+        if let stored = try plan.study.lensPass(
+            kind, domain: domain, split: plan.split, setting: setting)
+        {
+            if plan.again {
+                try plan.study.remove(stored)
+            } else {
+                try Self.check(stored, pass, plan)
+                pass = stored
+            }
+        }
+        start = RunCursor(position: pass.cursor, samples: pass.samples, skipped: pass.skipped)
+    }
+
+    private static func check(_ stored: LensPass, _ wanted: LensPass, _ plan: Plan) throws {
+        guard stored.bench == wanted.bench else {
+            throw InputError(
+                .mismatch, file: plan.study.path, item: wanted.domain.rawValue,
+                "measured with other annotations than those in \(plan.bench)")
+        }
+        guard stored.options == wanted.options else {
+            throw InputError(
+                .mismatch, file: plan.study.path, item: wanted.domain.rawValue,
+                "measured with other settings or neuron sets (\(stored.options)) than now "
+                    + "(\(wanted.options)); start over with \(CommandHint.again)")
+        }
+    }
+
+    func standing() -> RunOutcome? {
+        isReached(start) ? .reached : pass.finished ? .exhausted : nil
+    }
+
+    func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= plan.samples }
+
+    func fraction(_ cursor: RunCursor) -> Double {
+        fraction(Double(cursor.samples), of: Double(plan.samples), cursor)
+    }
+
+    func begin(_ sample: BenchSample) throws -> Bool {
+        measured = try measure(sample)
+        return true
+    }
+
+    func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
+        pass = result(cursor, .interrupted)
+        pass.finished = outcome == .exhausted
+        try plan.study.commit(pass, measured)
+        measured = nil
+    }
+
+    /// Where the pass stands.
+    func result(_ cursor: RunCursor, _ outcome: RunOutcome) -> LensPass {
+        var pass = pass
+        pass.cursor = cursor.position
+        pass.samples = cursor.samples
+        pass.skipped = cursor.skipped
+        return pass
+    }
+}

@@ -1,0 +1,93 @@
+import GRDB
+import MMQBase
+import MMQModels
+
+/// A row of `setting`.
+private struct SettingRow: StudyRow {
+    static let table = "setting"
+    let key: String
+    let value: String
+}
+
+/// A row of `module`.
+private struct ModuleRow: StudyRow {
+    static let table = "module"
+    let ordinal: Int
+    let name: String
+    let layers: Int
+    let neurons: Int
+
+    var shape: ModuleShape { ModuleShape(name: name, layers: layers, neurons: neurons) }
+
+    var damage: String? {
+        let most = StudyLimit.neurons
+        guard (1...most).contains(layers), (1...most).contains(neurons), layers * neurons <= most
+        else { return "\(name) of \(layers) × \(neurons) neurons" }
+        return nil
+    }
+}
+
+extension Study {
+    /// The model's fingerprint; nil in a study that nothing was counted into.
+    public func model() throws -> String? {
+        try read { db in
+            try SettingRow.Record.fetchOne(
+                db, sql: "SELECT * FROM setting WHERE key = ?", arguments: ["model"])?.row.value
+        }
+    }
+
+    /// The modules, in the model's order.
+    public func modules() throws -> [ModuleShape] {
+        try read { db in
+            try ModuleRow.Record.fetchAll(db, sql: "SELECT * FROM module ORDER BY ordinal")
+                .map(\.row.shape)
+        }
+    }
+
+    /// The model's architecture, by fingerprint and modules; nil if this mmq knows no such.
+    public func architecture() throws -> (any Architecture)? {
+        Architectures.first(fingerprint: try model(), modules: try modules().map(\.name))
+    }
+
+    /// The module called `name`.
+    public func module(_ name: String) throws -> ModuleShape {
+        let modules = try modules()
+        guard let module = modules.first(where: { $0.name == name }) else {
+            let names = modules.map(\.name).joined(separator: ", ")
+            throw InputError(
+                .mismatch, file: path, item: name, "no such module; the study has \(names)")
+        }
+        return module
+    }
+
+    /// The number under which other tables know a module; nil if there is no such module.
+    func ordinal(of module: String, _ db: Database) throws -> Int? {
+        try ModuleRow.Record.fetchOne(
+            db, sql: "SELECT * FROM module WHERE name = ?", arguments: [module])?.row.ordinal
+    }
+
+    /// Makes this the study of a model, or checks that it is.
+    public func bind(modules: [ModuleShape], fingerprint: String) throws {
+        if let model = try model() {
+            guard model == fingerprint else {
+                throw InputError(
+                    .mismatch, file: path, item: "model",
+                    "made with another model (\(model)), not with this one (\(fingerprint))")
+            }
+            guard try self.modules() == modules else {
+                throw InputError(
+                    .mismatch, file: path, item: "model", "made with modules of other shapes")
+            }
+            return
+        }
+        try write { db in
+            for (ordinal, module) in modules.enumerated() {
+                try ModuleRow(
+                    ordinal: ordinal, name: module.name, layers: module.layers,
+                    neurons: module.neurons
+                ).record.insert(db)
+            }
+            try SettingRow(key: "model", value: fingerprint).record.insert(db)
+        }
+    }
+}
