@@ -274,7 +274,7 @@ struct PixelModel: CountingModel {
             plan.step(.med),
             tell: { _ in
                 try? FileManager.default.removeItem(atPath: path)
-                if isReplaced { try? folder.write("another", to: "s.sqlite") }
+                if isReplaced { try? folder.write("s.sqlite", text: "another") }
             })
         let error = #expect(throws: InputError.self) { try run.run() }
         #expect(error?.code == .failed && error?.file == path)

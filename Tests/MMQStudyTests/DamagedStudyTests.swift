@@ -11,7 +11,7 @@ import Testing
 /// and no failure of the work (the command ends with 2).
 @Suite struct DamagedStudyTests {
     /// A file with rows in every table, and a copy of it for every damage.
-    private static let whole = Golden.folder + "/whole.sqlite"
+    private static let whole = Golden.folder + "/study/whole.sqlite"
     private let folder: TemporaryFolder
     private let path: String
 

@@ -2,9 +2,8 @@ import CSIMD
 import Foundation
 import MMQBase
 import MMQModels
+import Support
 import Testing
-
-import let Support.kernelSettings
 
 @testable import MMQStudy
 
@@ -22,7 +21,7 @@ import let Support.kernelSettings
         let folder = try TemporaryFolder()
         func copy(_ name: String) throws -> String {
             let path = folder.path + "/" + name
-            try FileManager.default.copyItem(atPath: Golden.folder + "/" + name, toPath: path)
+            try FileManager.default.copyItem(atPath: Golden.folder + "/study/" + name, toPath: path)
             return path
         }
         let half = try Study(path: copy("half.sqlite"), access: .updating)
@@ -36,7 +35,7 @@ import let Support.kernelSettings
     }
 
     private func finish(_ study: Study, _ folder: TemporaryFolder) throws {
-        let root = URL(fileURLWithPath: Golden.folder).deletingLastPathComponent().path
+        let root = Golden.folder
         let bench = root + "/bench"
         try Converter(
             checkpoint: root + "/llava-next/hub-f16/checkpoint",

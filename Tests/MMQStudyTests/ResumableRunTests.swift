@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import Support
 import Testing
 
 @testable import MMQStudy
@@ -85,7 +86,7 @@ private final class BlockStep: RunStep {
 }
 
 @Suite struct ResumableRunTests {
-    private let bench = Golden.folder + "/bench"
+    private let bench = Golden.folder + "/study/bench"
 
     private func places() throws -> [Int] {
         let walk = try BenchSplit(bench: bench, domain: .med, split: "train", form: .simple)

@@ -46,7 +46,8 @@ enum Goldens {
 
 extension TemporaryFolder {
     /// A folder with copies of files and with JSON files.
-    convenience init(copies: [String: String] = [:], json: [(key: String, value: JSONValue)]) throws {
+    convenience init(copies: [String: String] = [:], json: [(key: String, value: JSONValue)]) throws
+    {
         try self.init()
         for (name, source) in copies {
             try FileManager.default.copyItem(atPath: source, toPath: self(name))
