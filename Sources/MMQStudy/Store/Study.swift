@@ -69,7 +69,9 @@ public final class Study {
             throw InputError(.badInput, file: path, "an empty file, not a study")
         }
         var configuration = Configuration()
-        configuration.journalMode = .wal
+        // Who only looks takes the journal as it is: to set its mode, GRDB makes a table and drops
+        // it again, which changes the file, and its date.
+        if access != .reading { configuration.journalMode = .wal }
         configuration.busyMode = .timeout(30)
         let database = try DatabaseQueue(path: absolute(path), configuration: configuration)
         let migrator = StudySchema.migrator
