@@ -129,8 +129,8 @@ static uint64_t count_scans(const uint8_t* bytes, size_t count, size_t position)
 }
 
 // Pillow walks the markers itself before libjpeg does, and refuses some that libjpeg would pass.
-static image_codecs_status walk_header(const uint8_t* bytes, size_t count,
-                                       uint64_t* scans, image_codecs_picture* picture) {
+static image_codecs_status walk_header(const uint8_t* bytes, size_t count, uint64_t* scans,
+                                       image_codecs_picture* picture) {
     size_t position = 2;
     int has_frame = 0;
     for (;;) {
