@@ -16,6 +16,7 @@ struct ActivationCommand: ParsableCommand {
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var bench: BenchOptions
+    @OptionGroup var outside: OutsideOptions
     @OptionGroup var study: StudyOptions
     @OptionGroup var domains: DomainOptions
 
@@ -51,7 +52,7 @@ struct ActivationCommand: ParsableCommand {
         let series = try RunSeries(over: chosen, study: file) {
             try CountingPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
-                again: again)
+                again: again, allowsOutside: outside.allowOutside)
         } run: { plan, domain, interrupt in
             let (outcome, state) = try RunDisplay(domain).follow(plan.step(domain), interrupt)
             return (outcome, Result(outcome: outcome, pass: state))

@@ -19,8 +19,7 @@ struct BenchCheckCommand: ParsableCommand {
     @Option(help: "Splits to look for, separated by commas (default: train,val).")
     var split: String?
 
-    @Flag(help: "Pictures may lie outside the folder, by links or by their paths.")
-    var allowOutside = false
+    @OptionGroup var outside: OutsideOptions
 
     @OptionGroup var threading: ThreadOptions
 
@@ -33,7 +32,7 @@ struct BenchCheckCommand: ParsableCommand {
         let check = try BenchCheck(
             bench: bench, domains: try domains.chosen() ?? Domain.allCases,
             splits: (split ?? "train,val").split(separator: ",").map(String.init),
-            allowsOutside: allowOutside
+            allowsOutside: outside.allowOutside
         ) { domain, split, done, total in
             if label != "\(domain.rawValue) \(split)" {
                 report?.clear()

@@ -24,6 +24,8 @@ struct CompareCommand: ParsableCommand {
     @Option(help: "The bench folder (two models).")
     var bench: String?
 
+    @OptionGroup var outside: OutsideOptions
+
     @Option(help: "The split of the data sets.")
     var split: String = "train"
 
@@ -169,7 +171,8 @@ struct CompareCommand: ParsableCommand {
             let (outcome, comparison) = try RunDisplay(domain).follow(
                 ModelComparison.step(
                     models[0], models[1], bench: bench, domain: domain, split: split,
-                    samples: samples, options: options), interrupt)
+                    samples: samples, options: options,
+                    allowsOutside: outside.allowOutside), interrupt)
             return (outcome, Document(domain: domain, comparison: comparison))
         }
         try series.show(json: json, separator: "\n\n", Self.table)

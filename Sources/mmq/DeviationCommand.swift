@@ -15,6 +15,7 @@ struct DeviationCommand: ParsableCommand {
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var bench: BenchOptions
+    @OptionGroup var outside: OutsideOptions
     @OptionGroup var study: StudyOptions
     @OptionGroup var domains: DomainOptions
 
@@ -51,7 +52,8 @@ struct DeviationCommand: ParsableCommand {
         let series = try RunSeries(over: chosen, settings: settings, study: file) {
             try DeviationPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split,
-                samples: samples, again: again)
+                samples: samples, again: again,
+                allowsOutside: outside.allowOutside)
         } run: { plan, item, interrupt in
             let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
                 .follow(plan.step(item.domain, setting: item.setting), interrupt)

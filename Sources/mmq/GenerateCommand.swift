@@ -25,6 +25,8 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: "The bench folder, with ad, med, rs, vqav2 and doc in it.")
     var bench: String
 
+    @OptionGroup var outside: OutsideOptions
+
     @Option(help: "The split of the data sets.")
     var split: String = "val"
 
@@ -106,7 +108,9 @@ struct GenerateCommand: ParsableCommand {
             batch: batch, options: options, replaces: replace)
         let file = try study.open(.writing)
         let series = try RunSeries(over: chosen, study: file, underWay: "answers") {
-            try GenerationPlan(study: file, model: model, bench: bench, settings: settings)
+            try GenerationPlan(
+                study: file, model: model, bench: bench, settings: settings,
+                allowsOutside: outside.allowOutside)
         } run: { plan, domain, interrupt in
             try RunDisplay.answers(domain).follow(plan.step(domain), interrupt)
         }

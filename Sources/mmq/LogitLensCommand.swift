@@ -54,6 +54,8 @@ struct LogitLensCommand: ParsableCommand {
     @Option(help: "The bench folder, with ad, med, rs, vqav2 and doc in it.")
     var bench: String?
 
+    @OptionGroup var outside: OutsideOptions
+
     @Option(help: "The study file (SQLite).")
     var study: String?
 
@@ -164,7 +166,7 @@ struct LogitLensCommand: ParsableCommand {
         let series = try RunSeries(over: chosen, settings: settings, study: file) {
             try LensPlan(
                 study: file, model: model, bench: bench, split: split, samples: samples,
-                options: options, again: again)
+                options: options, again: again, allowsOutside: outside.allowOutside)
         } run: { plan, item, interrupt in
             let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
                 .follow(plan.step(item.domain, setting: item.setting), interrupt)

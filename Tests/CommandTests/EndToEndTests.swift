@@ -149,4 +149,35 @@ import Testing
         #expect(broken.output.contains("rs train (RSVQA): 24 questions"))
         try expectExit(2, ["bench-check", folder("nowhere")])
     }
+
+    /// Data sets that are linked into a bench are read by every command that was told so, and by none
+    /// that was not.
+    @Test func aLinkedBenchIsReadWhereAllowed() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let (bench, data) = (folder("bench"), folder("bench/rs/Data"))
+        try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
+        try FileManager.default.moveItem(atPath: data, toPath: folder("elsewhere"))
+        try FileManager.default.createSymbolicLink(
+            atPath: data, withDestinationPath: folder("elsewhere"))
+        let rest = ["--bench", bench, "--domain", "rs", "--samples", "1"]
+        let study = ["--model", model, "--study", folder("study")] + rest
+        func expectAsked(_ command: [String]) throws {
+            try expectRefusal(command, naming: ["elsewhere", "--allow-outside"])
+            try expectExit(0, command + ["--allow-outside"])
+        }
+        try expectAsked(["activation"] + study)
+        try expectAsked(["logit-lens"] + study)
+        try expectAsked(["generate", "--masks", "none", "--max-tokens", "2", "--greedy"] + study)
+        try expectAsked(["compare", "--model", model, "--model", model] + rest)
+        // Neurons of one domain are found by looking at two.
+        try expectExit(
+            0,
+            [
+                "activation", "--model", model, "--study", folder("study"), "--bench", bench,
+                "--domain", "com", "--samples", "1",
+            ])
+        try expectExit(0, ["identify", "--study", folder("study"), "--top-rate", "0.1"])
+        try expectAsked(["deviation"] + study)
+    }
 }

@@ -29,7 +29,7 @@ import Testing
             "activation",
             [
                 "--model", "--bench", "--study", "--domain", "--split", "--vision-tokens",
-                "--samples", "--again", "--threads", "--json",
+                "--samples", "--again", "--allow-outside", "--threads", "--json",
             ]
         ),
         (

@@ -13,14 +13,17 @@ final class ComparisonStep: RunStep {
 
     init(
         _ first: any VisionLanguageModel, _ second: any VisionLanguageModel, bench: String,
-        domain: Domain, split: String, samples wanted: Int, options: LensOptions
+        domain: Domain, split: String, samples wanted: Int, options: LensOptions,
+        allowsOutside: Bool
     ) throws {
         self.first = first
         self.second = second
         self.wanted = wanted
         self.options = options
         comparison = try ModelComparison(first, second)
-        samples = try BenchSplit(bench: bench, domain: domain, split: split, form: .simple)
+        samples = try BenchSplit(
+            bench: bench, domain: domain, split: split, form: .simple,
+            allowsOutside: allowsOutside)
     }
 
     func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= wanted }
@@ -44,14 +47,15 @@ final class ComparisonStep: RunStep {
 extension ModelComparison {
     /// A comparison over so many samples of a domain of the bench in a folder.
     ///
+    /// - Parameter allowsOutside: whether pictures may lie outside the bench's folder.
     /// - Throws: `InputError`, `.mismatch` if the models are not of one shape.
     public static func step(
         _ first: any VisionLanguageModel, _ second: any VisionLanguageModel, bench: String,
         domain: Domain, split: String = "train", samples: Int,
-        options: LensOptions = LensOptions()
+        options: LensOptions = LensOptions(), allowsOutside: Bool = false
     ) throws -> some RunStep<ModelComparison> {
         try ComparisonStep(
             first, second, bench: bench, domain: domain, split: split, samples: samples,
-            options: options)
+            options: options, allowsOutside: allowsOutside)
     }
 }

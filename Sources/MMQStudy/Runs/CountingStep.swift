@@ -17,14 +17,17 @@ public struct CountingPlan {
     let split: String
     let goal: Goal
     let again: Bool
+    let allowsOutside: Bool
 
     /// Counting with a model over the bench in a folder.
     ///
-    /// - Parameter again: drop what an earlier run counted.
+    /// - Parameters:
+    ///   - again: drop what an earlier run counted.
+    ///   - allowsOutside: whether pictures may lie outside the bench's folder.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal,
-        again: Bool = false
+        again: Bool = false, allowsOutside: Bool = false
     ) throws {
         self.study = study
         self.model = model
@@ -32,6 +35,7 @@ public struct CountingPlan {
         self.split = split
         self.goal = goal
         self.again = again
+        self.allowsOutside = allowsOutside
         try study.bind(modules: model.modules, fingerprint: model.fingerprint)
     }
 
@@ -58,7 +62,8 @@ final class CountingStep: RunStep {
         self.plan = plan
         let study = plan.study
         samples = try BenchSplit(
-            bench: plan.bench, domain: domain, split: plan.split, form: .simple)
+            bench: plan.bench, domain: domain, split: plan.split, form: .simple,
+            allowsOutside: plan.allowsOutside)
         state = PassState(
             domain: domain, split: plan.split, form: .simple, bench: samples.fingerprint)
         totals = plan.model.modules.map { ModuleCounts(shape: $0) }

@@ -65,20 +65,24 @@ public struct GenerationPlan {
     let model: any VisionLanguageModel
     let bench: String
     let settings: Settings
+    let allowsOutside: Bool
     /// [domain][setting]: which neurons are off, found before anything is computed.
     private var neurons: [Domain: [[String: [[Int]]]]] = [:]
 
     /// Answering with a model over the bench in a folder.
     ///
+    /// - Parameter allowsOutside: whether pictures may lie outside the bench's folder.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's, or if a setting needs
     ///   neurons of a module that were not identified.
     public init(
-        study: Study, model: any VisionLanguageModel, bench: String, settings: Settings
+        study: Study, model: any VisionLanguageModel, bench: String, settings: Settings,
+        allowsOutside: Bool = false
     ) throws {
         self.study = study
         self.model = model
         self.bench = bench
         self.settings = settings
+        self.allowsOutside = allowsOutside
         if try study.model() == PassState.imported {
             // Neuron sets that came from files serve any model that has such neurons.
             let shapes = try study.modules()

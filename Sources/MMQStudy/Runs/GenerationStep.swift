@@ -42,7 +42,8 @@ final class GenerationStep: RunStep {
     init(_ plan: GenerationPlan, _ domain: Domain) throws {
         self.plan = plan
         samples = try BenchSplit(
-            bench: plan.bench, domain: domain, split: plan.settings.split, form: .full)
+            bench: plan.bench, domain: domain, split: plan.settings.split, form: .full,
+            allowsOutside: plan.allowsOutside)
         lanes = try plan.lanes(domain, bench: samples.fingerprint)
         counts = GenerationPlan.Result(domain: domain, outcome: .interrupted)
         counts.held = lanes.reduce(0) { $0 + $1.done.count }

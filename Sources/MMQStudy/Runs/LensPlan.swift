@@ -9,14 +9,18 @@ public struct LensPlan {
 
     /// The lens of a model over the bench in a folder, up to `samples` samples a domain.
     ///
-    /// - Parameter again: drop what an earlier run measured.
+    /// - Parameters:
+    ///   - again: drop what an earlier run measured.
+    ///   - allowsOutside: whether pictures may lie outside the bench's folder.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
-        samples: Int, options: LensOptions = LensOptions(), again: Bool = false
+        samples: Int, options: LensOptions = LensOptions(), again: Bool = false,
+        allowsOutside: Bool = false
     ) throws {
         plan = MeasuringStep.Plan(
-            study: study, bench: bench, split: split, samples: samples, again: again)
+            study: study, bench: bench, split: split, samples: samples, again: again,
+            allowsOutside: allowsOutside)
         self.model = model
         self.options = LensOptions(top: 1, hidesFiller: options.hidesFiller)
         try study.bind(modules: model.modules, fingerprint: model.fingerprint)

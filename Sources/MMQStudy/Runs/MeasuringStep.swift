@@ -12,6 +12,8 @@ final class MeasuringStep: RunStep {
         let samples: Int
         /// Drop what an earlier run measured.
         let again: Bool
+        /// Whether pictures may lie outside the bench's folder.
+        let allowsOutside: Bool
     }
 
     /// What random controls are drawn with.
@@ -33,7 +35,8 @@ final class MeasuringStep: RunStep {
         self.plan = plan
         self.measure = measure
         samples = try BenchSplit(
-            bench: plan.bench, domain: domain, split: plan.split, form: .simple)
+            bench: plan.bench, domain: domain, split: plan.split, form: .simple,
+            allowsOutside: plan.allowsOutside)
         pass = LensPass(
             kind: kind, domain: domain, split: plan.split, setting: setting,
             bench: samples.fingerprint, options: options)

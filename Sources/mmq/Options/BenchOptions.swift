@@ -9,3 +9,9 @@ struct BenchOptions: ParsableArguments {
     @Option(help: "The split of the data sets.")
     var split: String = "train"
 }
+
+/// Whether a bench may name pictures elsewhere.
+struct OutsideOptions: ParsableArguments {
+    @Flag(help: "The bench's pictures may lie outside its folder, by links or by their paths.")
+    var allowOutside = false
+}
