@@ -12,6 +12,8 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 
+#include "x86_blocks.inc"
+
 /// Stored as the "sum" of a block: -4 x its sum in both halves of 32 bits. As the start of the
 /// 16-bit lanes it takes the nibbles' offset of 8 out: two lanes make one sum of four products.
 /// In range: 16 products 15 * 127 - 4 * (their x) - 4 * (the other 16 x) stay within +-30,480.
@@ -19,8 +21,6 @@ static int32_t block_start(int32_t sum) {
     uint32_t half = (uint32_t)(uint16_t)(int16_t)(-4 * sum);
     return (int32_t)(half << 16 | half);
 }
-
-#include "x86_blocks.inc"
 
 void csimd_avx2_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);

@@ -223,7 +223,7 @@ float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values);
     void csimd_##isa##_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x,             \
                                    csimd_output out);
 CSIMD_INT8_LEAVES(scalar)
-/// Of panels of csimd_panel_block: those of all instruction sets but AVX2.
+/// Of panels of csimd_panel_block: all but AVX2's of Q8_0.
 size_t csimd_panel_bytes(csimd_type type, size_t cols);
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)
