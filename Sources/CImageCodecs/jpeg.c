@@ -32,8 +32,9 @@ static void trap_error(j_common_ptr info) {
 
 static void ignore_message(j_common_ptr info, int level) {
     // Warnings are not printed and do not fail the picture: Pillow ignores them too.
-    if (level < 0)
+    if (level < 0) {
         info->err->num_warnings++;
+    }
 }
 
 static void ignore_output(j_common_ptr info) {
@@ -52,8 +53,9 @@ static boolean suspend(j_decompress_ptr info) {
 static void skip_input(j_decompress_ptr info, long bytes) {
     struct jpeg_source_mgr* source = info->src;
     size_t skipped = bytes < 0 ? 0 : (size_t)bytes;
-    if (skipped > source->bytes_in_buffer)
+    if (skipped > source->bytes_in_buffer) {
         skipped = source->bytes_in_buffer;
+    }
     source->next_input_byte += skipped;
     source->bytes_in_buffer -= skipped;
 }
@@ -74,18 +76,21 @@ static int stands_alone(uint8_t marker) {
 static image_codecs_status check_segment(uint8_t marker, const uint8_t* body, size_t length,
                                          size_t place, image_codecs_picture* picture) {
     if (is_frame(marker)) {
-        if (length < 6 || (length - 6) % 3 != 0)
+        if (length < 6 || (length - 6) % 3 != 0) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, place, "a frame header of %zu bytes",
                                 length);
-        if (body[0] != 8)
+        }
+        if (body[0] != 8) {
             return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, place,
                                 "%u bits a sample; only 8 are read", body[0]);
+        }
     } else if (marker == QUANTIZATION) {
         while (length > 0) {
             const size_t table = body[0] < 16 ? 1 + 64 : 1 + 128;
-            if (length < table)
+            if (length < table) {
                 return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
                                     "a quantization table that is not whole");
+            }
             body += table;
             length -= table;
         }
@@ -110,18 +115,23 @@ static uint64_t count_scans(const uint8_t* bytes, size_t count, size_t position)
     uint64_t scans = 0;
     while (position < count) {
         const uint8_t* found = memchr(bytes + position, 0xFF, count - position);
-        if (!found)
+        if (!found) {
             break;
+        }
         position = (size_t)(found - bytes) + 1;
-        if (position >= count)
+        if (position >= count) {
             break;
+        }
         const uint8_t marker = bytes[position];
-        if (marker == 0xFF || marker == 0 || stands_alone(marker))
+        if (marker == 0xFF || marker == 0 || stands_alone(marker)) {
             continue;
-        if (marker == START_OF_SCAN)
+        }
+        if (marker == START_OF_SCAN) {
             scans++;
-        if (count - position < 3)
+        }
+        if (count - position < 3) {
             break;
+        }
         const size_t length = (size_t)bytes[position + 1] << 8 | bytes[position + 2];
         position += 1 + (length < 2 ? 2 : length);
     }
@@ -135,34 +145,43 @@ static image_codecs_status walk_header(const uint8_t* bytes, size_t count, uint6
     int has_frame = 0;
     for (;;) {
         // Bytes between segments are skipped, as is a stuffed 0xFF 0x00.
-        while (position < count && bytes[position] != 0xFF)
+        while (position < count && bytes[position] != 0xFF) {
             position++;
-        while (position < count && bytes[position] == 0xFF)
+        }
+        while (position < count && bytes[position] == 0xFF) {
             position++;
-        if (position >= count)
+        }
+        if (position >= count) {
             break;
+        }
         const size_t place = position - 1;
         const uint8_t marker = bytes[position++];
-        if (marker == 0 || stands_alone(marker))
+        if (marker == 0 || stands_alone(marker)) {
             continue;
-        if (marker < 0xC0)
+        }
+        if (marker < 0xC0) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, place, "an unknown marker, 0x%02X",
                                 marker);
-        if (count - position < 2)
+        }
+        if (count - position < 2) {
             break;
+        }
         const size_t stated = (size_t)bytes[position] << 8 | bytes[position + 1];
         const size_t length = stated < 2 ? 0 : stated - 2;
         position += 2;
-        if (count - position < length)
+        if (count - position < length) {
             break;
+        }
         image_codecs_status status =
             check_segment(marker, bytes + position, length, place, picture);
-        if (status != IMAGE_CODECS_OK)
+        if (status != IMAGE_CODECS_OK) {
             return status;
+        }
         if (marker == START_OF_SCAN) {
-            if (!has_frame)
+            if (!has_frame) {
                 return picture_fail(picture, IMAGE_CODECS_CORRUPT, place,
                                     "a scan before the frame header");
+            }
             *scans = count_scans(bytes, count, place);
             return IMAGE_CODECS_OK;
         }
@@ -213,19 +232,22 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
     do {
         header = jpeg_read_header(info, FALSE);
     } while (header == JPEG_HEADER_TABLES_ONLY);
-    if (header == JPEG_SUSPENDED)
+    if (header == JPEG_SUSPENDED) {
         return fail_truncated(state, picture, "before the first scan");
+    }
 
     picture->width = info->image_width;
     picture->height = info->image_height;
     image_codecs_status status = picture_check_size(picture, max_pixels, reached(state));
-    if (status != IMAGE_CODECS_OK)
+    if (status != IMAGE_CODECS_OK) {
         return status;
+    }
     const uint64_t pixels = (uint64_t)picture->width * picture->height;
-    if (state->scans > FREE_SCANS && state->scans > max_scanned_pixels / pixels)
+    if (state->scans > FREE_SCANS && state->scans > max_scanned_pixels / pixels) {
         return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, reached(state),
                             "%llu scans of %llu pixels each; so many take too long",
                             (unsigned long long)state->scans, (unsigned long long)pixels);
+    }
     switch (info->num_components) {
     case 1:
         info->out_color_space = JCS_GRAYSCALE;
@@ -243,11 +265,13 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
     const size_t width = info->image_width, height = info->image_height;
     picture->pixels = malloc(width * height * 3);
     state->row = malloc(width * 4);
-    if (!picture->pixels || !state->row)
+    if (!picture->pixels || !state->row) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, reached(state),
                             "no memory for %zu x %zu pixels", width, height);
-    if (!jpeg_start_decompress(info))
+    }
+    if (!jpeg_start_decompress(info)) {
         return fail_truncated(state, picture, "before the last scan");
+    }
     for (size_t y = 0; y < height; y++) {
         uint8_t* pixels = picture->pixels + y * width * 3;
         JSAMPROW row = info->num_components == 3 ? pixels : state->row;
@@ -257,8 +281,9 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
             return fail_truncated(state, picture, place);
         }
         if (info->num_components == 1) {
-            for (size_t x = 0; x < width; x++)
+            for (size_t x = 0; x < width; x++) {
                 memset(pixels + 3 * x, row[x], 3);
+            }
         } else if (info->num_components == 4) {
             convert_cmyk(row, pixels, width);
         }
@@ -273,11 +298,13 @@ image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
     picture_clear(picture);
     uint64_t scans = 0;
     image_codecs_status status = walk_header(bytes, count, &scans, picture);
-    if (status != IMAGE_CODECS_OK)
+    if (status != IMAGE_CODECS_OK) {
         return status;
+    }
     decoding* state = calloc(1, sizeof *state);
-    if (!state)
+    if (!state) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for a JPEG decoder");
+    }
     state->info.err = jpeg_std_error(&state->trap.manager);
     state->trap.manager.error_exit = trap_error;
     state->trap.manager.emit_message = ignore_message;
@@ -323,7 +350,8 @@ image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
     jpeg_destroy_decompress(&state->info);
     free(state->row);
     free(state);
-    if (status != IMAGE_CODECS_OK)
+    if (status != IMAGE_CODECS_OK) {
         image_codecs_free(picture);
+    }
     return status;
 }

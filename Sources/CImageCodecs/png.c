@@ -55,8 +55,9 @@ static int is_name(const uint8_t* name) {
     for (int i = 0; i < 4; i++) {
         uint8_t c = name[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_'))
+              c == '_')) {
             return 0;
+        }
     }
     return 1;
 }
@@ -77,11 +78,14 @@ static uint32_t least_length(const chunk_walk* walk, const uint8_t* name) {
                  {"pHYs", 9},
                  {"acTL", 8},
                  {"fcTL", 26}};
-    for (size_t i = 0; i < sizeof least / sizeof *least; i++)
-        if (named(name, least[i].name))
+    for (size_t i = 0; i < sizeof least / sizeof *least; i++) {
+        if (named(name, least[i].name)) {
             return least[i].bytes;
-    if (named(name, "tRNS") && walk->has_header)
+        }
+    }
+    if (named(name, "tRNS") && walk->has_header) {
         return walk->color == GRAY ? 2 : walk->color == RGB ? 6 : 0;
+    }
     return 0;
 }
 
@@ -108,19 +112,22 @@ static image_codecs_status read_header(chunk_walk* walk, const uint8_t* body,
     walk->color = body[9];
     walk->interlaced = body[12] != 0;
     walk->has_header = 1;
-    if (body[11] != 0)
+    if (body[11] != 0) {
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                             "IHDR: filter method %u; only 0 exists", body[11]);
+    }
     return IMAGE_CODECS_OK;
 }
 
 static image_codecs_status read_palette(chunk_walk* walk, const uint8_t* body, uint32_t length,
                                         image_codecs_picture* picture) {
-    if (walk->color != PALETTE || !walk->has_header)
+    if (walk->color != PALETTE || !walk->has_header) {
         return IMAGE_CODECS_OK;
-    if (length > sizeof walk->palette)
+    }
+    if (length > sizeof walk->palette) {
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                             "PLTE: %u bytes, more than 256 colours", (unsigned)length);
+    }
     // Entries that are not given stay black, as in Pillow.
     memcpy(walk->palette, body, length - length % 3);
     return IMAGE_CODECS_OK;
@@ -131,48 +138,59 @@ static image_codecs_status walk_to_data(chunk_walk* walk, image_codecs_picture* 
     walk->position = SIGNATURE_BYTES;
     for (;;) {
         size_t left = walk->count - walk->position;
-        if (left < CHUNK_HEAD_BYTES)
+        if (left < CHUNK_HEAD_BYTES) {
             return picture_fail(picture, IMAGE_CODECS_TRUNCATED, walk->count,
                                 "the file ends before the image data, after %zu bytes",
                                 walk->count);
+        }
         const uint8_t* head = walk->bytes + walk->position;
         const uint8_t* name = head + 4;
         const uint8_t* body = head + CHUNK_HEAD_BYTES;
         const uint32_t length = big_endian(head);
-        if (!is_name(name))
+        if (!is_name(name)) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                                 "a chunk named %02x %02x %02x %02x", name[0], name[1], name[2],
                                 name[3]);
-        if (named(name, "IDAT"))
+        }
+        if (named(name, "IDAT")) {
             break;
-        if (named(name, "IEND"))
+        }
+        if (named(name, "IEND")) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position, "no image data");
+        }
         left -= CHUNK_HEAD_BYTES;
-        if (left < CHECKSUM_BYTES || left - CHECKSUM_BYTES < length)
+        if (left < CHECKSUM_BYTES || left - CHECKSUM_BYTES < length) {
             return picture_fail(picture, IMAGE_CODECS_TRUNCATED, walk->count,
                                 "the file ends in chunk %.4s, after %zu bytes", (const char*)name,
                                 walk->count);
-        if (big_endian(body + length) != image_codecs_crc32(name, (size_t)length + 4))
+        }
+        if (big_endian(body + length) != image_codecs_crc32(name, (size_t)length + 4)) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                                 "the checksum of chunk %.4s is wrong", (const char*)name);
-        if (length < least_length(walk, name))
+        }
+        if (length < least_length(walk, name)) {
             return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position,
                                 "chunk %.4s has only %u bytes", (const char*)name,
                                 (unsigned)length);
+        }
         image_codecs_status status = IMAGE_CODECS_OK;
-        if (named(name, "IHDR"))
+        if (named(name, "IHDR")) {
             status = read_header(walk, body, picture);
-        else if (named(name, "PLTE"))
+        } else if (named(name, "PLTE")) {
             status = read_palette(walk, body, length, picture);
-        if (status != IMAGE_CODECS_OK)
+        }
+        if (status != IMAGE_CODECS_OK) {
             return status;
+        }
         walk->position += CHUNK_HEAD_BYTES + (size_t)length + CHECKSUM_BYTES;
     }
-    if (!walk->has_header)
+    if (!walk->has_header) {
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, walk->position, "no IHDR chunk");
-    if (!is_known_kind(walk->color, walk->depth))
+    }
+    if (!is_known_kind(walk->color, walk->depth)) {
         return picture_fail(picture, IMAGE_CODECS_CORRUPT, SIGNATURE_BYTES,
                             "IHDR: colour type %u with %u bits a sample", walk->color, walk->depth);
+    }
     walk->data = walk->position;
     return IMAGE_CODECS_OK;
 }
@@ -186,12 +204,14 @@ static image_codecs_status walk_after_rows(const chunk_walk* walk, size_t reache
     while (position <= walk->count && walk->count - position >= CHUNK_HEAD_BYTES) {
         const uint8_t* head = walk->bytes + position;
         const uint32_t length = big_endian(head);
-        if (!is_name(head + 4) || named(head + 4, "IEND"))
+        if (!is_name(head + 4) || named(head + 4, "IEND")) {
             break;
-        if (position >= reached && walk->count - position - CHUNK_HEAD_BYTES < length)
+        }
+        if (position >= reached && walk->count - position - CHUNK_HEAD_BYTES < length) {
             return picture_fail(picture, IMAGE_CODECS_TRUNCATED, walk->count,
                                 "the file ends in chunk %.4s, after %zu bytes",
                                 (const char*)head + 4, walk->count);
+        }
         position += CHUNK_HEAD_BYTES + (size_t)length + CHECKSUM_BYTES;
     }
     return IMAGE_CODECS_OK;
@@ -225,8 +245,9 @@ static void read_stream(png_structp png, png_bytep out, size_t count) {
     }
     memcpy(out, stream->bytes + stream->position, count);
     // libpng reads a chunk's length and name at once.
-    if (stream->position == stream->cut && count >= sizeof stream->cut_length)
+    if (stream->position == stream->cut && count >= sizeof stream->cut_length) {
         memcpy(out, stream->cut_length, sizeof stream->cut_length);
+    }
     stream->position += count;
 }
 
@@ -268,8 +289,9 @@ static void open_stream(image_stream* stream, const chunk_walk* walk) {
     stream->end = walk->data_end;
     stream->cut = walk->cut;
     // libpng reads long pieces of a chunk at once and would not see the part that is there.
-    if (walk->cut != SIZE_MAX)
+    if (walk->cut != SIZE_MAX) {
         put_big_endian(stream->cut_length, (uint32_t)(walk->count - walk->cut - CHUNK_HEAD_BYTES));
+    }
 }
 
 // One row of samples, a byte each (16-bit ones: two, high byte first), to RGB.
@@ -287,18 +309,22 @@ static void convert_row(const chunk_walk* walk, const uint8_t* in, uint8_t* out)
         break;
     }
     case PALETTE:
-        for (size_t x = 0; x < width; x++)
+        for (size_t x = 0; x < width; x++) {
             memcpy(out + 3 * x, walk->palette[in[x]], 3);
+        }
         break;
     case GRAY_ALPHA:
-        for (size_t x = 0; x < width; x++)
+        for (size_t x = 0; x < width; x++) {
             memset(out + 3 * x, in[2 * bytes * x], 3);
+        }
         break;
     default: {
         const size_t stride = (walk->color == RGB ? 3 : 4) * bytes;
-        for (size_t x = 0; x < width; x++, in += stride)
-            for (size_t i = 0; i < 3; i++)
+        for (size_t x = 0; x < width; x++, in += stride) {
+            for (size_t i = 0; i < 3; i++) {
                 *out++ = in[i * bytes];
+            }
+        }
     }
     }
 }
@@ -312,8 +338,9 @@ typedef struct {
 } decoding;
 
 static int rows_complete(const decoding* state, const chunk_walk* walk) {
-    if (!state->png)
+    if (!state->png) {
         return 0;
+    }
     return walk->interlaced ? png_get_current_pass_number(state->png) >= 7
                             : png_get_current_row_number(state->png) >= walk->height;
 }
@@ -335,10 +362,11 @@ static image_codecs_status read_rows(decoding* state, const chunk_walk* walk,
     const size_t rows = walk->interlaced ? walk->height : 1;
     state->samples = calloc(rows, row_bytes);
     picture->pixels = malloc((size_t)walk->width * walk->height * 3);
-    if (!state->samples || !picture->pixels)
+    if (!state->samples || !picture->pixels) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, walk->data,
                             "no memory for %u x %u pixels", (unsigned)walk->width,
                             (unsigned)walk->height);
+    }
     for (int pass = 0; pass < passes; pass++) {
         for (size_t y = 0; y < walk->height; y++) {
             if (walk->interlaced) {
@@ -348,8 +376,9 @@ static image_codecs_status read_rows(decoding* state, const chunk_walk* walk,
             png_read_row(png, state->samples, NULL);
             // The last row is converted by the caller, for it counts even if libpng finds fault
             // with what follows it.
-            if (y + 1 < walk->height)
+            if (y + 1 < walk->height) {
                 convert_row(walk, state->samples, picture->pixels + y * walk->width * 3);
+            }
         }
     }
     return IMAGE_CODECS_OK;
@@ -363,8 +392,9 @@ static void convert_rest(const decoding* state, const chunk_walk* walk,
         return;
     }
     const size_t row_bytes = png_get_rowbytes(state->png, state->info);
-    for (size_t y = 0; y < walk->height; y++)
+    for (size_t y = 0; y < walk->height; y++) {
         convert_row(walk, state->samples + y * row_bytes, picture->pixels + y * stride);
+    }
 }
 
 static image_codecs_status decode(decoding* state, chunk_walk* walk,
@@ -373,13 +403,16 @@ static image_codecs_status decode(decoding* state, chunk_walk* walk,
     if (setjmp(state->stream.escape) == 0) {
         state->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state->stream, trap_error,
                                             ignore_warning);
-        if (state->png)
+        if (state->png) {
             state->info = png_create_info_struct(state->png);
-        if (!state->info)
+        }
+        if (!state->info) {
             return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for libpng");
+        }
         image_codecs_status status = read_rows(state, walk, picture);
-        if (status != IMAGE_CODECS_OK)
+        if (status != IMAGE_CODECS_OK) {
             return status;
+        }
     } else if (!rows_complete(state, walk)) {
         int cut = state->stream.ended && walk->data_end == walk->count;
         return picture_fail(picture, cut ? IMAGE_CODECS_TRUNCATED : IMAGE_CODECS_CORRUPT,
@@ -397,8 +430,9 @@ static void find_data_end(chunk_walk* walk) {
            named(walk->bytes + position + 4, "IDAT")) {
         const size_t left = walk->count - position - CHUNK_HEAD_BYTES;
         const size_t length = big_endian(walk->bytes + position);
-        if (length > left)
+        if (length > left) {
             walk->cut = position;
+        }
         if (left < CHECKSUM_BYTES || left - CHECKSUM_BYTES < length) {
             position = walk->count;
             break;
@@ -411,8 +445,9 @@ static void find_data_end(chunk_walk* walk) {
 image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, uint64_t max_pixels,
                                             image_codecs_picture* picture) {
     picture_clear(picture);
-    if (count < SIGNATURE_BYTES)
+    if (count < SIGNATURE_BYTES) {
         return picture_fail(picture, IMAGE_CODECS_TRUNCATED, count, "only %zu bytes", count);
+    }
     chunk_walk walk = {.bytes = bytes, .count = count};
     image_codecs_status status = walk_to_data(&walk, picture);
     if (walk.has_header) {
@@ -422,18 +457,22 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
         image_codecs_status size = picture_check_size(picture, max_pixels, SIGNATURE_BYTES);
         status = size != IMAGE_CODECS_OK ? size : status;
     }
-    if (status != IMAGE_CODECS_OK)
+    if (status != IMAGE_CODECS_OK) {
         return status;
+    }
     find_data_end(&walk);
     decoding* state = calloc(1, sizeof *state);
-    if (!state)
+    if (!state) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for libpng");
+    }
     status = decode(state, &walk, picture);
-    if (state->png)
+    if (state->png) {
         png_destroy_read_struct(&state->png, &state->info, NULL);
+    }
     free(state->samples);
     free(state);
-    if (status != IMAGE_CODECS_OK)
+    if (status != IMAGE_CODECS_OK) {
         image_codecs_free(picture);
+    }
     return status;
 }

@@ -36,12 +36,15 @@ static void filter_free(filter_table* table) {
 // The cubic convolution kernel with a = -0.5 (Keys 1981), in Pillow's order of operations.
 static double bicubic(double x) {
     const double a = -0.5;
-    if (x < 0.0)
+    if (x < 0.0) {
         x = -x;
-    if (x < 1.0)
+    }
+    if (x < 1.0) {
         return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-    if (x < 2.0)
+    }
+    if (x < 2.0) {
         return (((x - 5) * x + 8) * x - 4) * a;
+    }
     return 0.0;
 }
 
@@ -56,8 +59,9 @@ static int filter_make(filter_table* table, size_t in_size, size_t out_size) {
     table->first = NULL;
     table->count = NULL;
     table->weights = NULL;
-    if (table->stride > SIZE_MAX / sizeof(double) / out_size)
+    if (table->stride > SIZE_MAX / sizeof(double) / out_size) {
         return 0;
+    }
     table->first = malloc(out_size * sizeof *table->first);
     table->count = malloc(out_size * sizeof *table->count);
     table->weights = malloc(out_size * table->stride * sizeof *table->weights);
@@ -74,8 +78,9 @@ static int filter_make(filter_table* table, size_t in_size, size_t out_size) {
         size_t first = low < 0 ? 0 : (size_t)low;
         size_t end = high > (double)in_size ? in_size : (size_t)high;
         size_t count = end > first ? end - first : 0;
-        if (count > table->stride)
+        if (count > table->stride) {
             count = table->stride;
+        }
         double sum = 0.0;
         for (size_t j = 0; j < count; j++) {
             exact[j] = bicubic(((double)(j + first) - center + 0.5) * inverse);
@@ -126,16 +131,19 @@ static void resize_columns(const uint8_t* in, size_t in_first, size_t row_sample
                            size_t out_height, const filter_table* table, int32_t* sums) {
     for (size_t y = 0; y < out_height; y++) {
         const int32_t* weights = table->weights + y * table->stride;
-        for (size_t x = 0; x < row_samples; x++)
+        for (size_t x = 0; x < row_samples; x++) {
             sums[x] = HALF;
+        }
         for (size_t j = 0; j < table->count[y]; j++) {
             const uint8_t* row = in + (table->first[y] + j - in_first) * row_samples;
             const int32_t weight = weights[j];
-            for (size_t x = 0; x < row_samples; x++)
+            for (size_t x = 0; x < row_samples; x++) {
                 sums[x] += row[x] * weight;
+            }
         }
-        for (size_t x = 0; x < row_samples; x++)
+        for (size_t x = 0; x < row_samples; x++) {
             *out++ = clip(sums[x]);
+        }
     }
 }
 
@@ -143,8 +151,9 @@ static void resize_columns(const uint8_t* in, size_t in_first, size_t row_sample
 // twice as many pixels as the width (which may also grow). Found by comparing thousands of sizes
 // with both orders.
 static int rows_come_last(size_t in_width, size_t in_height, size_t out_width, size_t out_height) {
-    if (out_height >= in_height)
+    if (out_height >= in_height) {
         return 0;
+    }
     return out_width >= in_width || (in_height - out_height) / 2 > in_width - out_width ||
            ((in_height - out_height) / 2 == in_width - out_width &&
             (in_height - out_height) % 2 == 1);
@@ -164,13 +173,15 @@ image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_wid
     uint8_t* between = NULL;
     int32_t* sums = NULL;
     image_codecs_status status = IMAGE_CODECS_NO_MEMORY;
-    if (horizontal && !filter_make(&across, in_width, out_width))
+    if (horizontal && !filter_make(&across, in_width, out_width)) {
         goto done;
+    }
     if (vertical) {
         const size_t row_samples = (rows_last ? in_width : out_width) * 3;
         sums = malloc(row_samples * sizeof *sums);
-        if (!sums || !filter_make(&down, in_height, out_height))
+        if (!sums || !filter_make(&down, in_height, out_height)) {
             goto done;
+        }
     }
     if (!vertical) {
         resize_rows(in, in_width, out, out_width, in_height, &across);
@@ -178,8 +189,9 @@ image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_wid
         resize_columns(in, 0, out_width * 3, out, out_height, &down, sums);
     } else if (rows_last) {
         between = malloc(out_height * in_width * 3);
-        if (!between)
+        if (!between) {
             goto done;
+        }
         resize_columns(in, 0, in_width * 3, between, out_height, &down, sums);
         resize_rows(between, in_width, out, out_width, out_height, &across);
     } else {
@@ -187,8 +199,9 @@ image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_wid
         const size_t first = down.first[0];
         const size_t rows = down.first[out_height - 1] + down.count[out_height - 1] - first;
         between = malloc(rows * out_width * 3);
-        if (!between)
+        if (!between) {
             goto done;
+        }
         resize_rows(in + first * in_width * 3, in_width, between, out_width, rows, &across);
         resize_columns(between, first, out_width * 3, out, out_height, &down, sums);
     }
