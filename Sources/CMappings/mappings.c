@@ -18,6 +18,7 @@ typedef struct {
 
 static mapping mappings[MAPPINGS];
 static char program_name[32];
+static size_t page_bytes = 4096;
 
 // A text that may go to a terminal: control characters become '?', a long one keeps its end.
 static void copy_shown(char* out, size_t size, const char* text) {
@@ -51,7 +52,8 @@ static void report(int number, siginfo_t* info, void* context) {
         const size_t count = atomic_load(&mappings[i].count);
         const uintptr_t base = atomic_load(&mappings[i].base);
         // The last page belongs to the mapping as a whole.
-        if (count > 0 && address >= base && address - base < count + 65536) {
+        const size_t pages = (count + page_bytes - 1) / page_bytes * page_bytes;
+        if (count > 0 && address >= base && address - base < pages) {
             say(program_name);
             say(mappings[i].path);
             say(": cannot be read: the file became shorter, or its disk failed, while it was in "
@@ -65,6 +67,10 @@ static void report(int number, siginfo_t* info, void* context) {
 
 void mappings_report_shortened(const char* program) {
     copy_shown(program_name, sizeof program_name, program);
+    const long page = sysconf(_SC_PAGESIZE);
+    if (page > 0) {
+        page_bytes = (size_t)page;
+    }
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = report;

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 extension Markup {
     /// A text as HTML content or as an attribute's value in double quotes.
@@ -16,19 +17,15 @@ extension Markup {
             case "\"": out += "&quot;"
             case "'": out += "&#39;"
             case "\n", "\t": out.unicodeScalars.append(scalar)
-            default: out.unicodeScalars.append(isUnruly(scalar) ? "\u{FFFD}" : scalar)
+            default: out.unicodeScalars.append(isRefused(scalar) ? "\u{FFFD}" : scalar)
             }
         }
         return out
     }
 
-    /// Control characters, line ends that only JavaScript knows, and marks that turn the direction
-    /// of what follows.
-    fileprivate static func isUnruly(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x202E, 0x2066...0x2069, 0xFFFE, 0xFFFF: true
-        default: false
-        }
+    /// What no page may contain: what a reader obeys rather than shows, and what HTML forbids.
+    fileprivate static func isRefused(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.isUnruly || scalar.value == 0xFFFE || scalar.value == 0xFFFF
     }
 }
 
@@ -56,7 +53,7 @@ struct Verbatim {
             case ">": out += "\\u003e"
             case "&": out += "\\u0026"
             default:
-                if Markup.isUnruly(scalar) {
+                if Markup.isRefused(scalar) {
                     out += String(format: "\\u%04x", scalar.value)
                 } else {
                     out.unicodeScalars.append(scalar)

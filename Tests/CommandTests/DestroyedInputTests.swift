@@ -50,6 +50,20 @@ import Testing
         }
     }
 
+    /// The name under which an output grows is an output's too.
+    @Test func traceKeepsAnInputNamedPartial() throws {
+        let folder = try TemporaryFolder()
+        let golden = GoldenModel.llava
+        let model = try golden.convert(in: folder)
+        let picture = folder("picture.png.partial")
+        try FileManager.default.copyItem(atPath: golden.picture(), toPath: picture)
+        let before = try bytes(picture)
+        try expectRefusal(
+            golden.trace(model, to: folder("picture.png"), picture: picture),
+            naming: [picture, "input"])
+        #expect(try bytes(picture) == before)
+    }
+
     @Test func reportKeepsStudies() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)

@@ -150,7 +150,7 @@ struct BrokenPictureTests {
         }
     }
 
-    @Test("Any bytes: never a crash, and errors are ImageErrors")
+    @Test("Any bytes: never a crash, and errors are InputErrors")
     func anyBytes() throws {
         let (goldens, blob) = try DecodeGoldens.load()
         var state: UInt64 = 17

@@ -48,6 +48,8 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         target = try Self.target(of: path)
         try InputLedger.check(output: target, named: path)
         partialPath = target + ".partial"
+        // It is emptied below: an input of that name would be lost.
+        try InputLedger.check(output: partialPath)
         let descriptor = open(partialPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw InputError.system(.writeFailed, file: path, errno) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {

@@ -7,11 +7,7 @@
 /// - Parameter lines: whether line feeds and tabs stay.
 public func shown(_ text: String, lines: Bool = true) -> String {
     func isObeyed(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0x09, 0x0a: !lines
-        case 0..<0x20, 0x7f..<0xa0, 0x61c, 0x200e, 0x200f, 0x2028...0x202e, 0x2066...0x2069: true
-        default: false
-        }
+        scalar.isUnruly && !(lines && (scalar == "\n" || scalar == "\t"))
     }
     guard text.unicodeScalars.contains(where: isObeyed) else { return text }
     var out = String.UnicodeScalarView()
@@ -26,4 +22,16 @@ public func shown(_ text: String, lines: Bool = true) -> String {
         }
     }
     return String(out)
+}
+
+extension Unicode.Scalar {
+    /// Whether a terminal or a page would obey it rather than show it: control characters (C0 with
+    /// line feed and tab, DEL, C1), line and paragraph separators, marks that turn the direction of
+    /// what follows.
+    public var isUnruly: Bool {
+        switch value {
+        case 0..<0x20, 0x7f..<0xa0, 0x61c, 0x200e, 0x200f, 0x2028...0x202e, 0x2066...0x2069: true
+        default: false
+        }
+    }
 }

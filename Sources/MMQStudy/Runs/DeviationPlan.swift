@@ -15,8 +15,7 @@ public struct DeviationPlan {
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
-        samples: Int, again: Bool = false,
-        allowsOutside: Bool = false
+        samples: Int, again: Bool = false, allowsOutside: Bool = false
     ) throws {
         plan = MeasuringStep.Plan(
             study: study, bench: bench, split: split, samples: samples, again: again,
