@@ -147,9 +147,13 @@ public struct InputError: Error, Sendable, Equatable, CustomStringConvertible, L
     }
 
     /// `file: item: expected ..., found ... (at byte N)`, or `file: cannot be written: ...`.
+    ///
+    /// What comes from a file may be megabytes long: each part is cut, with its beginning and its
+    /// end kept.
     public var description: String {
         let place = offset.map { " (at byte \($0))" } ?? ""
-        return [file, item, problem + place].compactMap { $0 }.joined(separator: ": ")
+        return [file, item, problem].compactMap { $0.map { cut($0) } }.joined(separator: ": ")
+            + place
     }
 
     /// The same text, for Foundation's users.
@@ -211,6 +215,15 @@ extension InputError.Code {
         case .badInput, .mismatch, .badPrompt, .tooLong, .locked, .failed, .outOfMemory: nil
         }
     }
+}
+
+/// A text of at most `limit` characters: of a longer one the beginning and the end.
+func cut(_ text: String, limit: Int = 1000) -> String {
+    // Bytes are at least as many as characters, and are counted at no cost.
+    guard text.utf8.count > limit, text.unicodeScalars.count > limit else { return text }
+    let scalars = text.unicodeScalars
+    return String(String.UnicodeScalarView(scalars.prefix(limit * 2 / 3))) + " ... "
+        + String(String.UnicodeScalarView(scalars.suffix(limit / 3)))
 }
 
 /// A name from a file, quoted, cut and with control characters escaped, for error messages.

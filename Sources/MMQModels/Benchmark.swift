@@ -85,7 +85,7 @@ public struct Benchmark {
             let state = try model.run(
                 input, features: [], observation: observation,
                 keepsCache: counting ? nil : tokens, after: { _, _ in })
-            _ = model.lastLogits(state)
+            _ = try model.lastLogits(state)
         }
     }
 

@@ -151,7 +151,7 @@ extension VisionLanguageModel {
         var answer = GeneratedAnswer()
         answer.promptTokens = input.inputIDs.count
         answer.imageTokens = input.imageTokens
-        let logits = limit > 0 ? lastLogits(state) : []
+        let logits = limit > 0 ? try lastLogits(state) : []
         answer.prefillSeconds = clock.seconds(since: start)
         let running = RunningAnswer(
             answer, state: state, observation: observation, options: options, limit: limit,
@@ -189,10 +189,10 @@ extension VisionLanguageModel {
     }
 
     /// Logits [vocabulary] behind the last token of a prompt.
-    public func lastLogits(_ state: PromptState) -> [Float] {
+    public func lastLogits(_ state: PromptState) throws -> [Float] {
         let hidden = state.lastHidden.count / state.lastRows
-        return state.lastHidden.suffix(hidden).withContiguousStorageIfAvailable {
-            logits(of: $0, rows: 1)
+        return try state.lastHidden.suffix(hidden).withContiguousStorageIfAvailable {
+            try logits(of: $0, rows: 1)
         } ?? []
     }
 }

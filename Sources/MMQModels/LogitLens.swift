@@ -133,11 +133,11 @@ extension VisionLanguageModel {
         let other = LensRows(model: self, chunk: chunk, vocabulary: vocabulary, top: top)
         for first in stride(from: 0, to: positions, by: chunk) {
             let rows = first..<min(first + chunk, positions)
-            last.look(at: states.last, rows: rows, hidden: states.hiddenSize)
+            try last.look(at: states.last, rows: rows, hidden: states.hiddenSize)
             let isBlock = states.part == .block
             if isBlock { last.store(in: &reading, layer: layers - 1, first: first) }
             for layer in 0..<(isBlock ? layers - 1 : layers) {
-                other.look(
+                try other.look(
                     at: states[layer], rows: rows, hidden: states.hiddenSize, reference: last)
                 other.store(in: &reading, layer: layer, first: first)
                 progress(
@@ -181,8 +181,8 @@ extension VisionLanguageModel {
             let hidden = x.count / positions
             for start in stride(from: 0, to: positions, by: chunk) {
                 let rows = start..<min(start + chunk, positions)
-                first.look(at: states[index], rows: rows, hidden: states.hiddenSize)
-                second.look(at: x, rows: rows, hidden: hidden, reference: first)
+                try first.look(at: states[index], rows: rows, hidden: states.hiddenSize)
+                try second.look(at: x, rows: rows, hidden: hidden, reference: first)
                 for row in 0..<rows.count {
                     agrees.append(first.ids[row] == second.ids[row])
                     divergences.append(second.divergences[row])
@@ -225,10 +225,10 @@ private final class LensRows {
     func look(
         at output: UnsafeBufferPointer<Float>, rows: Range<Int>, hidden: Int,
         reference: LensRows? = nil
-    ) {
+    ) throws {
         count = rows.count
         logits = []  // before the new ones are had
-        logits = model.logits(
+        logits = try model.logits(
             of: UnsafeBufferPointer(
                 rebasing: output[rows.lowerBound * hidden..<rows.upperBound * hidden]),
             rows: count)

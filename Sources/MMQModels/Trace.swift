@@ -64,10 +64,10 @@ extension VisionLanguageModel {
                 try writer.write(
                     "last_logits",
                     state.lastHidden.withUnsafeBufferPointer {
-                        logits(of: $0, rows: state.lastRows)
+                        try logits(of: $0, rows: state.lastRows)
                     })
             }
-            for counts in observation.counts() {
+            for counts in try finite(observation.counts()) {
                 let name = counts.shape.name
                 try writer.write(name + "_log", counts.counts)
                 try writer.write(name + "_value", counts.sums)
@@ -115,7 +115,7 @@ extension VisionLanguageModel {
         let rowBytes = vocabularySize * MemoryLayout<Float>.size
         for first in stride(from: 0, to: tokens, by: 256) {
             let rows = min(256, tokens - first)
-            let part = logits(
+            let part = try logits(
                 of: UnsafeBufferPointer(rebasing: x[first * hidden..<(first + rows) * hidden]),
                 rows: rows)
             try part.withUnsafeBytes { try writer.write("logits", $0, at: first * rowBytes) }

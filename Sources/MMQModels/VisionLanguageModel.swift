@@ -58,15 +58,24 @@ extension VisionLanguageModel {
         partial: LayerPart.Observer? = nil,
         after: (_ layer: Int, _ hidden: UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
-        try backend.run(
+        try requireFinite(features, "the picture's features")
+        return try backend.run(
             input, features: features, observation: observation, keepsCache: keepsCache,
-            partial: partial, after: after)
+            partial: partial
+        ) { layer, hidden in
+            if layer == decoderModule.layers - 1 {
+                try requireFinite(hidden, "the last layer's output")
+            }
+            try after(layer, hidden)
+        }
     }
 
     /// Logits [rows, vocabulary] of hidden states [rows, hidden] that a layer put out:
     /// head(norm(hidden)).
-    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) -> [Float] {
-        backend.logits(of: hidden, rows: rows)
+    public func logits(of hidden: UnsafeBufferPointer<Float>, rows: Int) throws -> [Float] {
+        let logits = backend.logits(of: hidden, rows: rows)
+        try requireFinite(logits, "the logits")
+        return logits
     }
 
     /// One decoding step of several answers: the next token of each in, its logits out,
@@ -74,7 +83,9 @@ extension VisionLanguageModel {
     public func step(_ tokens: [Int32], states: [PromptState], observations: [Observation?]) throws
         -> [Float]
     {
-        try backend.step(tokens, states: states, observations: observations)
+        let logits = try backend.step(tokens, states: states, observations: observations)
+        try requireFinite(logits, "the logits")
+        return logits
     }
 }
 
@@ -219,6 +230,6 @@ extension VisionLanguageModel {
         _ = try run(
             input, features: features, observation: observation, keepsCache: nil,
             after: { _, _ in })
-        return observation.counts()
+        return try finite(observation.counts())
     }
 }

@@ -40,12 +40,7 @@ public enum StudyExport {
         var written: [String] = []
         func makeFolder(_ kind: String) throws -> String {
             let path = "\(folder)/\(name)/\(kind)"
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: path, withIntermediateDirectories: true)
-            } catch {
-                throw InputError(.failed, file: path, "the folder cannot be made")
-            }
+            try MMQBase.makeFolder(path)
             return path
         }
         let passes = try study.passes().filter { $0.split == split && $0.form == .simple }

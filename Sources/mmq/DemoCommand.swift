@@ -54,8 +54,7 @@ struct DemoCommand: AsyncParsableCommand {
         let chosen =
             named
             ?? Self.all.filter { exists("\(assets)/\($0)") }
-        try FileManager.default.createDirectory(
-            atPath: output, withIntermediateDirectories: true)
+        try makeFolder(output)
         for name in chosen {
             guard let architecture = Architectures.all.first(where: { $0.name == name }) else {
                 continue
@@ -131,8 +130,7 @@ private struct DemoStudy {
     }
 
     func run() async throws {
-        try FileManager.default.createDirectory(
-            atPath: output, withIntermediateDirectories: true)
+        try makeFolder(output)
         say("\(name): convert the checkpoint to f16, int8 and int4")
         for (type, vision) in Self.types {
             // Each time: the checkpoint may be another than the last demo's.

@@ -106,7 +106,8 @@ enum Diagnostics {
                 note(root.fullMessage(for: error))
                 exit(2)
             }
-            note("mmq: \(error)")
+            // Foundation's errors describe themselves in terms of their own making.
+            note("mmq: \(error is CocoaError ? error.localizedDescription : "\(error)")")
             exit(exitCode(of: error))
         }
     }

@@ -137,8 +137,11 @@ import Testing
         // What a killed run left is no obstacle to the next.
         try? FileManager.default.removeItem(atPath: output)
         var left: [String] = []
+        // A busy machine may need longer to begin.
+        var reach = 0.04
         while left.isEmpty {
-            _ = try Command.run(arguments, killAfter: Double(random.uniform()) * 0.04)
+            _ = try Command.run(arguments, killAfter: Double(random.uniform()) * reach)
+            reach *= 1.1
             left = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
         }
         try expectExit(0, arguments + ["--force"])

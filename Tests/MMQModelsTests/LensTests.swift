@@ -101,8 +101,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
             keepsCache: nil, after: { _, _ in })
         let imagePositions = reading.isImage.count { $0 }
         #expect(imagePositions == prepared.imageTokens)
-        let logits = state.lastHidden.withUnsafeBufferPointer {
-            model.logits(of: $0, rows: state.lastRows)
+        let logits = try state.lastHidden.withUnsafeBufferPointer {
+            try model.logits(of: $0, rows: state.lastRows)
         }
         for row in 0..<state.lastRows {
             let values = Array(
@@ -246,8 +246,10 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         }
         let (own, ownFeatures, mine) = try states(first)
         let (prepared, features, theirs) = try states(second)
-        func logs(_ model: any VisionLanguageModel, _ x: UnsafeBufferPointer<Float>) -> [[Double]] {
-            let all = model.logits(of: x, rows: mine.positions)
+        func logs(_ model: any VisionLanguageModel, _ x: UnsafeBufferPointer<Float>) throws
+            -> [[Double]]
+        {
+            let all = try model.logits(of: x, rows: mine.positions)
             return (0..<mine.positions).map { row in
                 let start = row * model.vocabularySize
                 let values = all[start..<start + item.words].map(Double.init)
@@ -261,8 +263,8 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         ) { layer, difference in
             #expect(layer == layers)
             layers += 1
-            let p = logs(first, mine[layer])
-            let q = logs(second, theirs[layer])
+            let p = try logs(first, mine[layer])
+            let q = try logs(second, theirs[layer])
             assertClose(
                 difference.divergences,
                 zip(p, q).map { zip($0, $1).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) } },

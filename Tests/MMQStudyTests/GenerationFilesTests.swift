@@ -135,6 +135,9 @@ import Testing
             #"{"index": 1, "ground_truth": "y"}"#,
             #"{"index": 1, "ground_truth": "y", "answer": ["a", "b"]}"#,
             #"{"index": 1, "ground_truth": "y", "answer": "a", "position": -1}"#,
+            #"{"index": -1, "ground_truth": "y", "answer": "a"}"#,
+            #"{"index": 1, "ground_truth": "y", "answer": "a"}"# + "\n"
+                + #"{"index": 1, "ground_truth": "y", "answer": "b"}"#,
             #"{"index": 1, "ground_truth": "y", "answer": "a", "attributes": {"type": 3}}"#,
             "{\"index\": 1, \"ground_truth\": 1, \"answer\": \"a\", \"position\": 1}\n"
                 + "{\"index\": 2, \"ground_truth\": 1, \"answer\": \"a\", \"position\": 1}",

@@ -12,6 +12,7 @@ run("check", __doc__, {
     "transformers": ("against_transformers", "any checkpoint, stage by stage, against transformers"),
     "dape": ("dape", "exported neuron sets against the definition"),
     "kill": ("kill", "kills commands at random moments and compares what they leave"),
+    "torture": ("torture", "a long campaign of changed inputs, failing writes, kills"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
     "leaves": ("leaves/native.sh", "every kernel that this CPU runs against the scalar ones"),

@@ -103,16 +103,7 @@ public final class Converter: Sendable {
     /// Returns whether the folder had to be made.
     static func makeFolder(_ folder: String, replace: Bool) throws -> Bool {
         guard let there = isFolder(folder) else {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: folder, withIntermediateDirectories: true)
-            } catch {
-                let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-                let reason = cause.map { String(cString: strerror(Int32($0.code))) }
-                throw InputError(
-                    .writeFailed, file: folder, expected: "a folder that can be made",
-                    found: reason ?? (error as NSError).localizedDescription)
-            }
+            try MMQBase.makeFolder(folder)
             return true
         }
         guard there else {

@@ -26,12 +26,7 @@ public enum AnswerFiles {
         var written: [String] = []
         for set in try study.answerSets(split: split) {
             let path = "\(folder)/answers/\(set.domain.rawValue)"
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: path, withIntermediateDirectories: true)
-            } catch {
-                throw InputError(.failed, file: path, "the folder cannot be made")
-            }
+            try makeFolder(path)
             let answers = try study.answers(
                 domain: set.domain, split: split, setting: set.setting)
             let text = try answers.map { try line($0) + "\n" }.joined()
@@ -97,6 +92,7 @@ public enum AnswerFiles {
         let data = try readSmallFile(file, limit: 1 << 30)
         var answers: [StoredAnswer] = []
         var positions: Set<Int> = []
+        var indices: Set<Int> = []
         for (number, bytes) in data.split(separator: UInt8(ascii: "\n")).enumerated() {
             func fault(_ key: String, _ problem: String) -> InputError {
                 InputError(.badInput, file: file, item: key, "answer \(number + 1): \(problem)")
@@ -105,6 +101,9 @@ public enum AnswerFiles {
             let line = try JSONValue(parsing: Array(bytes), file: file)
             guard let index = line["index"]?.integer else {
                 throw fault("index", "expected an integer")
+            }
+            guard index >= 0, indices.insert(index).inserted else {
+                throw fault("index", "\(index) is negative, or that of an answer before")
             }
             guard let truth = line["ground_truth"] else {
                 throw fault("ground_truth", "not there")

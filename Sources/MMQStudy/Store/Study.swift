@@ -178,6 +178,13 @@ public final class Study {
             "a damaged study file: \(damage.problem)")
     }
 
+    /// Whether this process may write the file and make others beside it: if that fails all the
+    /// same, the disk is full or broken, and nothing is wrong with what was asked for.
+    static func isWritable(_ path: String) -> Bool {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        return access(folder, W_OK | X_OK) == 0 && (!exists(path) || access(path, W_OK) == 0)
+    }
+
     private static func translating<T>(_ path: String, _ body: () throws -> T) throws -> T {
         do {
             return try body()
@@ -192,7 +199,9 @@ public final class Study {
                 // The latter: a statement names a table or column that is not there.
                 throw InputError(.badInput, file: path, "a damaged study file: \(text)")
             case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
-                throw InputError(.badInput, file: path, "cannot be opened for writing: \(text)")
+                throw InputError(
+                    isWritable(path) ? .failed : .badInput, file: path,
+                    "cannot be opened for writing: \(text)")
             case .SQLITE_BUSY, .SQLITE_LOCKED:
                 throw InputError(.locked, file: path, "in use by another process: \(text)")
             default:

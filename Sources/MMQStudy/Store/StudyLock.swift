@@ -16,8 +16,10 @@ final class StudyLock {
         while true {
             let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
             guard descriptor >= 0 else {
+                let error = errno
                 throw InputError(
-                    .badInput, file: path, "cannot be made: \(String(cString: strerror(errno)))")
+                    Study.isWritable(study) ? .failed : .badInput, file: path,
+                    "cannot be made: \(String(cString: strerror(error)))")
             }
             guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
                 let held = errno == EWOULDBLOCK

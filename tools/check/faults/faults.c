@@ -1,0 +1,150 @@
+// Loaded into mmq with LD_PRELOAD: the n-th call that writes to a file fails, and the clock can run
+// backwards. What `tools/check torture` finds disk failures with.
+//
+//   MMQ_FAULT_AT=N        the N-th write, truncation, sync, rename or making of a file fails; from
+//                         there on all do if N is negative (a disk that stays full)
+//   MMQ_FAULT_ERRNO=E     with this error (28: no space left, 5: input/output error)
+//   MMQ_FAULT_TOTAL=FILE  at the end the number of such calls goes there
+//   MMQ_CLOCK_BACK=S      the time of day goes back by S seconds at every tenth look
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+static atomic_long calls;
+static long fault_at;
+static bool stays;
+static int fault_errno = ENOSPC;
+static long back;
+static atomic_long looks;
+
+__attribute__((constructor)) static void begin(void) {
+    const char* at = getenv("MMQ_FAULT_AT");
+    const char* number = getenv("MMQ_FAULT_ERRNO");
+    const char* clock = getenv("MMQ_CLOCK_BACK");
+    fault_at = at ? atol(at) : 0;
+    stays = fault_at < 0;
+    fault_at = labs(fault_at);
+    if (number) {
+        fault_errno = atoi(number);
+    }
+    back = clock ? atol(clock) : 0;
+}
+
+__attribute__((destructor)) static void end(void) {
+    const char* path = getenv("MMQ_FAULT_TOTAL");
+    FILE* file = path ? fopen(path, "w") : NULL;
+    if (file) {
+        fprintf(file, "%ld\n", atomic_load(&calls));
+        fclose(file);
+    }
+}
+
+// Whether this call is the one that fails.
+static bool fails(void) {
+    const long call = atomic_fetch_add(&calls, 1) + 1;
+    if (fault_at != 0 && (call == fault_at || (stays && call > fault_at))) {
+        errno = fault_errno;
+        return true;
+    }
+    return false;
+}
+
+static bool is_file(int descriptor) {
+    struct stat info;
+    return descriptor > 2 && fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+ssize_t write(int fd, const void* bytes, size_t count) {
+    return is_file(fd) && fails() ? -1 : REAL(write)(fd, bytes, count);
+}
+
+ssize_t writev(int fd, const struct iovec* parts, int count) {
+    return is_file(fd) && fails() ? -1 : REAL(writev)(fd, parts, count);
+}
+
+ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
+    return is_file(fd) && fails() ? -1 : REAL(pwrite)(fd, bytes, count, offset);
+}
+
+ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
+    return is_file(fd) && fails() ? -1 : REAL(pwrite64)(fd, bytes, count, offset);
+}
+
+int ftruncate(int fd, off_t length) { return fails() ? -1 : REAL(ftruncate)(fd, length); }
+
+int ftruncate64(int fd, off64_t length) { return fails() ? -1 : REAL(ftruncate64)(fd, length); }
+
+int posix_fallocate(int fd, off_t offset, off_t length) {
+    return fails() ? fault_errno : REAL(posix_fallocate)(fd, offset, length);
+}
+
+int fsync(int fd) { return fails() ? -1 : REAL(fsync)(fd); }
+
+int fdatasync(int fd) { return fails() ? -1 : REAL(fdatasync)(fd); }
+
+int rename(const char* from, const char* to) { return fails() ? -1 : REAL(rename)(from, to); }
+
+int mkdir(const char* path, mode_t mode) { return fails() ? -1 : REAL(mkdir)(path, mode); }
+
+// The mode behind the flags of a call that makes a file.
+#define MODE(flags)                                                                                \
+    mode_t mode = 0;                                                                               \
+    if ((flags) & (O_CREAT | O_TMPFILE)) {                                                         \
+        va_list rest;                                                                              \
+        va_start(rest, flags);                                                                     \
+        mode = va_arg(rest, mode_t);                                                               \
+        va_end(rest);                                                                              \
+    }
+
+// A file that is there already is opened, not made: no call that needs space.
+static bool makes(const char* path, int flags) {
+    return (flags & O_CREAT) && faccessat(AT_FDCWD, path, F_OK, 0) != 0;
+}
+
+int open(const char* path, int flags, ...) {
+    MODE(flags)
+    return makes(path, flags) && fails() ? -1 : REAL(open)(path, flags, mode);
+}
+
+int open64(const char* path, int flags, ...) {
+    MODE(flags)
+    return makes(path, flags) && fails() ? -1 : REAL(open64)(path, flags, mode);
+}
+
+static long lost(void) { return back ? back * (atomic_fetch_add(&looks, 1) / 10) : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec* now) {
+    const int result = REAL(clock_gettime)(clock, now);
+    if (clock == CLOCK_REALTIME) {
+        now->tv_sec -= lost();
+    }
+    return result;
+}
+
+int gettimeofday(struct timeval* restrict now, void* restrict zone) {
+    const int result = REAL(gettimeofday)(now, zone);
+    now->tv_sec -= lost();
+    return result;
+}
+
+time_t time(time_t* out) {
+    const time_t now = REAL(time)(NULL) - lost();
+    if (out) {
+        *out = now;
+    }
+    return now;
+}
