@@ -162,7 +162,7 @@ class Torture(Trial):
         shutil.copy(self.checkpoint.parent / "mask.json", mask)
         lens = work / "lens.json"
         output_of([self.mmq, "logit-lens", "--model", model, *picture, "--output", lens])
-        answers = next((work / "exported").rglob("none.jsonl"))
+        answers = next((work / "exported").rglob("rs/none.jsonl"))
         trace = ["trace", "--model", model, "--output", work / "out"]
         convert = ["convert", self.checkpoint, "--output", work / "out", "--force"]
         report = ["report", "--study", self.full, "--output", work / "out", "--draws", "100"]
@@ -175,7 +175,7 @@ class Torture(Trial):
                 inputs.append((f"checkpoint {file.relative_to(self.checkpoint)}", file, change, convert))
         for file in sorted(model.glob("*.gguf")):
             inputs.append((file.name.split("-")[0] + " GGUF", file, mutations.gguf, trace + picture))
-        for file in sorted(self.bench.rglob("*.json")):
+        for file in sorted(self.bench.rglob("*train*.json")):
             inputs.append((f"bench {file.name}", file, mutations.json_document, counting))
         inputs += [
             ("picture", self.picture, mutations.png, [*trace, *picture]),
@@ -186,6 +186,9 @@ class Torture(Trial):
         rounds = max(1, self.options.rounds)
         for name, file, change, words in inputs:
             row = self.row("mutations", name)
+            clean(work / "out")
+            if (unchanged := self.run(words)).code:
+                raise Failure(f"{name}, unchanged: {unchanged.errors[-500:]!r}")
             # The files of the checkout are read only: a changed copy takes their place in the words.
             for number in range(rounds):
                 def attempt(file=file, change=change, words=words):

@@ -84,21 +84,33 @@ ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
     return is_file(fd) && fails() ? -1 : REAL(pwrite64)(fd, bytes, count, offset);
 }
 
-int ftruncate(int fd, off_t length) { return fails() ? -1 : REAL(ftruncate)(fd, length); }
+int ftruncate(int fd, off_t length) {
+    return fails() ? -1 : REAL(ftruncate)(fd, length);
+}
 
-int ftruncate64(int fd, off64_t length) { return fails() ? -1 : REAL(ftruncate64)(fd, length); }
+int ftruncate64(int fd, off64_t length) {
+    return fails() ? -1 : REAL(ftruncate64)(fd, length);
+}
 
 int posix_fallocate(int fd, off_t offset, off_t length) {
     return fails() ? fault_errno : REAL(posix_fallocate)(fd, offset, length);
 }
 
-int fsync(int fd) { return fails() ? -1 : REAL(fsync)(fd); }
+int fsync(int fd) {
+    return fails() ? -1 : REAL(fsync)(fd);
+}
 
-int fdatasync(int fd) { return fails() ? -1 : REAL(fdatasync)(fd); }
+int fdatasync(int fd) {
+    return fails() ? -1 : REAL(fdatasync)(fd);
+}
 
-int rename(const char* from, const char* to) { return fails() ? -1 : REAL(rename)(from, to); }
+int rename(const char* from, const char* to) {
+    return fails() ? -1 : REAL(rename)(from, to);
+}
 
-int mkdir(const char* path, mode_t mode) { return fails() ? -1 : REAL(mkdir)(path, mode); }
+int mkdir(const char* path, mode_t mode) {
+    return fails() ? -1 : REAL(mkdir)(path, mode);
+}
 
 // The mode behind the flags of a call that makes a file.
 #define MODE(flags)                                                                                \
@@ -125,7 +137,9 @@ int open64(const char* path, int flags, ...) {
     return makes(path, flags) && fails() ? -1 : REAL(open64)(path, flags, mode);
 }
 
-static long lost(void) { return back ? back * (atomic_fetch_add(&looks, 1) / 10) : 0; }
+static long lost(void) {
+    return back ? back * (atomic_fetch_add(&looks, 1) / 10) : 0;
+}
 
 int clock_gettime(clockid_t clock, struct timespec* now) {
     const int result = REAL(clock_gettime)(clock, now);
