@@ -61,9 +61,17 @@ static bool fails(void) {
     return false;
 }
 
+// A file of the command's own: not stdout, and not the shared memory in which the OpenMP runtime
+// says that it is there (it gives up with a signal of its own where that is full).
 static bool is_file(int descriptor) {
     struct stat info;
-    return descriptor > 2 && fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
+    if (descriptor <= 2 || fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+        return false;
+    }
+    char link[32];
+    char path[16] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    return readlink(link, path, sizeof path - 1) < 0 || strncmp(path, "/dev/shm/", 9) != 0;
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -85,11 +93,11 @@ ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
 }
 
 int ftruncate(int fd, off_t length) {
-    return fails() ? -1 : REAL(ftruncate)(fd, length);
+    return is_file(fd) && fails() ? -1 : REAL(ftruncate)(fd, length);
 }
 
 int ftruncate64(int fd, off64_t length) {
-    return fails() ? -1 : REAL(ftruncate64)(fd, length);
+    return is_file(fd) && fails() ? -1 : REAL(ftruncate64)(fd, length);
 }
 
 int posix_fallocate(int fd, off_t offset, off_t length) {
