@@ -5,7 +5,10 @@ MMQ = .build/release/mmq
 
 PYTHON = .build/venv/bin/python
 
-.PHONY: all deps build demo test test-arm bench format lint venv goldens clean
+# For each target of `make fuzz`.
+SECONDS = 60
+
+.PHONY: all deps build demo test test-arm test-cluster test-sanitized fuzz bench format lint venv goldens clean
 
 all: build
 
@@ -26,6 +29,18 @@ test: deps
 # The NEON kernels, against the scalar ones, on an emulated Arm CPU (natively on a real one).
 test-arm:
 	@python3 tools/check leaves-arm
+
+# The demo's study on a Slurm cluster of this machine alone, with nodes that die (Debian, as root; minutes).
+test-cluster: build
+	@python3 tools/check cluster
+
+# The tests once more, under the sanitizers for addresses, undefined behaviour and threads.
+test-sanitized: deps
+	@SWIFT="$(SWIFT)" python3 tools/check sanitized
+
+# Damaged files for everything that reads one; SECONDS=N for each of the targets.
+fuzz: deps
+	@SWIFT="$(SWIFT)" python3 tools/check fuzz --seconds $(SECONDS)
 
 # MODEL=DIR times a converted model; without it the tiny demo model.
 bench: build

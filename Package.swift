@@ -33,10 +33,27 @@ if let openMP {
     openMPLink += [.linkedLibrary("omp")]
 }
 
+// MMQ_SANITIZE=1: undefined behaviour in C ends the program. Its runtime comes with that of
+// `swift test --sanitize=address`; Swift has no such option on Linux (see tools/check/sanitized.sh).
+let sanitizerFlags =
+    ProcessInfo.processInfo.environment["MMQ_SANITIZE"] == "1"
+    ? ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"] : []
+csimdFlags += sanitizerFlags
+let otherCFlags = ["-O2", "-Wall", "-Wextra"] + sanitizerFlags
+
 let package = Package(
     name: "mmq",
     platforms: [.macOS(.v14)],
-    products: [.executable(name: "mmq", targets: ["mmq"])],
+    products: [
+        .executable(name: "mmq", targets: ["mmq"]),
+        // For Fuzz/, a package of its own; no build of `mmq` makes it.
+        .library(
+            name: "MMQKit",
+            targets: [
+                "MMQBase", "MMQFormats", "MMQText", "MMQImage", "MMQModels", "MMQStudy",
+                "MMQReport",
+            ]),
+    ],
     dependencies: [
         // The command line: parsing, help, completion.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -52,11 +69,11 @@ let package = Package(
             linkerSettings: openMPLink),
         // libjpeg and libpng behind two calls, and zlib's checksums.
         .target(
-            name: "CImageCodecs", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])],
+            name: "CImageCodecs", cSettings: [.unsafeFlags(otherCFlags)],
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("z")]),
 
         // Says which mapped file it was when another process shortens one: a signal handler, so C.
-        .target(name: "CMappings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra"])]),
+        .target(name: "CMappings", cSettings: [.unsafeFlags(otherCFlags)]),
         // The ground floor: one error, JSON, files, stable hash and random numbers, Python's text
         // rules.
         .target(

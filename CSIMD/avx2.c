@@ -16,7 +16,7 @@
 #define TABLE(isa, panel_bytes_of_isa)                                                             \
     const csimd_kernels csimd_##isa##_kernels = {                                                  \
         .name = #isa,                                                                              \
-        .quantize_i8 = csimd_##isa##_quantize_i8,                                                  \
+        .quantize_row = csimd_##isa##_quantize_row,                                                \
         .panel_bytes = panel_bytes_of_isa,                                                         \
         .pack_panel = csimd_##isa##_pack_panel,                                                    \
         .panel_product = csimd_##isa##_panel_product,                                              \

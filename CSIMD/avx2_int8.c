@@ -3,7 +3,8 @@
 // There is no byte dot product with 32-bit sums here, so four-bit factors are used: a product of a
 // nibble (0 ... 15) and an int8 (-127 ... 127), summed over the 16 products that one 16-bit lane
 // takes of a block, is at most 30,480 in magnitude and needs no widening inside the block. Q8_0
-// weights + 128 are split into two nibbles; that costs twice the products of Q4_0.
+// weights + 128, and IQ4_NL's levels + 128, are split into two nibbles; that costs twice the
+// products of Q4_0.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
@@ -22,9 +23,21 @@ static int32_t block_start(int32_t sum) {
     return (int32_t)(half << 16 | half);
 }
 
-void csimd_avx2_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums) {
-    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++, q += CSIMD_BLOCK) {
+/// Block b of a plane from 32 integers.
+INLINE void store_plane(const csimd_q8_output* to, int plane, size_t b, const __m256i n[4]) {
+    to->sums[plane][b] = block_start(
+        sum_words(_mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]))));
+    // Packing works on 128-bit halves: the last step puts the 32-bit groups in order.
+    __m256i bytes =
+        _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i*)(to->q[plane] + b * CSIMD_BLOCK), bytes);
+}
+
+void csimd_avx2_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff), half = _mm256_set1_epi32(64);
+    const bool wide = to->q[1];
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
         __m256 v[4];
         __m256i max8 = _mm256_setzero_si256();
         for (int i = 0; i < 4; i++) {
@@ -36,38 +49,47 @@ void csimd_avx2_quantize_i8(const float* x, size_t cols, int8_t* q, float* scale
         max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0x4e));
         max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0xb1));
         float factor;
-        if (!csimd_q8_scale(_mm_cvtss_f32(_mm_castsi128_ps(max4)), &scales[b], &factor)) {
-            memset(q, 0, CSIMD_BLOCK);
-            sums[b] = 0;
+        __m256i n[4], high[4];
+        const bool any = csimd_q8_scale(_mm_cvtss_f32(_mm_castsi128_ps(max4)),
+                                        csimd_greatest_q(wide), &to->scales[b], &factor);
+        __m256 inverse = _mm256_set1_ps(any ? factor : 0);
+        for (int i = 0; i < 4; i++) {
+            n[i] = any ? _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse)) : _mm256_setzero_si256();
+        }
+        if (!wide) {
+            store_plane(to, 0, b, n);
             continue;
         }
-        __m256 inverse = _mm256_set1_ps(factor);
-        __m256i n[4];
         for (int i = 0; i < 4; i++) {
-            n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+            high[i] = _mm256_srai_epi32(_mm256_add_epi32(n[i], half), CSIMD_PLANE_SHIFT);
+            n[i] = _mm256_sub_epi32(n[i], _mm256_slli_epi32(high[i], CSIMD_PLANE_SHIFT));
         }
-        sums[b] = block_start(sum_words(
-            _mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]))));
-        // Packing works on 128-bit halves: the last step puts the 32-bit groups in order.
-        __m256i bytes =
-            _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
-        bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        _mm256_storeu_si256((__m256i*)q, bytes);
+        store_plane(to, 0, b, high);
+        store_plane(to, 1, b, n);
     }
 }
 
-static inline __m256i tile_step(__m256i sums, __m256i w, __m256i x) {
-    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x));
+/// The sign of the weight moves to the activation, since unsigned x signed pairs would pass 16
+/// bits; |w| <= 128 and |x| <= 127 do not.
+static inline __m256i signed_dot(__m256i w, __m256i x) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)),
+                             _mm256_set1_epi16(1));
 }
 
-static inline __m256i tile_sum(__m256i sums) {
-    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+/// Q4_0's nibbles in lanes of 16 bits, or signed bytes in lanes of 32.
+static inline __m256i tile_step(csimd_type type, __m256i sums, __m256i w, __m256i x) {
+    return type == CSIMD_Q4_0 ? _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x))
+                              : _mm256_add_epi32(sums, signed_dot(w, x));
+}
+
+static inline __m256i tile_sum(csimd_type type, __m256i sums) {
+    return type == CSIMD_Q4_0 ? _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) : sums;
 }
 
 #include "x86_panels_ymm.inc"
 
-/// A panel's block of Q8_0: csimd_panel_block, but each step in two registers, low nibbles and high
-/// ones.
+/// A panel's block of eight-bit values: csimd_panel_block, but each step in two registers, low
+/// nibbles and high ones.
 typedef struct split_block {
     _Alignas(64) uint8_t steps[CSIMD_STEPS][2][CSIMD_PANEL * 4];
     float scales[CSIMD_PANEL];
@@ -75,8 +97,8 @@ typedef struct split_block {
 _Static_assert(sizeof(split_block) == 1088, "sixteen registers of nibbles and one of scales");
 
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
-    return type == CSIMD_Q8_0 ? cols / CSIMD_BLOCK * sizeof(split_block)
-                              : csimd_panel_bytes(type, cols);
+    return type == CSIMD_Q4_0 ? csimd_panel_bytes(type, cols)
+                              : cols / CSIMD_BLOCK * sizeof(split_block);
 }
 
 static void pack_nibbles(const csimd_weight_rows w, split_block* panel) {
@@ -104,9 +126,9 @@ void csimd_avx2_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// 8 rows (half 0 or 1 of the panel) x `tokens` <= TILE tokens, Q8_0.
-INLINE void tile_q8(csimd_panel_part part, const size_t half, csimd_q8_rows x, const int tokens,
-                    csimd_output out) {
+/// 8 rows (half 0 or 1 of the panel) x `tokens` <= TILE tokens, of eight-bit values.
+INLINE void tile_bytes(csimd_panel_part part, const size_t half, csimd_q8_rows x, const int planes,
+                       const int tokens, csimd_output out) {
     const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
     const split_block* w = (const split_block*)part.panel + part.first;
     out.y += half * 8;
@@ -115,29 +137,39 @@ INLINE void tile_q8(csimd_panel_part part, const size_t half, csimd_q8_rows x, c
         total[t] =
             part.first == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(out.y + (size_t)t * out.stride);
     }
-    for (size_t b = 0; b < part.count; b++, w++, x.q += CSIMD_BLOCK) {
-        __m256i low[TILE], high[TILE];
-        for (int t = 0; t < tokens; t++) {
-            low[t] = _mm256_setzero_si256();
-            high[t] = broadcast_word(x.sums + (size_t)t * x.blocks + b);
-        }
-#pragma clang loop unroll(disable)
-        for (int step = 0; step < CSIMD_STEPS; step++) {
-            __m256i w0 = _mm256_load_si256((const __m256i*)(w->steps[step][0] + half * 32));
-            __m256i w1 = _mm256_load_si256((const __m256i*)(w->steps[step][1] + half * 32));
+    for (size_t b = 0; b < part.count; b++, w++) {
+        __m256i sums[TILE];
+        for (int plane = 0; plane < planes; plane++) {
+            const int8_t* q = x.plane[plane].q + b * CSIMD_BLOCK;
+            __m256i low[TILE], high[TILE]; // nibbles of the weights
             for (int t = 0; t < tokens; t++) {
-                __m256i four = broadcast_word(x.q + (size_t)t * x.stride + step * 4);
-                low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(w0, four));
-                high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(w1, four));
+                low[t] = _mm256_setzero_si256();
+                high[t] = broadcast_word(x.plane[plane].sums + (size_t)t * x.blocks + b);
+            }
+#pragma clang loop unroll(disable)
+            for (int step = 0; step < CSIMD_STEPS; step++) {
+                __m256i w0 = _mm256_load_si256((const __m256i*)(w->steps[step][0] + half * 32));
+                __m256i w1 = _mm256_load_si256((const __m256i*)(w->steps[step][1] + half * 32));
+                for (int t = 0; t < tokens; t++) {
+                    __m256i four = broadcast_word(q + (size_t)t * x.stride + step * 4);
+                    low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(w0, four));
+                    high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(w1, four));
+                }
+            }
+            for (int t = 0; t < tokens; t++) {
+                __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(low[t], ones),
+                                               _mm256_madd_epi16(high[t], sixteens));
+                sums[t] =
+                    plane == 0
+                        ? sum
+                        : _mm256_add_epi32(_mm256_slli_epi32(sums[t], CSIMD_PLANE_SHIFT), sum);
             }
         }
         __m256 weight_scales = _mm256_load_ps(w->scales + half * 8);
         for (int t = 0; t < tokens; t++) {
             __m256 s = _mm256_broadcast_ss(x.scales + (size_t)t * x.blocks + b);
-            __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(low[t], ones),
-                                           _mm256_madd_epi16(high[t], sixteens));
-            total[t] =
-                _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(weight_scales, s), total[t]);
+            total[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t]), _mm256_mul_ps(weight_scales, s),
+                                       total[t]);
         }
     }
     for (int t = 0; t < tokens; t++) {
@@ -145,36 +177,53 @@ INLINE void tile_q8(csimd_panel_part part, const size_t half, csimd_q8_rows x, c
     }
 }
 
-INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                 csimd_output out) {
     if (part.type == CSIMD_Q4_0) {
-        tile_16(part, x, tokens, 0, out);
+        tile_16(part, x, planes, tokens, 0, out);
     } else {
-        tile_q8(part, 0, x, tokens, out);
-        tile_q8(part, 1, x, tokens, out);
+        tile_bytes(part, 0, x, planes, tokens, out);
+        tile_bytes(part, 1, x, planes, tokens, out);
     }
 }
 
 #define PANEL_PRODUCT csimd_avx2_panel_product
 #include "panel_product.inc"
 
-/// Nibbles x int8 of a pair of half blocks: four products fit 16 bits.
-static inline __m256i pair_dot(__m256i w0, __m256i x0, __m256i w1, __m256i x1) {
+/// Four-bit weights: a Q4_0 nibble as it is, too large by offset_of, and IQ4_NL's signed levels.
+static inline __m256i few_weights(csimd_type type, __m256i nibbles) {
+    return type == CSIMD_Q4_0 ? nibbles : nonlinear_levels(nibbles);
+}
+
+static inline int32_t offset_of(csimd_type type) {
+    return type == CSIMD_Q4_0 ? 8 : 0;
+}
+
+/// A block's start as it is stored takes out the offset of Q4_0.
+static inline __m256i few_start(csimd_type type, __m256i stored) {
+    return type == CSIMD_Q4_0 ? stored : _mm256_setzero_si256();
+}
+
+/// Four products of Q4_0 fit 16 bits.
+static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i w1, __m256i x1) {
+    if (type != CSIMD_Q4_0) {
+        return _mm256_add_epi32(signed_dot(w0, x0), signed_dot(w1, x1));
+    }
     return _mm256_madd_epi16(
         _mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w1, x1)),
         _mm256_set1_epi16(1));
 }
 
-/// The sign of the weight moves to the activation, since unsigned x signed pairs would pass 16
-/// bits; |w| <= 128 and |x| <= 127 do not. Nothing to correct.
+/// Nothing to correct.
 static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction) {
     (void)correction;
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)),
-                             _mm256_set1_epi16(1));
+    return signed_dot(w, x);
 }
 
-static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x) {
+static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x, int plane) {
     (void)corrections;
     (void)x;
+    (void)plane;
 }
 
 #define ROW_PRODUCT csimd_avx2_row_product

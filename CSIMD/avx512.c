@@ -15,7 +15,7 @@
 
 const csimd_kernels csimd_avx512_kernels = {
     .name = "avx512vnni",
-    .quantize_i8 = csimd_avx512_quantize_i8,
+    .quantize_row = csimd_avx512_quantize_row,
     .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_avx512_pack_panel,
     .panel_product = csimd_avx512_panel_product,

@@ -12,28 +12,42 @@
 
 #include "x86_blocks.inc"
 
-void csimd_avx512_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,
-                              int32_t* sums) {
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++, q += CSIMD_BLOCK) {
+/// Block b of a plane from 32 integers.
+static inline void store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
+                               __m512i n1) {
+    __m128i* q = (__m128i*)(to->q[plane] + b * CSIMD_BLOCK);
+    _mm_storeu_si128(q, _mm512_cvtepi32_epi8(n0));
+    _mm_storeu_si128(q + 1, _mm512_cvtepi32_epi8(n1));
+    // Stored as -8 x the sum: the start of a Q4_0 product (the others shift it to -128 x).
+    to->sums[plane][b] = -8 * _mm512_reduce_add_epi32(_mm512_add_epi32(n0, n1));
+}
+
+void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(64);
+    const bool wide = to->q[1];
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
         __m512 v0 = _mm512_loadu_ps(x + b * CSIMD_BLOCK);
         __m512 v1 = _mm512_loadu_ps(x + b * CSIMD_BLOCK + 16);
         int32_t max_bits = _mm512_reduce_max_epi32(
             _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v0), magnitude),
                              _mm512_and_si512(_mm512_castps_si512(v1), magnitude)));
         float factor;
-        if (!csimd_q8_scale_of_bits((uint32_t)max_bits, &scales[b], &factor)) {
-            memset(q, 0, CSIMD_BLOCK);
-            sums[b] = 0;
+        __m512i n0 = _mm512_setzero_si512(), n1 = n0;
+        if (csimd_q8_scale_of_bits((uint32_t)max_bits, csimd_greatest_q(wide), &to->scales[b],
+                                   &factor)) {
+            __m512 inverse = _mm512_set1_ps(factor);
+            n0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, inverse));
+            n1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, inverse));
+        }
+        if (!wide) {
+            store_plane(to, 0, b, n0, n1);
             continue;
         }
-        __m512 inverse = _mm512_set1_ps(factor);
-        __m512i n0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, inverse));
-        __m512i n1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, inverse));
-        _mm_storeu_si128((__m128i*)q, _mm512_cvtepi32_epi8(n0));
-        _mm_storeu_si128((__m128i*)(q + 16), _mm512_cvtepi32_epi8(n1));
-        // Stored as -8 x the sum: the start of a Q4_0 product (Q8_0 shifts it to -128 x).
-        sums[b] = -8 * _mm512_reduce_add_epi32(_mm512_add_epi32(n0, n1));
+        __m512i high0 = _mm512_srai_epi32(_mm512_add_epi32(n0, half), CSIMD_PLANE_SHIFT);
+        __m512i high1 = _mm512_srai_epi32(_mm512_add_epi32(n1, half), CSIMD_PLANE_SHIFT);
+        store_plane(to, 0, b, high0, high1);
+        store_plane(to, 1, b, _mm512_sub_epi32(n0, _mm512_slli_epi32(high0, CSIMD_PLANE_SHIFT)),
+                    _mm512_sub_epi32(n1, _mm512_slli_epi32(high1, CSIMD_PLANE_SHIFT)));
     }
 }
 
@@ -75,26 +89,34 @@ enum {
     PART = 4
 }; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
 
-/// 16 rows x `tokens` <= TILE tokens. `shift`: what makes a block's start of its stored sum.
-INLINE void tile_16(csimd_panel_part part, csimd_q8_rows x, const int tokens, const int shift,
-                    csimd_output out) {
+/// 16 rows x `tokens` <= TILE tokens of `planes`. `shift`: what makes a block's start of its stored
+/// sum.
+INLINE void tile_16(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                    const int shift, csimd_output out) {
     const csimd_panel_block* w = (const csimd_panel_block*)part.panel + part.first;
     __m512 total[TILE];
     for (int t = 0; t < tokens; t++) {
         total[t] =
             part.first == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out.y + (size_t)t * out.stride);
     }
-    for (size_t b = 0; b < part.count; b++, w++, x.q += CSIMD_BLOCK) {
+    for (size_t b = 0; b < part.count; b++, w++) {
         __m512i acc[TILE];
-        for (int t = 0; t < tokens; t++) {
-            acc[t] = _mm512_slli_epi32(broadcast_word_16(x.sums + (size_t)t * x.blocks + b), shift);
-        }
-#pragma clang loop unroll(disable)
-        for (int step = 0; step < CSIMD_STEPS; step++) {
-            __m512i four = _mm512_load_si512(w->steps[step]);
+        for (int plane = 0; plane < planes; plane++) {
+            const int8_t* q = x.plane[plane].q + b * CSIMD_BLOCK;
             for (int t = 0; t < tokens; t++) {
-                acc[t] = _mm512_dpbusd_epi32(
-                    acc[t], four, broadcast_word_16(x.q + (size_t)t * x.stride + step * 4));
+                const __m512i start = _mm512_slli_epi32(
+                    broadcast_word_16(x.plane[plane].sums + (size_t)t * x.blocks + b), shift);
+                acc[t] = plane == 0 ? start
+                                    : _mm512_add_epi32(_mm512_slli_epi32(acc[t], CSIMD_PLANE_SHIFT),
+                                                       start);
+            }
+#pragma clang loop unroll(disable)
+            for (int step = 0; step < CSIMD_STEPS; step++) {
+                __m512i four = _mm512_load_si512(w->steps[step]);
+                for (int t = 0; t < tokens; t++) {
+                    acc[t] = _mm512_dpbusd_epi32(
+                        acc[t], four, broadcast_word_16(q + (size_t)t * x.stride + step * 4));
+                }
             }
         }
         __m512 weight_scales = _mm512_load_ps(w->scales);

@@ -23,11 +23,13 @@
 
 #include "x86_panels_ymm.inc"
 
-void csimd_avxvnni_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,
-                               int32_t* sums) {
-    csimd_avx2_quantize_i8(x, cols, q, scales, sums);
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
-        sums[b] = 2 * (int16_t)sums[b]; // AVX2 stores -4 x the sum in each half; -8 x is wanted
+void csimd_avxvnni_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
+    csimd_avx2_quantize_row(x, cols, to);
+    for (int plane = 0; plane < (to->q[1] ? 2 : 1); plane++) {
+        for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
+            // AVX2 stores -4 x the sum in each half; -8 x is wanted.
+            to->sums[plane][b] = 2 * (int16_t)to->sums[plane][b];
+        }
     }
 }
 

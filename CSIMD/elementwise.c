@@ -4,8 +4,8 @@
 enum {
     // Elements that make a task worth handing to a thread.
     TASK_ELEMENTS = 16 * 1024,
-    // Columns of an activation task: its counts and sums (16 bytes a neuron) and a row's piece stay
-    // in the first-level cache while all tokens pass.
+    // Columns of an activation task: what is counted (28 bytes a neuron), the intervention (8) and
+    // a row's piece stay in the first-level cache while all tokens pass.
     ACTIVATION_COLUMNS = 512,
 };
 
@@ -132,9 +132,12 @@ typedef struct activation {
 
 /// What a site does to neurons from `first` on, a multiple of 8.
 static csimd_site site_from(const csimd_site* site, size_t first) {
-    return (csimd_site){.mask = site->mask ? site->mask + first : NULL,
+    return (csimd_site){.scale = site->scale ? site->scale + first : NULL,
+                        .shift = site->shift ? site->shift + first : NULL,
                         .counts = site->counts ? site->counts + first : NULL,
                         .sums = site->sums ? site->sums + first : NULL,
+                        .squares = site->squares ? site->squares + first : NULL,
+                        .maxima = site->maxima ? site->maxima + first : NULL,
                         .fired = site->fired ? site->fired + first / 8 : NULL};
 }
 
@@ -143,7 +146,9 @@ static csimd_site site_from(const csimd_site* site, size_t first) {
 static void record_row(const activation* a, const csimd_site* site, uint8_t* bits, float* x,
                        const float* up, size_t columns) {
     int64_t row[ACTIVATION_COLUMNS] = {0};
-    a->kernels->activate_row(a->kind, x, up, columns, site->mask, row, site->sums);
+    csimd_site counting = *site;
+    counting.counts = row;
+    a->kernels->activate_row(a->kind, x, up, columns, &counting);
     for (size_t i = 0; i < columns; i += 8) {
         uint8_t byte = 0;
         for (size_t k = i; k < min_size(i + 8, columns); k++) {
@@ -169,7 +174,7 @@ static void activation_task(void* context, int64_t index) {
         if (site.fired) {
             record_row(a, &site, site.fired + t * units(a->n, 8), x, up, columns);
         } else {
-            a->kernels->activate_row(a->kind, x, up, columns, site.mask, site.counts, site.sums);
+            a->kernels->activate_row(a->kind, x, up, columns, &site);
         }
     }
 }
@@ -189,4 +194,28 @@ void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, s
 void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
                     const csimd_site* site) {
     csimd_activate_gated(kind, x, NULL, tokens, n, site);
+}
+
+/// Arguments of csimd_add_squares.
+typedef struct squares {
+    const float* x;
+    size_t tokens, n;
+    double* sums;
+} squares;
+
+static void squares_task(void* context, int64_t index) {
+    const squares* s = context;
+    const size_t first = (size_t)index * ACTIVATION_COLUMNS;
+    const size_t end = first + min_size(ACTIVATION_COLUMNS, s->n - first);
+    for (size_t t = 0; t < s->tokens; t++) {
+        const float* row = s->x + t * s->n;
+        for (size_t i = first; i < end; i++) {
+            s->sums[i] += (double)row[i] * (double)row[i];
+        }
+    }
+}
+
+void csimd_add_squares(const float* x, size_t tokens, size_t n, double* sums) {
+    squares s = {x, tokens, n, sums};
+    csimd_parallel(squares_task, &s, (int64_t)units(n, ACTIVATION_COLUMNS));
 }

@@ -20,21 +20,30 @@ static inline size_t round_up(size_t n, size_t unit) {
 // --- weights ------------------------------------------------------------------------------------
 
 static inline bool csimd_is_quantized(csimd_type type) {
-    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0;
+    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0 || type == CSIMD_IQ4_NL;
 }
 
-/// Bytes of a block of Q8_0 or Q4_0.
+/// Bytes of a block of a quantized type.
 static inline size_t csimd_block_bytes(csimd_type type) {
-    return type == CSIMD_Q4_0 ? sizeof(csimd_block_q4_0) : sizeof(csimd_block_q8_0);
+    return type == CSIMD_Q8_0 ? sizeof(csimd_block_q8_0) : sizeof(csimd_block_q4_0);
 }
 
-/// Where the values begin, behind the scale, in the blocks of both types.
+/// What the sixteen nibbles of IQ4_NL stand for.
+static const _Alignas(16) int8_t csimd_iq4_nl_levels[16] = {
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+/// The least magnitude that a four-bit type cannot store: its scale is a half, 65,504 at most.
+static inline float csimd_four_bit_limit(csimd_type type) {
+    return type == CSIMD_Q4_0 ? 65520.0f * 8 : 65504.0f * 113;
+}
+
+/// Where the values begin, behind the scale, in the blocks of all types.
 enum { CSIMD_BLOCK_VALUES = offsetof(csimd_block_q4_0, qs) };
 _Static_assert(CSIMD_BLOCK_VALUES == offsetof(csimd_block_q8_0, qs), "one scale leads a block");
 
 /// Rows of a quantized weight matrix as they lie in the file.
 typedef struct csimd_weight_rows {
-    csimd_type type;  // Q8_0 or Q4_0
+    csimd_type type;  // quantized
     const char* data; // the first row
     size_t row_bytes; // from one row to the next
     size_t blocks;    // of a row
@@ -75,13 +84,25 @@ static inline csimd_output csimd_output_at(csimd_output out, size_t token, size_
     return (csimd_output){out.y + token * out.stride + row, out.stride};
 }
 
-// --- activations in int8 ------------------------------------------------------------------------
+// --- activations in integers --------------------------------------------------------------------
 
-/// Int8 activations: see csimd_quantize_activations.
-typedef struct csimd_q8_rows {
+/// One plane of integer activations: all of int8, the high or the low part of int16.
+typedef struct csimd_plane {
     const int8_t* q;     // [tokens, blocks * 32], rows `stride` bytes apart
-    const float* scales; // [tokens, blocks]
     const int32_t* sums; // [tokens, blocks], made from the sum of the 32 q; private to the ISA
+} csimd_plane;
+
+enum {
+    /// A product of int16 is 2^this times that of the high plane, and that of the low one.
+    CSIMD_PLANE_SHIFT = 7,
+    CSIMD_PLANES = 2,
+};
+
+/// Activations in int8 or int16: see csimd_quantize_activations.
+typedef struct csimd_q8_rows {
+    csimd_plane plane[CSIMD_PLANES]; // the high one first; of int8 only that
+    int planes;
+    const float* scales; // [tokens, blocks]
     const void* few;     // the same once more for tiles of few tokens, or NULL: csimd_few_layout
     size_t tokens;
     size_t blocks; // of a token: a token's scales lie this far from the next one's
@@ -91,35 +112,48 @@ typedef struct csimd_q8_rows {
 /// `tokens` tokens from `first` on, from block `block` on. Without `few`, which holds whole tiles.
 static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, size_t tokens,
                                           size_t block) {
-    return (csimd_q8_rows){
-        .q = x->q + first * x->stride + block * CSIMD_BLOCK,
-        .scales = x->scales + first * x->blocks + block,
-        .sums = x->sums + first * x->blocks + block,
-        .few = NULL,
-        .tokens = tokens,
-        .blocks = x->blocks,
-        .stride = x->stride,
-    };
+    csimd_q8_rows part = *x;
+    for (int p = 0; p < x->planes; p++) {
+        part.plane[p].q += first * x->stride + block * CSIMD_BLOCK;
+        part.plane[p].sums += first * x->blocks + block;
+    }
+    part.scales += first * x->blocks + block;
+    part.few = NULL;
+    part.tokens = tokens;
+    return part;
+}
+
+/// Where one token's integers go.
+typedef struct csimd_q8_output {
+    int8_t* q[CSIMD_PLANES];     // the high plane first; [1] NULL: int8
+    int32_t* sums[CSIMD_PLANES]; // [blocks]
+    float* scales;               // [blocks]
+} csimd_q8_output;
+
+/// The greatest integer of a plane, and of two together: 127 * 128 + 63.
+static inline float csimd_greatest_q(bool wide) {
+    return wide ? 16319.0f : 127.0f;
 }
 
 /// The scale of 32 activations of greatest magnitude `max` (NaN if there is one), and what takes
-/// them to [-127, 127]. False, and no such factor, if all q are 0: below 2^-100 the reciprocal
+/// them to [-most, most]. False, and no such factor, if all q are 0: below 2^-100 the reciprocal
 /// could overflow, so that such a block is zero; infinity and NaN give a NaN scale, so that they
 /// show in the result.
-static inline bool csimd_q8_scale(float max, float* scale, float* inverse) {
+static inline bool csimd_q8_scale(float max, float most, float* scale, float* inverse) {
     if (!(max >= 0x1p-100f && max < __builtin_inff())) {
         *scale = max < 0x1p-100f ? 0.0f : __builtin_nanf("");
         return false;
     }
-    *scale = max / 127.0f;
-    *inverse = 127.0f / max;
+    *scale = max / most;
+    *inverse = most / max;
     return true;
 }
 /// The same where the bits of the greatest magnitude are in an integer.
-static inline bool csimd_q8_scale_of_bits(uint32_t max_bits, float* scale, float* inverse) {
+static inline bool csimd_q8_scale_of_bits(uint32_t max_bits, float most, float* scale,
+                                          float* inverse) {
     float max;
     __builtin_memcpy(&max, &max_bits, sizeof max);
-    return csimd_q8_scale(max, scale, inverse);
+    return csimd_q8_scale(max, most, scale, inverse);
 }
 
 enum {
@@ -130,15 +164,17 @@ enum {
 };
 
 /// Where things lie in one block of a tile of few tokens: first eight words of four q for each
-/// token, [8, tokens], then `scales` [tokens], then `sums` [tokens], at these bytes. Tiles follow
-/// each other, and in a tile its blocks: so a tile reads one stream, whatever its number of tokens.
+/// token, [8, tokens], of each plane, then `scales` [tokens], then `sums` [tokens] of each plane,
+/// at these bytes. Tiles follow each other, and in a tile its blocks: so a tile reads one stream,
+/// whatever its number of tokens.
 typedef struct csimd_few_layout {
     size_t scales, sums, bytes;
 } csimd_few_layout;
 
-static inline csimd_few_layout csimd_few_layout_of(size_t tokens) {
-    const size_t scales = CSIMD_BLOCK * tokens, sums = scales + tokens * sizeof(float);
-    return (csimd_few_layout){scales, sums, sums + tokens * sizeof(int32_t)};
+static inline csimd_few_layout csimd_few_layout_of(size_t tokens, int planes) {
+    const size_t count = (size_t)planes * tokens, scales = CSIMD_BLOCK * count;
+    const size_t sums = scales + tokens * sizeof(float);
+    return (csimd_few_layout){scales, sums, sums + count * sizeof(int32_t)};
 }
 
 /// Writes block `block` of x's tokens to `few`.
@@ -165,10 +201,12 @@ typedef struct csimd_kernels {
     // Weights to f32 and back (weights.inc): every type of csimd_type, n values, whole blocks where
     // the type has blocks. All instruction sets give the same bits.
     void (*to_f32)(csimd_type type, const void* x, float* y, size_t n);
-    void (*from_f32)(csimd_type type, const float* x, void* y, size_t n);
+    /// importance [n] or NULL: see csimd_quantize_row.
+    void (*from_f32)(csimd_type type, const float* x, const float* importance, void* y, size_t n);
 
-    // Products in int8 (..._int8.c).
-    void (*quantize_i8)(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums);
+    // Products in integers (..._int8.c).
+    /// One token's activations to int8 or int16.
+    void (*quantize_row)(const float* x, size_t cols, const csimd_q8_output* to);
     /// Bytes of a packed panel of 16 rows × cols, scales included.
     size_t (*panel_bytes)(csimd_type type, size_t cols);
     /// Packs at most 16 rows; missing rows are packed as zeros. `panel` is 64-byte aligned.
@@ -197,33 +235,33 @@ typedef struct csimd_kernels {
     /// x = exp(x - shift) in place; returns the sum. exp(-inf) is 0.
     float (*exp_sum)(float* x, float shift, size_t n);
     void (*rope_row)(float* x, const float* cos_sin, size_t heads, size_t head_dim);
-    /// One token's activations x[0 ..< n] in place; up may be NULL (no product); mask, counts,
-    /// sums may be NULL.
+    /// One token's activations x[0 ..< n] in place; up may be NULL (no product). Knows nothing of
+    /// the site's `fired`.
     void (*activate_row)(csimd_activation kind, float* x, const float* up, size_t n,
-                         const uint8_t* mask, int64_t* counts, double* sums);
+                         const csimd_site* site);
 } csimd_kernels;
 
 // scalar_weights.c: the specification of to_f32 and from_f32.
 void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n);
-void csimd_scalar_from_f32(csimd_type type, const float* x, void* y, size_t n);
+void csimd_scalar_from_f32(csimd_type type, const float* x, const float* importance, void* y,
+                           size_t n);
 /// Element i of x (F32, F16 or BF16).
 float csimd_scalar_element(csimd_type type, const void* x, size_t i);
-/// The 32 integers of a block of Q8_0 or Q4_0; returns its scale.
+/// The 32 integers of a block of a quantized type; returns its scale.
 float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values);
 
 // The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avxvnni_int8.c,
 // avx512_int8.c, neon_int8.c); its table and its other leaves stand in scalar.c, avx2.c, avx512.c,
 // neon.c.
 #define CSIMD_INT8_LEAVES(isa)                                                                     \
-    void csimd_##isa##_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,          \
-                                   int32_t* sums);                                                 \
+    void csimd_##isa##_quantize_row(const float* x, size_t cols, const csimd_q8_output* to);       \
     void csimd_##isa##_pack_panel(const csimd_weight_rows* w, void* panel);                        \
     void csimd_##isa##_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,         \
                                      csimd_output out);                                            \
     void csimd_##isa##_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x,             \
                                    csimd_output out);
 CSIMD_INT8_LEAVES(scalar)
-/// Of panels of csimd_panel_block: all but AVX2's of Q8_0.
+/// Of panels of csimd_panel_block: all but AVX2's of eight-bit values.
 size_t csimd_panel_bytes(csimd_type type, size_t cols);
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)

@@ -19,9 +19,9 @@ enum {
     FLOAT_K = 128,
     FLOAT_TOKENS = 96,
     // Quantized weights with fewer columns take f32 activations: such products are too small for
-    // int8 to save time that anyone would notice, and rounding activations costs the narrow layers
-    // of small models most.
-    INT8_COLUMNS = 1024,
+    // integers to save time that anyone would notice, and rounding activations costs the narrow
+    // layers of small models most.
+    INTEGER_COLUMNS = 1024,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
     MATVEC_ROWS = 64,
 };
@@ -47,8 +47,12 @@ static size_t q_stride(size_t cols) {
     return cols + (page + offset - cols % page) % page;
 }
 
-// The int8 form of activations: q, then scales, then sums, each part 64-byte aligned; then, for few
-// tokens, all of it once more as their tiles take it.
+// The integer form of activations: the planes of q, then scales, then the planes' sums, each part
+// 64-byte aligned; then, for few tokens, all of it once more as their tiles take it.
+static int planes_of(csimd_integers integers) {
+    return integers == CSIMD_INT16 ? 2 : 1;
+}
+
 static size_t q_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * q_stride(cols), 64);
 }
@@ -57,54 +61,71 @@ static size_t scale_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
 }
 
-static size_t few_bytes(size_t tokens, size_t cols) {
+static size_t few_bytes(size_t tokens, size_t cols, int planes) {
     return tokens > 1 && tokens <= CSIMD_FEW
-               ? cols / CSIMD_BLOCK * csimd_few_layout_of(tokens).bytes
+               ? cols / CSIMD_BLOCK * csimd_few_layout_of(tokens, planes).bytes
                : 0;
 }
 
-size_t csimd_quantized_bytes(size_t tokens, size_t cols) {
-    return cols % CSIMD_BLOCK
-               ? 0
-               : q_bytes(tokens, cols) + 2 * scale_bytes(tokens, cols) + few_bytes(tokens, cols);
+size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers) {
+    const int planes = planes_of(integers);
+    return cols % CSIMD_BLOCK ? 0
+                              : (size_t)planes * q_bytes(tokens, cols) +
+                                    (size_t)(1 + planes) * scale_bytes(tokens, cols) +
+                                    few_bytes(tokens, cols, planes);
 }
 
 static csimd_q8_rows quantized_rows(const csimd_input* input) {
-    const char* base = input->quantized;
-    size_t q = q_bytes(input->tokens, input->cols);
-    size_t scales = scale_bytes(input->tokens, input->cols);
-    return (csimd_q8_rows){
-        .q = (const int8_t*)base,
-        .scales = (const float*)(base + q),
-        .sums = (const int32_t*)(base + q + scales),
-        .few = few_bytes(input->tokens, input->cols) ? base + q + 2 * scales : NULL,
+    const char* at = input->quantized;
+    csimd_q8_rows rows = {
+        .planes = planes_of(input->integers),
         .tokens = input->tokens,
         .blocks = input->cols / CSIMD_BLOCK,
         .stride = q_stride(input->cols),
     };
+    for (int p = 0; p < rows.planes; p++) {
+        rows.plane[p].q = (const int8_t*)at;
+        at += q_bytes(input->tokens, input->cols);
+    }
+    const size_t scales = scale_bytes(input->tokens, input->cols);
+    rows.scales = (const float*)at;
+    at += scales;
+    for (int p = 0; p < rows.planes; p++) {
+        rows.plane[p].sums = (const int32_t*)at;
+        at += scales; // as many
+    }
+    rows.few = few_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
+    return rows;
 }
 
 static void quantize_task(void* context, int64_t token) {
     const csimd_input* input = context;
     const csimd_q8_rows all = quantized_rows(input);
-    const csimd_q8_rows to = csimd_q8_part(&all, (size_t)token, 1, 0);
-    csimd_active()->quantize_i8(input->x + (size_t)token * input->stride, input->cols,
-                                (int8_t*)to.q, (float*)to.scales, (int32_t*)to.sums);
+    const csimd_q8_rows one = csimd_q8_part(&all, (size_t)token, 1, 0);
+    csimd_q8_output to = {.scales = (float*)one.scales};
+    for (int p = 0; p < one.planes; p++) {
+        to.q[p] = (int8_t*)one.plane[p].q;
+        to.sums[p] = (int32_t*)one.plane[p].sums;
+    }
+    csimd_active()->quantize_row(input->x + (size_t)token * input->stride, input->cols, &to);
 }
 
 void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few) {
     char* tile = few;
     for (size_t first = 0; first < x->tokens; first += CSIMD_FEW_TILE) {
         const size_t count = min_size(x->tokens - first, CSIMD_FEW_TILE);
-        const csimd_few_layout at = csimd_few_layout_of(count);
+        const csimd_few_layout at = csimd_few_layout_of(count, x->planes);
         char* to = tile + block * at.bytes;
         for (size_t t = 0; t < count; t++) {
             const csimd_q8_rows from = csimd_q8_part(x, first + t, 1, block);
-            for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
-                memcpy(to + (word * count + t) * 4, from.q + word * 4, 4);
-            }
             memcpy(to + at.scales + t * 4, from.scales, 4);
-            memcpy(to + at.sums + t * 4, from.sums, 4);
+            for (size_t p = 0; p < (size_t)x->planes; p++) {
+                char* words = to + p * count * CSIMD_BLOCK;
+                for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
+                    memcpy(words + (word * count + t) * 4, from.plane[p].q + word * 4, 4);
+                }
+                memcpy(to + at.sums + (p * count + t) * 4, from.plane[p].sums, 4);
+            }
         }
         tile += x->blocks * at.bytes;
     }
@@ -117,7 +138,7 @@ static void interleave_task(void* context, int64_t block) {
 
 void csimd_quantize_activations(const csimd_input* input) {
     csimd_parallel(quantize_task, (void*)input, (int64_t)input->tokens);
-    if (few_bytes(input->tokens, input->cols)) {
+    if (few_bytes(input->tokens, input->cols, planes_of(input->integers))) {
         csimd_parallel(interleave_task, (void*)input, (int64_t)(input->cols / CSIMD_BLOCK));
     }
 }
@@ -148,8 +169,14 @@ static void copy_tile(csimd_output to, csimd_output tile, size_t rows, size_t to
     }
 }
 
-bool csimd_takes_int8(const csimd_matrix* w) {
-    return csimd_is_quantized(w->type) && w->cols >= INT8_COLUMNS;
+static size_t integer_columns = INTEGER_COLUMNS;
+
+void csimd_set_integer_columns(size_t columns) {
+    integer_columns = min_size(columns, INTEGER_COLUMNS);
+}
+
+bool csimd_takes_integers(const csimd_matrix* w) {
+    return csimd_is_quantized(w->type) && w->cols >= integer_columns;
 }
 
 /// Columns [k0, k0 + count) of a row as f32. k0 and count are multiples of 32 where the type has
@@ -182,12 +209,12 @@ static void dot_row(const product* p, size_t r, csimd_type type, const void* row
 /// Rows straight from the file, without scratch memory: decoding, and what is left to a prefill
 /// that cannot have any.
 static void direct_rows(const product* p, size_t row0, size_t rows) {
-    if (csimd_takes_int8(p->w)) {
+    if (csimd_takes_integers(p->w)) {
         const csimd_weight_rows w = weight_rows(p, row0, rows);
         const csimd_q8_rows x = quantized_rows(p->input);
         p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
     } else if (csimd_is_quantized(p->w->type)) {
-        float row[INT8_COLUMNS];
+        float row[INTEGER_COLUMNS];
         for (size_t r = row0; r < row0 + rows; r++) {
             row_to_f32(p, r, 0, row, p->w->cols);
             dot_row(p, r, CSIMD_F32, row);
@@ -314,7 +341,7 @@ static product make_product(const csimd_matrix* w, const float* bias, const csim
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    if (!csimd_takes_int8(w)) {
+    if (!csimd_takes_integers(w)) {
         csimd_parallel(float_task, &p, (int64_t)units(w->rows, FLOAT_ROWS));
         return;
     }

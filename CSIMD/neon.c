@@ -14,7 +14,7 @@
 #define TABLE(isa)                                                                                 \
     const csimd_kernels csimd_##isa##_kernels = {                                                  \
         .name = #isa,                                                                              \
-        .quantize_i8 = csimd_neon_quantize_i8,                                                     \
+        .quantize_row = csimd_neon_quantize_row,                                                   \
         .panel_bytes = csimd_panel_bytes,                                                          \
         .pack_panel = csimd_##isa##_pack_panel,                                                    \
         .panel_product = csimd_##isa##_panel_product,                                              \

@@ -12,14 +12,21 @@ static inline float unpack(csimd_type type, const char* block, int8x16_t* first,
     __fp16 d;
     memcpy(&d, block, sizeof d);
     const int8_t* values = (const int8_t*)block + CSIMD_BLOCK_VALUES;
-    if (type == CSIMD_Q4_0) {
-        uint8x16_t bytes = vreinterpretq_u8_s8(vld1q_s8(values));
-        const int8x16_t eight = vdupq_n_s8(8);
-        *first = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight);
-        *second = vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight);
-    } else {
+    if (type == CSIMD_Q8_0) {
         *first = vld1q_s8(values);
         *second = vld1q_s8(values + 16);
+        return (float)d;
+    }
+    const uint8x16_t bytes = vreinterpretq_u8_s8(vld1q_s8(values));
+    const uint8x16_t low = vandq_u8(bytes, vdupq_n_u8(15)), high = vshrq_n_u8(bytes, 4);
+    if (type == CSIMD_Q4_0) {
+        const int8x16_t eight = vdupq_n_s8(8);
+        *first = vsubq_s8(vreinterpretq_s8_u8(low), eight);
+        *second = vsubq_s8(vreinterpretq_s8_u8(high), eight);
+    } else {
+        const int8x16_t levels = vld1q_s8(csimd_iq4_nl_levels);
+        *first = vqtbl1q_s8(levels, low);
+        *second = vqtbl1q_s8(levels, high);
     }
     return (float)d;
 }

@@ -31,19 +31,26 @@ void csimd_i8mm_pack_panel(const csimd_weight_rows* w, void* panel) {
 enum { TILE = 4, PART = 2, PAIRS = CSIMD_PANEL / 2 }; // tokens at once: 16 sums of 2 x 2
 
 /// 16 rows x `tokens` <= TILE tokens; a missing token of a pair is zeros.
-INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                 csimd_output out) {
+    enum { PARTS = CSIMD_BLOCK / 8 }; // of eight k, in each plane
     const pairs_block* w = (const pairs_block*)part.panel + part.first;
-    for (size_t b = 0; b < part.count; b++, w++, x.q += CSIMD_BLOCK) {
+    for (size_t b = 0; b < part.count; b++, w++) {
         int32x4_t acc[TILE / 2][PAIRS];
         for (int p = 0; p < (tokens + 1) / 2; p++) {
             for (int i = 0; i < PAIRS; i++) {
                 acc[p][i] = vdupq_n_s32(0);
             }
         }
-        for (int step = 0; step < CSIMD_BLOCK / 8; step++) {
+        for (int part8 = 0; part8 < planes * PARTS; part8++) {
+            const int plane = part8 / PARTS, step = part8 % PARTS;
             int8x16_t two[TILE / 2];
             for (int p = 0; p < (tokens + 1) / 2; p++) {
-                const int8_t* from = x.q + (size_t)(2 * p) * x.stride + step * 8;
+                for (int i = 0; plane == 1 && step == 0 && i < PAIRS; i++) {
+                    acc[p][i] = vshlq_n_s32(acc[p][i], CSIMD_PLANE_SHIFT);
+                }
+                const int8_t* from =
+                    x.plane[plane].q + (size_t)(2 * p) * x.stride + b * CSIMD_BLOCK + step * 8;
                 int8x8_t other = 2 * p + 1 < tokens ? vld1_s8(from + x.stride) : vdup_n_s8(0);
                 two[p] = vcombine_s8(vld1_s8(from), other);
             }

@@ -6,9 +6,22 @@
 
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 
-void csimd_neon_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales, int32_t* sums) {
+/// Block b of a plane from 32 integers.
+INLINE void store_plane(const csimd_q8_output* to, int plane, size_t b, const int32x4_t n[8]) {
+    int8_t* q = to->q[plane] + b * CSIMD_BLOCK;
+    int32x4_t total = vdupq_n_s32(0);
+    for (int i = 0; i < 4; i++) {
+        const int32x4_t n0 = n[2 * i], n1 = n[2 * i + 1];
+        total = vaddq_s32(total, vaddq_s32(n0, n1));
+        vst1_s8(q + i * 8, vmovn_s16(vcombine_s16(vmovn_s32(n0), vmovn_s32(n1))));
+    }
+    to->sums[plane][b] = vaddvq_s32(total);
+}
+
+void csimd_neon_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
     const uint32x4_t magnitude = vdupq_n_u32(0x7fffffff);
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++, q += CSIMD_BLOCK) {
+    const bool wide = to->q[1];
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
         float32x4_t v[8];
         uint32x4_t max4 = vdupq_n_u32(0);
         for (int i = 0; i < 8; i++) {
@@ -16,19 +29,22 @@ void csimd_neon_quantize_i8(const float* x, size_t cols, int8_t* q, float* scale
             max4 = vmaxq_u32(max4, vandq_u32(vreinterpretq_u32_f32(v[i]), magnitude));
         }
         float inverse;
-        if (!csimd_q8_scale_of_bits(vmaxvq_u32(max4), &scales[b], &inverse)) {
-            memset(q, 0, CSIMD_BLOCK);
-            sums[b] = 0;
+        int32x4_t n[8], high[8];
+        const bool any = csimd_q8_scale_of_bits(vmaxvq_u32(max4), csimd_greatest_q(wide),
+                                                &to->scales[b], &inverse);
+        for (int i = 0; i < 8; i++) {
+            n[i] = any ? vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse)) : vdupq_n_s32(0);
+        }
+        if (!wide) {
+            store_plane(to, 0, b, n);
             continue;
         }
-        int32x4_t total = vdupq_n_s32(0);
-        for (int i = 0; i < 4; i++) {
-            int32x4_t n0 = vcvtnq_s32_f32(vmulq_n_f32(v[2 * i], inverse));
-            int32x4_t n1 = vcvtnq_s32_f32(vmulq_n_f32(v[2 * i + 1], inverse));
-            total = vaddq_s32(total, vaddq_s32(n0, n1));
-            vst1_s8(q + i * 8, vmovn_s16(vcombine_s16(vmovn_s32(n0), vmovn_s32(n1))));
+        for (int i = 0; i < 8; i++) {
+            high[i] = vshrq_n_s32(vaddq_s32(n[i], vdupq_n_s32(64)), CSIMD_PLANE_SHIFT);
+            n[i] = vsubq_s32(n[i], vshlq_n_s32(high[i], CSIMD_PLANE_SHIFT));
         }
-        sums[b] = vaddvq_s32(total);
+        store_plane(to, 0, b, high);
+        store_plane(to, 1, b, n);
     }
 }
 
@@ -53,19 +69,25 @@ void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
 enum { TILE = 4, PART = 1 }; // tokens at once: 16 sums, the weights of a step and the tokens
 
 /// 16 rows x `tokens` <= TILE tokens.
-INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd_output out) {
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                 csimd_output out) {
     const csimd_panel_block* w = (const csimd_panel_block*)part.panel + part.first;
-    for (size_t b = 0; b < part.count; b++, w++, x.q += CSIMD_BLOCK) {
+    for (size_t b = 0; b < part.count; b++, w++) {
         int32x4_t acc[TILE][4];
         for (int t = 0; t < tokens; t++) {
             for (int i = 0; i < 4; i++) {
                 acc[t][i] = vdupq_n_s32(0);
             }
         }
-        for (int half = 0; half < 2; half++) {
+        for (int part16 = 0; part16 < 2 * planes; part16++) {
+            const int plane = part16 / 2, half = part16 % 2;
             int8x16_t four[TILE];
             for (int t = 0; t < tokens; t++) {
-                four[t] = vld1q_s8(x.q + (size_t)t * x.stride + half * 16);
+                four[t] =
+                    vld1q_s8(x.plane[plane].q + (size_t)t * x.stride + b * CSIMD_BLOCK + half * 16);
+                for (int i = 0; plane == 1 && half == 0 && i < 4; i++) {
+                    acc[t][i] = vshlq_n_s32(acc[t][i], CSIMD_PLANE_SHIFT);
+                }
             }
 #define STEP(step)                                                                                 \
     for (int i = 0; i < 4; i++) {                                                                  \
@@ -94,8 +116,8 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int tokens, csimd
 
 /// Four blocks of a row, or fewer with zeros behind them, times the same blocks of each token of x,
 /// added to sums [tokens]: a block to a lane, whatever the number of tokens.
-INLINE void add_blocks(csimd_type type, const char* w, size_t blocks, csimd_q8_rows x,
-                       float32x4_t* sums) {
+INLINE void add_blocks(csimd_type type, const int planes, const char* w, size_t blocks,
+                       csimd_q8_rows x, float32x4_t* sums) {
     int8x16_t values[4][2];
     float weight_scales[4] = {0};
     for (size_t i = 0; i < 4; i++) {
@@ -107,15 +129,18 @@ INLINE void add_blocks(csimd_type type, const char* w, size_t blocks, csimd_q8_r
     }
     const float32x4_t s = vld1q_f32(weight_scales);
     for (size_t t = 0; t < x.tokens; t++) {
-        const int8_t* q = x.q + t * x.stride;
         const float* scales = x.scales + t * x.blocks;
         float last[4] = {0};
         int32x4_t dots[4];
         for (size_t i = 0; i < 4; i++) {
             dots[i] = vdupq_n_s32(0);
+            for (int plane = 0; i < blocks && plane < planes; plane++) {
+                const int8_t* q = x.plane[plane].q + t * x.stride + i * CSIMD_BLOCK;
+                dots[i] = plane == 0 ? dots[i] : vshlq_n_s32(dots[i], CSIMD_PLANE_SHIFT);
+                dots[i] = vdotq_s32(dots[i], values[i][0], vld1q_s8(q));
+                dots[i] = vdotq_s32(dots[i], values[i][1], vld1q_s8(q + 16));
+            }
             if (i < blocks) {
-                dots[i] = vdotq_s32(dots[i], values[i][0], vld1q_s8(q + i * CSIMD_BLOCK));
-                dots[i] = vdotq_s32(dots[i], values[i][1], vld1q_s8(q + i * CSIMD_BLOCK + 16));
                 last[i] = scales[i];
             }
         }
@@ -124,8 +149,8 @@ INLINE void add_blocks(csimd_type type, const char* w, size_t blocks, csimd_q8_r
     }
 }
 
-INLINE void rows_of(csimd_type type, const csimd_weight_rows w, const csimd_q8_rows* x,
-                    csimd_output out) {
+INLINE void rows_of(csimd_type type, const int planes, const csimd_weight_rows w,
+                    const csimd_q8_rows* x, csimd_output out) {
     enum { TOGETHER = 8 };
     const size_t whole = x->blocks / 4 * 4;
     for (size_t first = 0; first < x->tokens; first += TOGETHER) {
@@ -137,11 +162,11 @@ INLINE void rows_of(csimd_type type, const csimd_weight_rows w, const csimd_q8_r
                 sums[t] = vdupq_n_f32(0);
             }
             for (size_t b = 0; b < whole; b += 4) {
-                add_blocks(type, row + b * csimd_block_bytes(type), 4,
+                add_blocks(type, planes, row + b * csimd_block_bytes(type), 4,
                            csimd_q8_part(x, first, count, b), sums);
             }
             if (whole < x->blocks) {
-                add_blocks(type, row + whole * csimd_block_bytes(type), x->blocks - whole,
+                add_blocks(type, planes, row + whole * csimd_block_bytes(type), x->blocks - whole,
                            csimd_q8_part(x, first, count, whole), sums);
             }
             for (size_t t = 0; t < count; t++) {
@@ -154,11 +179,22 @@ INLINE void rows_of(csimd_type type, const csimd_weight_rows w, const csimd_q8_r
     }
 }
 
-void csimd_neon_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out) {
+INLINE void product(const int planes, const csimd_weight_rows* w, const csimd_q8_rows* x,
+                    csimd_output out) {
     if (w->type == CSIMD_Q4_0) {
-        rows_of(CSIMD_Q4_0, *w, x, out);
+        rows_of(CSIMD_Q4_0, planes, *w, x, out);
+    } else if (w->type == CSIMD_IQ4_NL) {
+        rows_of(CSIMD_IQ4_NL, planes, *w, x, out);
     } else {
-        rows_of(CSIMD_Q8_0, *w, x, out);
+        rows_of(CSIMD_Q8_0, planes, *w, x, out);
+    }
+}
+
+void csimd_neon_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out) {
+    if (x->planes == 1) {
+        product(1, w, x, out);
+    } else {
+        product(2, w, x, out);
     }
 }
 

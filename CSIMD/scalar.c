@@ -111,17 +111,23 @@ static float activation(csimd_activation kind, float x) {
 }
 
 static void activate_row(csimd_activation kind, float* x, const float* up, size_t n,
-                         const uint8_t* mask, int64_t* counts, double* sums) {
+                         const csimd_site* site) {
     for (size_t i = 0; i < n; i++) {
         float v = activation(kind, x[i]);
-        if (mask && mask[i]) {
-            v = 0.0f;
+        if (site->scale) {
+            v = site->scale[i] == 0 ? site->shift[i] : fmaf(site->scale[i], v, site->shift[i]);
         }
-        if (counts) {
-            counts[i] += v > 0;
+        if (site->counts) {
+            site->counts[i] += v > 0;
         }
-        if (sums) {
-            sums[i] += (double)v;
+        if (site->sums) {
+            site->sums[i] += (double)v;
+        }
+        if (site->squares) {
+            site->squares[i] += (double)v * (double)v;
+        }
+        if (site->maxima) {
+            site->maxima[i] = v > site->maxima[i] ? v : site->maxima[i];
         }
         x[i] = up ? v * up[i] : v;
     }
@@ -131,7 +137,7 @@ const csimd_kernels csimd_scalar_kernels = {
     .name = "scalar",
     .to_f32 = csimd_scalar_to_f32,
     .from_f32 = csimd_scalar_from_f32,
-    .quantize_i8 = csimd_scalar_quantize_i8,
+    .quantize_row = csimd_scalar_quantize_row,
     .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_scalar_pack_panel,
     .panel_product = csimd_scalar_panel_product,

@@ -1,14 +1,14 @@
 // The specification of the int8 products: plain C, never fast. The SIMD leaves equal it bit for
-// bit in quantize_i8 and panel_product (integer block sums, one fused multiply-add per block in
+// bit in quantize_row and panel_product (integer block sums, one fused multiply-add per block in
 // ascending order); row_product differs only in the order in which the f32 block values are added.
 #include <math.h>
 #include <string.h>
 
 #include "internal.h"
 
-void csimd_scalar_quantize_i8(const float* x, size_t cols, int8_t* q, float* scales,
-                              int32_t* sums) {
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++, x += CSIMD_BLOCK, q += CSIMD_BLOCK) {
+void csimd_scalar_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
+    const bool wide = to->q[1];
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++, x += CSIMD_BLOCK) {
         // The greatest magnitude by its bits: orders like the value and lets NaN win.
         uint32_t max_bits = 0;
         for (int i = 0; i < CSIMD_BLOCK; i++) {
@@ -18,11 +18,24 @@ void csimd_scalar_quantize_i8(const float* x, size_t cols, int8_t* q, float* sca
             max_bits = bits > max_bits ? bits : max_bits;
         }
         float inverse;
-        const bool any = csimd_q8_scale_of_bits(max_bits, &scales[b], &inverse);
-        sums[b] = 0;
-        for (int i = 0; i < CSIMD_BLOCK; i++) {
-            q[i] = any ? (int8_t)rintf(x[i] * inverse) : 0;
-            sums[b] += q[i];
+        const bool any =
+            csimd_q8_scale_of_bits(max_bits, csimd_greatest_q(wide), &to->scales[b], &inverse);
+        int32_t sums[CSIMD_PLANES] = {0};
+        for (size_t i = 0; i < CSIMD_BLOCK; i++) {
+            const int32_t q = any ? (int32_t)rintf(x[i] * inverse) : 0;
+            // The low part of two is the remainder next to zero: -64 ... 63.
+            const int32_t high = wide ? (q + 64) >> CSIMD_PLANE_SHIFT : q;
+            const int32_t low = q - (high << CSIMD_PLANE_SHIFT);
+            to->q[0][b * CSIMD_BLOCK + i] = (int8_t)high;
+            sums[0] += high;
+            if (wide) {
+                to->q[1][b * CSIMD_BLOCK + i] = (int8_t)low;
+                sums[1] += low;
+            }
+        }
+        to->sums[0][b] = sums[0];
+        if (wide) {
+            to->sums[1][b] = sums[1];
         }
     }
 }
@@ -59,6 +72,13 @@ static int32_t dot_block(const int8_t* a, const int8_t* b) {
     return sum;
 }
 
+/// The same with a block of a token's integers, `at` bytes into its planes.
+static int32_t dot_planes(const int8_t* a, const csimd_q8_rows* x, size_t at) {
+    const int32_t high = dot_block(a, x->plane[0].q + at);
+    return x->planes == 1 ? high
+                          : high * (1 << CSIMD_PLANE_SHIFT) + dot_block(a, x->plane[1].q + at);
+}
+
 void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,
                                 csimd_output out) {
     const scalar_block* w = (const scalar_block*)part->panel + part->first;
@@ -68,7 +88,7 @@ void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_row
         for (size_t r = 0; r < CSIMD_PANEL; r++) {
             float sum = part->first == 0 ? 0 : y[r];
             for (size_t b = 0; b < part->count; b++) {
-                int32_t dot = dot_block(w[b].values[r], token.q + b * CSIMD_BLOCK);
+                int32_t dot = dot_planes(w[b].values[r], &token, b * CSIMD_BLOCK);
                 sum = fmaf((float)dot, w[b].scales[r] * token.scales[b], sum);
             }
             y[r] = sum;
@@ -89,7 +109,7 @@ void csimd_scalar_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x
                 csimd_scalar_unpack(w->type, row + b * csimd_block_bytes(w->type), values);
             for (size_t t = 0; t < x->tokens; t++) {
                 const csimd_q8_rows token = csimd_q8_part(x, t, 1, b);
-                int32_t dot = dot_block(values, token.q);
+                int32_t dot = dot_planes(values, &token, 0);
                 float* sum = csimd_output_at(out, t, r).y;
                 *sum = fmaf((float)dot, scale * *token.scales, *sum);
             }

@@ -69,6 +69,8 @@ static uint16_t f32_to_bf16_one(float x) {
 
 // --- blocks -------------------------------------------------------------------------------------
 
+#include "search.inc"
+
 /// 1 / d, and 0 for a block of zeros.
 static inline float inverse(float d) {
     return d != 0.0f ? 1.0f / d : 0.0f;
@@ -122,8 +124,8 @@ float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values) {
     }
     const csimd_block_q4_0* b = block;
     for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
-        values[i] = (int8_t)((b->qs[i] & 15) - 8);
-        values[i + CSIMD_BLOCK / 2] = (int8_t)((b->qs[i] >> 4) - 8);
+        values[i] = level_of(type, b->qs[i] & 15);
+        values[i + CSIMD_BLOCK / 2] = level_of(type, b->qs[i] >> 4);
     }
     return csimd_f16_to_f32_one(b->d);
 }
@@ -155,7 +157,8 @@ void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n) {
     }
 }
 
-void csimd_scalar_from_f32(csimd_type type, const float* x, void* y, size_t n) {
+void csimd_scalar_from_f32(csimd_type type, const float* x, const float* importance, void* y,
+                           size_t n) {
     switch (type) {
     case CSIMD_F32:
         memcpy(y, x, n * sizeof(float));
@@ -176,9 +179,16 @@ void csimd_scalar_from_f32(csimd_type type, const float* x, void* y, size_t n) {
         }
         break;
     case CSIMD_Q4_0:
+        if (importance) {
+            search_q4_0(x, importance, y, n);
+            break;
+        }
         for (size_t b = 0; b < n / CSIMD_BLOCK; b++) {
             quantize_q4_0(x + b * CSIMD_BLOCK, (csimd_block_q4_0*)y + b);
         }
+        break;
+    case CSIMD_IQ4_NL:
+        search_iq4_nl(x, importance, y, n);
         break;
     }
 }

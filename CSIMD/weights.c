@@ -12,6 +12,7 @@ size_t csimd_row_bytes(csimd_type type, size_t cols) {
         return cols <= SIZE_MAX / 2 ? cols * 2 : 0;
     case CSIMD_Q8_0:
     case CSIMD_Q4_0:
+    case CSIMD_IQ4_NL:
         if (cols % CSIMD_BLOCK != 0 || cols / CSIMD_BLOCK > SIZE_MAX / csimd_block_bytes(type)) {
             return 0;
         }
@@ -25,12 +26,13 @@ static bool fits(csimd_type type, size_t cols) {
     return csimd_row_bytes(type, cols == 0 ? CSIMD_BLOCK : cols) != 0;
 }
 
-bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols) {
+bool csimd_quantize_row(csimd_type type, const float* x, const float* importance, void* y,
+                        size_t cols) {
     if (!fits(type, cols)) {
         return false;
     }
     if (cols != 0) {
-        csimd_active()->from_f32(type, x, y, cols);
+        csimd_active()->from_f32(type, x, importance, y, cols);
     }
     return true;
 }
@@ -50,7 +52,7 @@ void csimd_f16_to_f32(const uint16_t* x, float* y, size_t n) {
 }
 
 void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n) {
-    csimd_active()->from_f32(CSIMD_F16, x, y, n);
+    csimd_active()->from_f32(CSIMD_F16, x, NULL, y, n);
 }
 
 void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n) {
@@ -58,7 +60,7 @@ void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n) {
 }
 
 void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n) {
-    csimd_active()->from_f32(CSIMD_BF16, x, y, n);
+    csimd_active()->from_f32(CSIMD_BF16, x, NULL, y, n);
 }
 
 /// The least magnitude that `type` cannot store.
@@ -73,7 +75,8 @@ static float limit_of(csimd_type type) {
     case CSIMD_Q8_0:
         return 65504.0f * 127.0f; // the scale is |x| / 127, an f16
     case CSIMD_Q4_0:
-        return 65520.0f * 8.0f;
+    case CSIMD_IQ4_NL:
+        return csimd_four_bit_limit(type);
     }
     return INFINITY;
 }

@@ -24,7 +24,7 @@ first_of() {
 }
 
 echo "Swift ..."
-"$swift" "${swift_format[@]}" --recursive --parallel Package.swift Sources Tests
+"$swift" "${swift_format[@]}" --recursive --parallel Package.swift Sources Tests Fuzz
 
 if clang_format=$(first_of clang-format clang-format-14); then
     echo "C ..."

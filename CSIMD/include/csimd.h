@@ -2,10 +2,10 @@
 // pointer after it returns. What works on whole tensors is thread-parallel inside; what works on
 // one row (csimd_blocks.h) is not. Shapes are Hugging Face order, rows first.
 //
-// Numbers: activations are f32. Products with Q8_0 and Q4_0 weights of 1,024 columns or more
-// quantize activations to int8 in blocks of 32: block products are exact integers, and blocks are
-// summed in f32. All other products are f32 fused multiply-adds. csimd_matmul adds blocks in
-// ascending order; in f32 it adds chains over 128 k, each ascending, in ascending order.
+// Numbers: activations are f32. Products with quantized weights of 1,024 columns or more
+// quantize activations to int8 or int16 in blocks of 32: block products are exact integers, and
+// blocks are summed in f32. All other products are f32 fused multiply-adds. csimd_matmul adds
+// blocks in ascending order; in f32 it adds chains over 128 k, each ascending, in ascending order.
 // csimd_matvec spreads its sums over lanes. Each order is fixed, so a result does not depend on the
 // number of threads, nor on how tokens are split into calls. Instruction sets differ, in the last
 // bits, where sums run over lanes (csimd_matvec, norms, softmax, attention) and in exp and erf.
@@ -49,25 +49,35 @@ typedef struct csimd_matrix {
     size_t cols;
 } csimd_matrix;
 
-/// Activations [tokens, cols] that a product takes: f32 rows `stride` floats apart, and their int8
-/// form, needed where csimd_takes_int8 (csimd_quantize_activations makes it).
+/// Integers that activations are rounded to, in blocks of 32 with one f32 scale each.
+typedef enum csimd_integers {
+    CSIMD_INT8 = 0,  // [-127, 127]
+    CSIMD_INT16 = 1, // [-16319, 16319]: two planes of int8, q = 128 high + low
+} csimd_integers;
+
+/// Activations [tokens, cols] that a product takes: f32 rows `stride` floats apart, and their form
+/// in integers, needed where csimd_takes_integers (csimd_quantize_activations makes it).
 typedef struct csimd_input {
     const float* x;
     size_t tokens;
     size_t cols;
     size_t stride;
-    void* quantized; // csimd_quantized_bytes(tokens, cols) bytes, 64-byte aligned; may be NULL
+    csimd_integers integers;
+    void* quantized; // csimd_quantized_bytes(...) bytes, 64-byte aligned; may be NULL
 } csimd_input;
 
-/// Bytes for the int8 form of [tokens, cols]. cols must be a multiple of 32, else 0.
-size_t csimd_quantized_bytes(size_t tokens, size_t cols);
-/// Fills input->quantized from input->x: q in [-127, 127], one f32 scale per token and 32 values;
-/// NaN where they are not all finite. For products under the same instruction set: part of the form
-/// is private to it.
+/// Bytes for the integer form of [tokens, cols]. cols must be a multiple of 32, else 0.
+size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers);
+/// Fills input->quantized from input->x: integers, one f32 scale per token and 32 values; NaN where
+/// they are not all finite. For products under the same instruction set: part of the form is
+/// private to it.
 void csimd_quantize_activations(const csimd_input* input);
 
-/// Whether products with w take the activations in int8; else they take them in f32.
-bool csimd_takes_int8(const csimd_matrix* w);
+/// Whether products with w take the activations in integers; else they take them in f32.
+bool csimd_takes_integers(const csimd_matrix* w);
+/// Sets from how many columns on quantized weights take integers: 1,024 unless set, which is also
+/// the most that can be set. For measurements; not while kernels run.
+void csimd_set_integer_columns(size_t columns);
 
 /// y[t, r] = sum_k w[r, k] x[t, k] + bias[r], many tokens at a time. bias may be NULL.
 /// y rows are `y_stride` floats apart. x and y must not overlap.
@@ -90,6 +100,8 @@ void csimd_layer_norm(const float* x, const float* weight, const float* bias, fl
 void csimd_add(float* x, const float* y, size_t n);
 /// x[t] += row, rows of n.
 void csimd_add_row(float* x, const float* row, size_t tokens, size_t n);
+/// sums[i] += x[t][i]^2 over tokens, ascending, in f64; rows of n.
+void csimd_add_squares(const float* x, size_t tokens, size_t n, double* sums);
 /// Softmax of each row of n, in place. -inf entries become 0; a row of only -inf becomes 0.
 void csimd_softmax(float* x, size_t rows, size_t n);
 
@@ -107,13 +119,20 @@ typedef enum csimd_activation {
 
 /// What an observed site does to activations besides computing them. Every pointer may be NULL.
 typedef struct csimd_site {
-    const uint8_t* mask; // [n], 1: the neuron is set to 0 before it is counted
-    int64_t* counts;     // [n], += tokens whose activation is > 0
-    double* sums;        // [n], += the activations, tokens in ascending order
-    uint8_t* fired;      // [tokens, (n + 7) / 8], bit i % 8 of byte i / 8: neuron i's is > 0
+    // The intervention, [n] each, both or neither: activation a becomes scale * a + shift, rounded
+    // once, before it is counted, and exactly shift where scale is 0, whatever a is. Scale 1 with
+    // shift -0 leaves every a as it is.
+    const float* scale;
+    const float* shift;
+    int64_t* counts; // [n], += tokens whose activation is > 0
+    double* sums;    // [n], += the activations, tokens in ascending order
+    double* squares; // [n], += their squares, likewise
+    float* maxima;   // [n], the greatest so far; NaN is greater than none
+    uint8_t* fired;  // [tokens, (n + 7) / 8], bit i % 8 of byte i / 8: neuron i's is > 0
 } csimd_site;
 
-/// x = mask(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be NULL.
+/// x = intervention(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be
+/// NULL.
 void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
                     const csimd_site* site);
 /// gate = mask(activation(gate)) * up in place, both [tokens, n]; mask, counts and sums see the

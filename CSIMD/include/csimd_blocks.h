@@ -11,6 +11,7 @@ typedef enum csimd_type {
     CSIMD_F16 = 1,
     CSIMD_Q4_0 = 2,
     CSIMD_Q8_0 = 8,
+    CSIMD_IQ4_NL = 20,
     CSIMD_BF16 = 30,
 } csimd_type;
 
@@ -31,6 +32,10 @@ typedef struct csimd_block_q4_0 {
 } csimd_block_q4_0;
 _Static_assert(sizeof(csimd_block_q4_0) == 18, "Q4_0 block is 18 bytes in GGUF");
 
+/// IQ4_NL: value[j] = d * level[nibble[j]], laid out as Q4_0. The sixteen levels lie closer near
+/// zero, where most weights are: -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113.
+typedef csimd_block_q4_0 csimd_block_iq4_nl;
+
 /// Bytes that one row of `cols` elements takes (weights.c); 0 if `type` is unknown or `cols` does
 /// not fit it.
 size_t csimd_row_bytes(csimd_type type, size_t cols);
@@ -48,9 +53,13 @@ void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n);
 void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n);
 void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n);
 
-/// Quantizes one row of `cols` f32 to `type` (any csimd_type), as ggml's reference quantizers do,
-/// bit for bit. False if cols does not fit the type.
-bool csimd_quantize_row(csimd_type type, const float* x, void* y, size_t cols);
+/// Quantizes one row of `cols` f32 to `type` (any csimd_type): Q8_0, and Q4_0 without importance,
+/// as ggml's reference quantizers do, bit for bit; IQ4_NL, and Q4_0 with importance, with the scale
+/// that leaves the least error. False if cols does not fit the type.
+/// `importance` [cols]: how much the squared error of each value counts, finite and not negative;
+/// NULL: all alike.
+bool csimd_quantize_row(csimd_type type, const float* x, const float* importance, void* y,
+                        size_t cols);
 /// Dequantizes one row to f32. False if cols does not fit the type.
 bool csimd_dequantize_row(csimd_type type, const void* x, float* y, size_t cols);
 /// Index of the first of n elements that `type` cannot store: NaN, infinity, or so large that the

@@ -442,6 +442,19 @@ static void find_data_end(chunk_walk* walk) {
     walk->data_end = position;
 }
 
+// Deflate packs up to a thousand to one, and rows are unpacked and unfiltered at some 400 MB a
+// second: a megabyte could take several seconds. Pictures that people make shrink a few times.
+static const uint64_t free_row_bytes = (uint64_t)1 << 29;
+enum { MOST_UNPACKED = 100 };
+
+// Bytes of all rows with their filters' numbers; those of an interlaced picture's passes differ by
+// less than a thousandth.
+static uint64_t row_bytes(const chunk_walk* walk) {
+    static const uint8_t samples[] = {1, 0, 3, 1, 2, 0, 4};
+    const uint64_t bits = (uint64_t)walk->width * samples[walk->color] * walk->depth;
+    return (uint64_t)walk->height * (1 + (bits + 7) / 8);
+}
+
 image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, uint64_t max_pixels,
                                             image_codecs_picture* picture) {
     picture_clear(picture);
@@ -461,6 +474,12 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
         return status;
     }
     find_data_end(&walk);
+    const uint64_t unpacked = row_bytes(&walk), packed = walk.data_end - walk.data;
+    if (unpacked > free_row_bytes && unpacked / MOST_UNPACKED > packed) {
+        return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, walk.data,
+                            "%llu bytes of rows in %llu bytes of data; so much takes too long",
+                            (unsigned long long)unpacked, (unsigned long long)packed);
+    }
     decoding* state = calloc(1, sizeof *state);
     if (!state) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for libpng");

@@ -217,13 +217,16 @@ extension InputError.Code {
     }
 }
 
-/// A text of at most `limit` characters: of a longer one the beginning and the end.
+/// A text of at most about `limit` UTF-8 bytes: of a longer one the beginning and the end, cut
+/// between characters.
 func cut(_ text: String, limit: Int = 1000) -> String {
-    // Bytes are at least as many as characters, and are counted at no cost.
-    guard text.utf8.count > limit, text.unicodeScalars.count > limit else { return text }
+    guard text.utf8.count > limit else { return text }
     let scalars = text.unicodeScalars
-    return String(String.UnicodeScalarView(scalars.prefix(limit * 2 / 3))) + " ... "
-        + String(String.UnicodeScalarView(scalars.suffix(limit / 3)))
+    var begin = text.utf8.index(text.startIndex, offsetBy: limit * 2 / 3)
+    while begin.samePosition(in: scalars) == nil { begin = text.utf8.index(before: begin) }
+    var end = text.utf8.index(text.endIndex, offsetBy: -limit / 3)
+    while end.samePosition(in: scalars) == nil { end = text.utf8.index(after: end) }
+    return String(scalars[..<begin]) + " ... " + String(scalars[end...])
 }
 
 /// A name from a file, quoted, cut and with control characters escaped, for error messages.

@@ -73,7 +73,7 @@ public final class GGUFFile: Sendable {
         guard let type = tensor.type.kernelType else {
             throw InputError(
                 .badType, file: path, item: tensorItem(name),
-                expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
+                expected: GGUFTensorType.computableNames, found: tensor.type.name)
         }
         let bytes = try bytes(tensor)
         let count = tensor.byteCount / tensor.type.blockBytes * tensor.type.blockElements

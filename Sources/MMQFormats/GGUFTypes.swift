@@ -3,7 +3,7 @@ import MMQBase
 
 /// Element types of GGUF tensors, numbered as ggml numbers them.
 ///
-/// mmq computes with F32, F16, BF16, Q8_0 and Q4_0; the others are known so that files that hold
+/// mmq computes with those that have a `kernelType`; the others are known so that files that hold
 /// them can be listed and refused by name.
 public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     /// 32-bit float.
@@ -92,8 +92,17 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
         case .bf16: CSIMD_BF16
         case .q8_0: CSIMD_Q8_0
         case .q4_0: CSIMD_Q4_0
+        case .iq4_nl: CSIMD_IQ4_NL
         default: nil
         }
+    }
+
+    /// The types that kernels compute with.
+    public static let computable = allCases.filter { $0.kernelType != nil }
+
+    /// Their names, for errors.
+    public static var computableNames: String {
+        computable.map(\.name).joined(separator: ", ")
     }
 
     /// Bytes of a tensor of that shape (rows first, blocks along the last dimension); nil if the

@@ -109,6 +109,12 @@ extension LlavaNextImageProcessor {
         return rows * columns + additionalTokens + range.tokenCount - (dropsFirstToken ? 1 : 0)
     }
 
+    /// The number of tiles that a picture is cut into, the whole picture's included.
+    public func tileCount(of size: PixelSize) -> Int {
+        let grid = bestResolution(for: size)
+        return config.tileRows(of: grid) * config.tileColumns(of: grid) + 1
+    }
+
     private func bestResolution(for original: PixelSize) -> PixelSize {
         LlavaNextGeometry.bestResolution(for: original, of: config.gridPinpoints)
             ?? config.gridPinpoints[0]

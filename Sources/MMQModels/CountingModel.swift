@@ -18,6 +18,14 @@ public protocol CountingModel {
     /// - Parameters:
     ///   - image: the picture, as decoded.
     ///   - prompt: the text as it goes to the tokenizer, with `<image>` where the picture belongs.
-    /// - Returns: one entry per module, in the order of `modules`.
+    /// - Returns: in the order of `modules` one entry each, or one for the positions of the picture
+    ///   and one for those of the text.
     func count(image: RGBImage, prompt: String) throws -> [ModuleCounts]
+
+    /// What a picture of that size and a prompt would come to, without decoding or running anything.
+    ///
+    /// - Returns: tokens that the vision module would see.
+    /// - Throws: what `count` would throw because the model cannot take the sample: a prompt that does
+    ///   not fit, or a sequence that is too long.
+    func visionTokens(size: PixelSize, prompt: String) throws -> Int
 }

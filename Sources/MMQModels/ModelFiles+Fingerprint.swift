@@ -4,10 +4,12 @@ extension ModelFiles {
     /// Identifies the model: a hash of all metadata but the name (settings, tokenizer, the digest of
     /// every weight that `convert` left), of the tensors' names, types and shapes, and of a few bytes
     /// from the middle of each, for files without a digest. A file of gigabytes is not read for it.
+    /// What activations are rounded to stands at its end where it is not int8.
     var fingerprint: String {
         var hash = StableHash()
         for file in [language, vision] {
-            for (key, value) in file.metadata.members where key != "general.name" {
+            for (key, value) in file.metadata.members
+            where key != "general.name" && key != Activations.key {
                 hash.add(key.utf8)
                 hash.add(value.encoded)
             }
@@ -17,6 +19,6 @@ extension ModelFiles {
                 hash.add(bytes[(bytes.count / 2)...].prefix(64))
             }
         }
-        return Architectures.fingerprint(of: model.architecture, hash: hash)
+        return Architectures.fingerprint(of: model.architecture, hash: hash) + activations.mark
     }
 }

@@ -45,9 +45,15 @@ public final class ModelFiles: Sendable {
     public let model: any ModelConfiguration
     /// The model's tensors.
     public let table: TensorTable
+    /// What its products round activations to.
+    public let activations: Activations
 
     /// Opens the language and the vision file of a model.
-    public init(language languagePath: String, vision visionPath: String) throws {
+    ///
+    /// - Parameter activations: nil for what the language file says.
+    public init(
+        language languagePath: String, vision visionPath: String, activations: Activations? = nil
+    ) throws {
         let language = try GGUFFile(path: languagePath)
         let vision = try GGUFFile(path: visionPath)
         let model = try Architectures.configuration(language: language, vision: vision)
@@ -58,12 +64,14 @@ public final class ModelFiles: Sendable {
         self.vision = vision
         self.model = model
         self.table = table
+        self.activations = try activations ?? Activations(metadata: language.metadata)
     }
 
     /// Opens a model folder: the one `language-*.gguf` and the one `vision-*.gguf` in it.
-    public convenience init(folder: String) throws {
+    public convenience init(folder: String, activations: Activations? = nil) throws {
         try self.init(
-            language: Self.file(.language, in: folder), vision: Self.file(.vision, in: folder))
+            language: Self.file(.language, in: folder), vision: Self.file(.vision, in: folder),
+            activations: activations)
     }
 
     /// Opens a model folder.
@@ -78,6 +86,14 @@ public final class ModelFiles: Sendable {
     public func weight(_ name: String) throws -> WeightView {
         let file = language[name] != nil ? language : vision
         return try file.weight(name)
+    }
+
+    /// Bits a weight of the decoder's layers takes: its matrices, scales included, without norms,
+    /// embedding table and head.
+    public var decoderBits: Double {
+        let tensors = language.tensors.filter { $0.name.hasPrefix("blk.") && $0.shape.count == 2 }
+        let weights = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        return 8 * Double(tensors.reduce(0) { $0 + $1.byteCount }) / Double(max(1, weights))
     }
 
     /// Whether either file holds that tensor.
@@ -140,7 +156,7 @@ extension TensorKind {
     /// Types that the model code can read for a tensor of this kind.
     public var allowedTypes: [GGUFTensorType] {
         switch self {
-        case .matrix, .embedding: [.f32, .f16, .bf16, .q8_0, .q4_0]
+        case .matrix, .embedding: GGUFTensorType.computable
         case .kernel: [.f32, .f16, .bf16]
         case .plain: [.f32]
         }
@@ -157,7 +173,7 @@ extension GGUFFile {
         guard let type = tensor.type.kernelType, let pointer = content.baseAddress, rows > 0 else {
             throw InputError(
                 .badType, file: path, item: "tensor '\(name)'",
-                expected: "F32, F16, BF16, Q8_0 or Q4_0", found: tensor.type.name)
+                expected: GGUFTensorType.computableNames, found: tensor.type.name)
         }
         return WeightView(
             type: type, shape: tensor.shape, rows: rows, cols: cols, pointer: pointer,

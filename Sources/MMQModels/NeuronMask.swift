@@ -1,51 +1,46 @@
 import Foundation
 import MMQBase
 
-/// Neurons to switch off, per module and layer.
+/// Neurons that are off, or changed in another way, per module and layer.
 ///
-/// As JSON: `{"lang": [[12, 40], [], ...], "vision": [...]}`, for each module one list of neuron
-/// indices per layer. A module that is not named is not masked.
+/// As JSON: `{"lang": [[12, 40], [], ...], "vision": [...]}`, for each module one list of neurons
+/// per layer, or what else a ``LayerMask`` may be. A module that is not named is left alone.
 public struct NeuronMask: Sendable, Equatable {
-    /// For each masked module, one ascending list of neuron indices per layer.
-    public let layers: [String: [[Int]]]
-
-    /// One byte per neuron, 1 = off; only for layers that have a masked neuron.
-    private let bitmaps: [String: [[UInt8]?]]
+    /// For each masked module, what happens in each layer.
+    public let layers: [String: [LayerMask]]
 
     /// A mask of given neurons, checked against the modules of a model.
     ///
     /// - Parameters:
-    ///   - layers: for each module, one list of neuron indices per layer, in any order.
+    ///   - layers: for each module, one mask per layer.
     ///   - modules: the modules that the model has.
     ///   - file: what to call the mask in an error.
-    public init(layers: [String: [[Int]]], modules: [ModuleShape], file: String = "mask") throws {
-        var sorted: [String: [[Int]]] = [:]
-        var bitmaps: [String: [[UInt8]?]] = [:]
-        for (name, lists) in layers.sorted(by: { $0.key < $1.key }) {
-            let shape = try Self.shape(of: name, among: modules, layers: lists.count, file: file)
-            var maps: [[UInt8]?] = []
-            for (layer, list) in lists.enumerated() {
-                var map = [UInt8](repeating: 0, count: shape.neurons)
-                for index in list {
-                    guard index >= 0, index < shape.neurons else {
-                        throw fault(
-                            file, module: name, layer: layer,
-                            expected: "indices in 0..<\(shape.neurons)", found: "\(index)")
-                    }
-                    guard map[index] == 0 else {
-                        throw fault(
-                            file, module: name, layer: layer, expected: "each index once",
-                            found: "\(index) twice")
-                    }
-                    map[index] = 1
+    public init(layers: [String: [LayerMask]], modules: [ModuleShape], file: String = "mask") throws
+    {
+        for (name, masks) in layers.sorted(by: { $0.key < $1.key }) {
+            let shape = try Self.shape(of: name, among: modules, layers: masks.count, file: file)
+            for (layer, mask) in masks.enumerated() {
+                func fault(_ expected: String, _ found: String) -> InputError {
+                    maskFault(file, module: name, layer: layer, expected: expected, found: found)
                 }
-                maps.append(list.isEmpty ? nil : map)
+                if let wrong = mask.neurons.first(where: { !(0..<shape.neurons).contains($0) }) {
+                    throw fault("indices in 0..<\(shape.neurons)", "\(wrong)")
+                }
+                if let twice = zip(mask.neurons, mask.neurons.dropFirst()).first(where: ==) {
+                    throw fault("each index once", "\(twice.0) twice")
+                }
             }
-            sorted[name] = lists.map { $0.sorted() }
-            bitmaps[name] = maps
         }
-        self.layers = sorted
-        self.bitmaps = bitmaps
+        self.layers = layers
+    }
+
+    /// A mask of neurons that are off: for each module, one list of indices per layer, in any order.
+    public init(
+        layers: [String: [[Int]]], modules: [ModuleShape], file: String = "mask"
+    ) throws {
+        try self.init(
+            layers: layers.mapValues { $0.map { LayerMask(off: $0) } }, modules: modules, file: file
+        )
     }
 
     /// Reads a mask from JSON text.
@@ -54,30 +49,29 @@ public struct NeuronMask: Sendable, Equatable {
     ///   - json: the bytes of the file.
     ///   - modules: the modules that the model has.
     ///   - file: the name of the file, for errors.
-    public init(json: Data, modules: [ModuleShape], file: String) throws {
+    ///   - resolve: what `mean` and `add` do in a layer of a module; without one they are an error.
+    public init(
+        json: Data, modules: [ModuleShape], file: String,
+        resolve: ((_ module: String, _ layer: Int) throws -> LayerMask.Resolver)? = nil
+    ) throws {
         let form = "{\"module\": [[neuron, ...], ...], ...}"
         let document = try JSONValue(parsing: [UInt8](json), file: file)
         guard let members = document.members else {
-            throw fault(file, expected: form, found: document.kind)
+            throw maskFault(file, expected: form, found: document.kind)
         }
-        var layers: [String: [[Int]]] = [:]
+        var layers: [String: [LayerMask]] = [:]
         for (name, value) in members.sorted(by: { $0.key < $1.key }) {
             guard let lists = value.array else {
-                throw fault(file, module: name, expected: form, found: value.kind)
+                throw maskFault(file, module: name, expected: form, found: value.kind)
             }
+            // Counts are looked for in modules that there are.
+            _ = try Self.shape(of: name, among: modules, layers: lists.count, file: file)
             layers[name] = try lists.enumerated().map { layer, list in
-                guard let list = list.array else {
-                    throw fault(file, module: name, layer: layer, expected: form, found: list.kind)
-                }
-                return try list.map { index in
-                    guard let number = index.integer ?? index.double.flatMap(Int.init(exactly:))
-                    else {
-                        throw fault(
-                            file, module: name, layer: layer, expected: "integers",
-                            found: index.kind)
-                    }
-                    return number
-                }
+                try LayerMask(
+                    json: list,
+                    fault: {
+                        maskFault(file, module: name, layer: layer, expected: $0, found: $1)
+                    }, resolve: try resolve?(name, layer))
             }
         }
         try self.init(layers: layers, modules: modules, file: file)
@@ -88,17 +82,23 @@ public struct NeuronMask: Sendable, Equatable {
     /// - Parameters:
     ///   - path: the JSON file.
     ///   - modules: the modules that the model has.
-    public init(path: String, modules: [ModuleShape]) throws {
-        try self.init(json: Data(readSmallFile(path)), modules: modules, file: path)
+    ///   - resolve: what `mean` and `add` do in a layer of a module; without one they are an error.
+    public init(
+        path: String, modules: [ModuleShape],
+        resolve: ((_ module: String, _ layer: Int) throws -> LayerMask.Resolver)? = nil
+    ) throws {
+        try self.init(
+            json: Data(readSmallFile(path)), modules: modules, file: path, resolve: resolve)
     }
 
-    /// Which neurons of a layer are off: `neurons` bytes, 1 = off; nil if none is.
-    public func isMasked(module: String, layer: Int) -> [UInt8]? {
-        guard let maps = bitmaps[module], maps.indices.contains(layer) else { return nil }
-        return maps[layer]
+    /// What happens in a layer; nil if nothing does.
+    public func layer(_ layer: Int, of module: String) -> LayerMask? {
+        guard let masks = layers[module], masks.indices.contains(layer), !masks[layer].isEmpty
+        else { return nil }
+        return masks[layer]
     }
 
-    /// Number of neurons off in a module, or in all of them.
+    /// Number of neurons masked in a module, or in all of them.
     public func count(module: String? = nil) -> Int {
         layers.reduce(0) { sum, entry in
             guard module == nil || module == entry.key else { return sum }
@@ -112,10 +112,11 @@ public struct NeuronMask: Sendable, Equatable {
     ) throws -> ModuleShape {
         guard let shape = modules.first(where: { $0.name == name }) else {
             let names = modules.map(\.name).joined(separator: ", ")
-            throw fault(file, module: name, expected: "one of the modules \(names)", found: name)
+            throw maskFault(
+                file, module: name, expected: "one of the modules \(names)", found: name)
         }
         guard layers == shape.layers else {
-            throw fault(
+            throw maskFault(
                 file, module: name, expected: "\(shape.layers) layers", found: "\(layers)")
         }
         return shape
@@ -123,7 +124,7 @@ public struct NeuronMask: Sendable, Equatable {
 }
 
 /// The error about a place in a mask.
-private func fault(
+private func maskFault(
     _ file: String, module: String? = nil, layer: Int? = nil, expected: String, found: String
 ) -> InputError {
     var item = "mask"

@@ -35,7 +35,7 @@ public final class StageTimes {
             switch self {
             case .embedding: "embeddings"
             case .norm: "norms"
-            case .rounding: "rounding to int8"
+            case .rounding: "rounding to integers"
             case .product(let outputs, let inputs, let integers):
                 "\(outputs) x \(inputs)" + (integers ? "" : " (f32)")
             case .rope: "rotary positions"

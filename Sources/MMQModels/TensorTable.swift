@@ -16,7 +16,7 @@ public enum TensorKind: Sendable, Equatable {
     /// A linear layer's weight [outputs, inputs]: takes the type that the user asked for.
     case matrix
     /// A token embedding table or output head [tokens, hidden]: as a matrix, but q8_0 where the
-    /// rest is q4_0.
+    /// rest takes four bits.
     case embedding
     /// A convolution's kernel: f32 where that was asked for, else f16 (or bf16).
     case kernel

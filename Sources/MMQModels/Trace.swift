@@ -27,7 +27,7 @@ extension VisionLanguageModel {
     ///
     /// - Parameters:
     ///   - prompt: goes to the tokenizer as it is.
-    ///   - mask: neurons that are set to 0 before they are counted.
+    ///   - mask: what happens to neurons before they are counted.
     ///   - path: written under a temporary name and renamed when complete.
     public func trace(
         image: RGBImage, prompt: String, sites: Set<TraceSite>, mask: NeuronMask?, to path: String

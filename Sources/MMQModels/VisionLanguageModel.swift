@@ -110,14 +110,18 @@ public final class PromptState {
 /// The part that all architectures share: a decoder behind embeddings, and its scratch memory.
 public final class LanguageBackend {
     let decoder: LlamaDecoder
-    let workspace = Workspace()
+    let workspace: Workspace
     let imageToken: Int32
     /// The index of the decoder among the model's modules.
     let module: Int
     let contextLength: Int
 
-    init(decoder: LlamaDecoder, imageToken: Int32, module: Int, contextLength: Int) {
+    init(
+        decoder: LlamaDecoder, imageToken: Int32, module: Int, contextLength: Int,
+        activations: Activations
+    ) {
         self.decoder = decoder
+        workspace = Workspace(activations: activations)
         self.imageToken = imageToken
         self.module = module
         self.contextLength = contextLength
@@ -143,13 +147,14 @@ public final class LanguageBackend {
 
     func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        partial: LayerPart.Observer?, after: (Int, UnsafeBufferPointer<Float>) throws -> Void
+        inputs: InputStatistics? = nil, partial: LayerPart.Observer?,
+        after: (Int, UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
         guard input.backend === self else {
             throw InputError.prompt("the input was prepared by another model")
         }
         precondition(features.count == input.imageTokens * decoder.hiddenSize)
-        let pass = Pass(workspace, observation: observation)
+        let pass = Pass(workspace, observation: observation, inputs: inputs)
         let x = embed(input.inputIDs, features: features, pass)
         let cache = try keepsCache.map { try decoder.makeCache(capacity: $0) }
         try decoder.prefill(x, cache: cache, module: module, pass, partial: partial) { layer in
@@ -224,12 +229,20 @@ public final class LanguageBackend {
 extension VisionLanguageModel {
     /// One counting pass. Every row of every layer runs, unused layers of the towers included.
     public func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
-        let observation = Observation(modules: modules, counting: true)
         let input = try prepare(image: image, prompt: prompt)
+        let observation = Observation(
+            modules: modules, counting: true,
+            split: .init(module: backend.module, isImage: imagePositions(input)))
         let features = try input.imageFeatures(observation: observation)
         _ = try run(
             input, features: features, observation: observation, keepsCache: nil,
             after: { _, _ in })
-        return try finite(observation.counts())
+        let text = Set(architecture.modules.filter { $0.role == .textBranch }.map(\.name))
+        return try finite(observation.counts()).map { entry in
+            guard entry.positions == .all else { return entry }
+            var entry = entry
+            entry.positions = text.contains(entry.shape.name) ? .text : .image
+            return entry
+        }
     }
 }

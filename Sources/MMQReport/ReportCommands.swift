@@ -11,6 +11,10 @@ public struct ReportCommands: Sendable {
         case neuronsOf(module: String)
         /// No answers.
         case answers
+        /// No set was tried on other domains' questions.
+        case matrix
+        /// No controls with numbers.
+        case controls
         /// No lens over a bench.
         case lens
         /// No picture to look into.

@@ -117,10 +117,11 @@ extension ReportScores {
         unanswered = held.unanswered
         let evaluator = Evaluator(
             judge: judge, resampling: options.resampling, baseline: options.baseline)
-        let (scores, problems) = try evaluator.scoresOfEachDomain(
-            of: held.answers, forms: options.forms)
-        self.scores = scores
-        self.problems = problems.map {
+        let found = try evaluator.evaluate(held.answers, forms: options.forms)
+        scores = found.shownScores
+        matrices = found.matrices
+        controls = found.controls
+        problems = found.problems.map {
             "\($0.domain.rawValue): not scored: \($0.error.item ?? ""): \($0.error.problem)"
         }
     }

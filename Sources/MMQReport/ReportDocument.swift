@@ -127,8 +127,12 @@ public struct ReportScores: Sendable, Codable {
     public let isJudged: Bool
     /// Samples without an answer, left out.
     public let unanswered: Int
-    /// As `Evaluator` gives them.
+    /// As `Evaluator` gives them; numbered controls stand in `controls`.
     public let scores: [Score]
+    /// Every set on every bench.
+    public let matrices: [SetMatrix]
+    /// Effects among those of controls.
+    public let controls: [ControlTest]
     /// Domains that could not be scored, and why.
     public let problems: [String]
 }

@@ -17,7 +17,8 @@ extension ReportPage {
                 note {
                     "Intervals: percentile bootstrap over samples, \(PageText.whole(held.draws)) "
                     "draws, seed \(held.seed). Tests: exact where possible, else as many random "
-                    "flips."
+                    "flips. Samples that belong together (\(Self.clusters)) are drawn and flipped "
+                    "together."
                     if held.unanswered > 0 {
                         " \(PageText.whole(held.unanswered)) samples have no answer and are left "
                         "out."
@@ -33,7 +34,9 @@ extension ReportPage {
             "Δ is the difference to "
             element(.b) { held.baseline }
             " over the samples that both answered, p its paired sign-flip test; full dots differ "
-            "with p < 0.05 (no correction for the number of tests)."
+            "with p < 0.05. The tables add p corrected for all tests of this page (Holm) and, where p "
+            "tells nothing from 0, the smallest difference that so many samples would have shown with "
+            "a probability of 80 %."
         }
     }
 
@@ -103,17 +106,20 @@ extension ReportPage {
             caption: "\(domain.rawValue), \(form.rawValue): \(metric), in per cent",
             head: [
                 "mask", "score", "95 % interval", "samples", "difference", "95 % interval",
-                "pairs", "p", "test",
+                "pairs", "p", "Holm", "could show", "test",
             ],
             rows: scores.map { score in
                 [
                     score.setting, PageText.percent(score.score?.value, 2),
                     range(score.score?.interval),
-                    score.score.map { PageText.whole($0.samples) } ?? score.missing ?? "–",
+                    score.score.map { size($0.samples, $0.clusters) } ?? score.missing ?? "–",
                     PageText.percent(score.change?.difference, 2, sign: true),
                     range(score.change?.interval),
-                    score.change.map { PageText.whole($0.pairs) } ?? "–",
+                    score.change.map { size($0.pairs, $0.clusters) } ?? "–",
                     score.change.map { plainP($0.p) } ?? "–",
+                    score.change?.holm.map { plainP($0) } ?? "–",
+                    score.change.flatMap { $0.p < 0.05 ? nil : $0.detectable }
+                        .map { PageText.percent($0, 2) } ?? "–",
                     score.change?.test.rawValue ?? "–",
                 ]
             })
@@ -150,6 +156,17 @@ extension ReportPage {
         }
         return rows
     }
+
+    /// Samples, and the groups that they fall into.
+    private static func size(_ samples: Int, _ clusters: Int) -> String {
+        PageText.whole(samples)
+            + (clusters == samples ? "" : " in \(PageText.whole(clusters)) groups")
+    }
+
+    /// By what samples of the data sets belong together.
+    private static let clusters = Domain.allCases.compactMap { domain in
+        domain.clusterKey.map { "\(domain.rawValue): \($0)" }
+    }.joined(separator: ", ")
 
     static func range(_ interval: Interval?, places: Int = 2) -> String {
         guard let interval else { return "–" }

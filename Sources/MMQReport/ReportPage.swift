@@ -38,6 +38,7 @@ public final class ReportPage {
                     overlap
                     entropies
                     scores
+                    claims
                     lens
                     try pictures()
                     deviations
@@ -205,7 +206,7 @@ public final class ReportPage {
 
     private static let sections = [
         ("neurons", "Neurons"), ("overlap", "Overlap"), ("entropy", "Selectivity"),
-        ("scores", "Scores"), ("lens", "Lens"), ("pictures", "Pictures"),
+        ("scores", "Scores"), ("claims", "Claims"), ("lens", "Lens"), ("pictures", "Pictures"),
         ("deviation", "Deviation"), ("fidelity", "Fidelity"), ("facts", "Facts"),
     ]
 

@@ -1,7 +1,11 @@
 /// What an error says its reader can run or add, in the words of the command line.
 public enum CommandHint {
     /// Finds a module's neurons.
-    static func identify(_ module: String) -> String { "mmq identify -d \(module)" }
+    static func identify(_ module: String, set: SetName = .usual) -> String {
+        "mmq identify -d \(module)" + (set.isUsual ? "" : " --set \(set.name)")
+    }
+    /// Counts the picture's positions and the text's apart.
+    static let positions = "mmq activation --positions"
     /// Compares two models sample by sample.
     public static let compareModels = "mmq compare --model A --model B --json"
     /// Names the judge's folder.
@@ -10,4 +14,8 @@ public enum CommandHint {
     static let replace = "--replace"
     /// Starts over.
     static let again = "--again"
+    /// Merges what there is.
+    static let partial = "--partial"
+    /// Works on one of several parts.
+    static let shard = "--shard"
 }

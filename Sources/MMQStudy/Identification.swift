@@ -2,17 +2,16 @@ import Foundation
 import MMQBase
 import MMQModels
 
-/// The domain-specific neurons of one module, found by domain activation probability entropy (DAPE;
-/// Huo et al., MMNeuron, EMNLP 2024).
+/// The domain-specific neurons of one module, by one of several rules.
 ///
-/// All in 64-bit floats. p(neuron, domain) = count / tokens; q is p normalised over the domains; the
-/// entropy is -Σ q ln q with 0 ln 0 = 0. The filter threshold is the k-th smallest of all p,
-/// k = filter rate × their number, rounded half to even; neurons with no p above it come last.
-/// Of all neurons the top rate × their number of least entropy are selected, ties by the lower
-/// flat index. A selected neuron belongs to every domain whose p is above the activation bar, a
-/// threshold found like the first.
+/// All in 64-bit floats. p(neuron, domain) = count / tokens. Every rule gives each neuron a rank; of
+/// all neurons the top rate × their number (rounded half to even) of best rank are selected, ties by
+/// the lower flat index. A selected neuron belongs to every domain in which its value, of the kind
+/// that the rule looks at, is above the activation bar: the k-th smallest of all values, k = bar ×
+/// their number, rounded half to even. Neurons none of whose values is above the filter threshold,
+/// found like the bar from the filter rate, come last.
 public struct Identification: Sendable, Equatable {
-    /// The three rates.
+    /// Rule and rates.
     public struct Settings: Sendable, Equatable, Codable {
         /// The part of all neurons that is selected.
         public var topRate: Double
@@ -20,13 +19,62 @@ public struct Identification: Sendable, Equatable {
         public var filterRate: Double
         /// The quantile of p that a selected neuron must exceed to belong to a domain.
         public var activationBar: Double
+        /// What makes a neuron a domain's.
+        public var rule: Rule
+        /// Which tokens' activations count.
+        public var positions: Positions
 
-        /// The official rates, or others.
-        public init(topRate: Double = 0.01, filterRate: Double = 0.95, activationBar: Double = 0.95)
-        {
+        /// The official rates, rule and positions, or others.
+        public init(
+            topRate: Double = 0.01, filterRate: Double = 0.95, activationBar: Double = 0.95,
+            rule: Rule = .dape, positions: Positions = .all
+        ) {
             self.topRate = topRate
             self.filterRate = filterRate
             self.activationBar = activationBar
+            self.rule = rule
+            self.positions = positions
+        }
+    }
+
+    /// What makes a neuron a domain's.
+    public enum Rule: String, Sendable, Codable, CaseIterable {
+        /// Least entropy of p over the domains, -Σ q ln q with q = p / Σ p and 0 ln 0 = 0: domain
+        /// activation probability entropy (Huo et al., MMNeuron, EMNLP 2024; after Tang et al.,
+        /// Language-Specific Neurons, ACL 2024).
+        case dape
+        /// Greatest difference of p: that of the domain where it is greatest less the mean of the
+        /// others' (the contrast of a concept with the rest, as Suau et al., Self-conditioning
+        /// pre-trained language models, ICML 2022, rank by one domain against the others).
+        case difference
+        /// The same difference of mean activations, the sum of all activations / tokens: MINER's
+        /// criterion "mean" (Huang et al., MINER, 2410.04819), domains in place of modalities.
+        case mean
+        /// The same difference of greatest activations: MINER's criterion "max".
+        case max
+
+        /// Whether it looks at the values themselves, which only counts of this mmq keep in full.
+        public var needsMaxima: Bool { self == .max }
+
+        /// What it looks at in one domain, [layers × neurons].
+        func values(_ counts: ModuleCounts) -> [Double] {
+            let tokens = Double(counts.tokens)
+            return switch self {
+            case .dape, .difference: counts.counts.map { Double($0) / tokens }
+            case .mean: counts.sums.map { $0 / tokens }
+            case .max: counts.maxima.map { Double($0) }
+            }
+        }
+
+        /// The rank of a neuron by its values in all domains: less is better.
+        func rank(_ values: ArraySlice<Double>) -> Double {
+            if self == .dape { return Identification.entropy(values) }
+            // NaN has no place in an order.
+            guard let greatest = values.max(), values.allSatisfy(\.isFinite) else {
+                return .infinity
+            }
+            let others = values.reduce(0, +) - greatest
+            return others / Double(values.count - 1) - greatest
         }
     }
 
@@ -96,12 +144,18 @@ public struct Identification: Sendable, Equatable {
         }
         let width = counts.count
         let total = module.layers * module.neurons
-        let probabilities = Self.probabilities(counts.map(\.counts))
-        let sorted = probabilities.sorted()
+        guard !settings.rule.needsMaxima || counts.allSatisfy({ !$0.counts.maxima.isEmpty }) else {
+            throw InputError(
+                .mismatch, file: "identify", item: module.name,
+                "the rule max needs the greatest activations, which imported counts and those of an "
+                    + "older mmq lack; count with \(CommandHint.again)")
+        }
+        let values = Self.values(counts.map(\.counts), by: settings.rule)
+        let sorted = values.sorted()
         let filter = try Self.quantile(sorted, settings.filterRate, "filter rate")
         let bar = try Self.quantile(sorted, settings.activationBar, "activation bar")
 
-        let entropies = Self.entropies(probabilities, domains: width, above: filter)
+        let ranks = Self.ranks(values, domains: width, above: filter, by: settings.rule)
         guard (0...1).contains(settings.topRate) else {
             throw InputError(
                 .mismatch, file: "identify", "top rate \(settings.topRate) is not within 0...1")
@@ -110,8 +164,8 @@ public struct Identification: Sendable, Equatable {
         var neurons = Array(
             repeating: [[Int]](repeating: [], count: module.layers), count: width)
         // Ascending flat indices leave every layer's list ascending.
-        for neuron in Self.ranked(entropies).prefix(wanted).sorted() {
-            for column in 0..<width where probabilities[neuron * width + column] > bar {
+        for neuron in Self.ranked(ranks).prefix(wanted).sorted() {
+            for column in 0..<width where values[neuron * width + column] > bar {
                 neurons[column][neuron / module.neurons].append(neuron % module.neurons)
             }
         }
@@ -136,40 +190,39 @@ public struct Identification: Sendable, Equatable {
         return sorted[place - 1]
     }
 
-    /// The activation probabilities of one module, [layers × neurons, domains].
+    /// What a rule looks at in one module, [layers × neurons, domains].
     ///
     /// - Parameter counts: one entry per domain, each with tokens.
-    static func probabilities(_ counts: [ModuleCounts]) -> [Double] {
+    static func values(_ counts: [ModuleCounts], by rule: Rule) -> [Double] {
         let width = counts.count
         let total = counts.first.map { $0.shape.layers * $0.shape.neurons } ?? 0
-        var probabilities = [Double](repeating: 0, count: total * width)
+        var values = [Double](repeating: 0, count: total * width)
         for (column, entry) in counts.enumerated() {
-            let tokens = Double(entry.tokens)
-            for neuron in 0..<total {
-                probabilities[neuron * width + column] = Double(entry.counts[neuron]) / tokens
+            for (neuron, value) in rule.values(entry).enumerated() {
+                values[neuron * width + column] = value
             }
         }
-        return probabilities
+        return values
     }
 
-    /// The entropy over domains of each neuron, [layers × neurons]; infinite for one with no p
-    /// above the threshold of the filter.
-    static func entropies(
-        _ probabilities: [Double], domains: Int, above filter: Double
+    /// The rank of each neuron, [layers × neurons]; infinite for one with no value above the
+    /// threshold of the filter.
+    static func ranks(
+        _ values: [Double], domains: Int, above filter: Double, by rule: Rule
     ) -> [Double] {
-        stride(from: 0, to: probabilities.count, by: domains).map {
-            entropy(probabilities[$0..<$0 + domains], above: filter)
+        stride(from: 0, to: values.count, by: domains).map {
+            let some = values[$0..<$0 + domains]
+            return some.contains { $0 > filter } ? rule.rank(some) : .infinity
         }
     }
 
-    /// All neurons by their entropies, the least first, ties by the lower flat index.
-    static func ranked(_ entropies: [Double]) -> [Int] {
-        entropies.indices.sorted { (entropies[$0], $0) < (entropies[$1], $1) }
+    /// All neurons by their ranks, the least first, ties by the lower flat index.
+    static func ranked(_ ranks: [Double]) -> [Int] {
+        ranks.indices.sorted { (ranks[$0], $0) < (ranks[$1], $1) }
     }
 
-    /// The entropy over domains; infinite for a neuron with no p above the threshold.
-    private static func entropy(_ p: ArraySlice<Double>, above threshold: Double) -> Double {
-        guard p.contains(where: { $0 > threshold }) else { return .infinity }
+    /// The entropy over domains.
+    fileprivate static func entropy(_ p: ArraySlice<Double>) -> Double {
         let sum = p.reduce(0, +)
         var entropy = 0.0
         for value in p where value > 0 {

@@ -105,7 +105,7 @@ extension ModuleNeurons.Entropies {
     /// How the entropies of a module's neurons are distributed.
     ///
     /// - Parameters:
-    ///   - values: as `Identification.entropies` gives them, infinite for those dropped.
+    ///   - values: infinite for those dropped.
     ///   - selected: how many were selected, those of least entropy.
     ///   - domains: how many domains they are over.
     init(_ values: [Double], selected wanted: Int, domains: Int) {
@@ -130,19 +130,23 @@ extension Study {
     /// The entropies that neurons were ranked by, from the counts that the study holds: they are
     /// not stored.
     ///
-    /// - Returns: `Identification.entropies`, [layers × neurons]; nil if the counts of a domain are
+    /// - Returns: [layers × neurons], infinite for those dropped; nil if neurons were ranked by
+    ///   something else, or if the counts of a domain are
     ///   not in the study.
     func entropies(behind found: Identification) throws -> [Double]? {
+        // Other rules rank by something else.
+        guard found.settings.rule == .dape else { return nil }
         let counts = try found.domains.compactMap { domain -> ModuleCounts? in
             guard try pass(domain: domain, split: found.split) != nil else { return nil }
-            return try self.counts(domain: domain, split: found.split)
-                .first { $0.shape == found.module }
+            return try self.counts(
+                domain: domain, split: found.split, positions: found.settings.positions
+            ).first { $0.shape == found.module }
         }
         guard counts.count == found.domains.count, counts.count >= 2,
             counts.allSatisfy({ $0.tokens > 0 })
         else { return nil }
-        return Identification.entropies(
-            Identification.probabilities(counts), domains: counts.count,
-            above: found.filterThreshold)
+        return Identification.ranks(
+            Identification.values(counts, by: .dape), domains: counts.count,
+            above: found.filterThreshold, by: .dape)
     }
 }

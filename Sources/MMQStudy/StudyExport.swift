@@ -3,11 +3,15 @@ import MMQBase
 import MMQFormats
 import MMQModels
 
-/// Writes what a study holds with the official code's key names, and reads the same layout back.
+/// Writes what a study holds with the official code's key names, and reads the same layout back, but
+/// for blocks.
 ///
 ///     FOLDER/<model>/activation/<domain>.safetensors
 ///         <module>_log i64 [layers, neurons], <module>_value f64, <module>_len i64 [1]
-///     FOLDER/<model>/mask/<module>.json
+///     FOLDER/<model>/blocks/<domain>.safetensors, where counts lie in blocks: samples i64 [blocks];
+///         for each kind of positions <module>_<positions>_log i64 [blocks, layers, neurons],
+///         _len i64 [blocks], _value and _square f64, _max f32 [layers, neurons]
+///     FOLDER/<model>/mask/<module>.json, of sets with a name mask/<set>/<module>.json
 ///         {"domains": ["ad", ...], "neurons": {"ad": [[indices] per layer], ...}}
 ///     FOLDER/<model>/answers/<domain>/<setting>.jsonl (see `AnswerFiles`)
 public enum StudyExport {
@@ -58,11 +62,23 @@ public enum StudyExport {
                 written.append(file)
             }
         }
-        for module in modules {
-            guard let found = try study.identification(module: module.name) else { continue }
-            let file = "\(try makeFolder("mask"))/\(module.name).json"
-            try OutputFile.write(Array(maskText(found).utf8), to: file)
+        for pass in passes {
+            let counts = try study.passCounts(pass)
+            guard !counts.samples.isEmpty else { continue }
+            let file = "\(try makeFolder("blocks"))/\(pass.domain.rawValue).safetensors"
+            try BlockFile.write(counts, of: pass, modules: modules, to: file)
             written.append(file)
+        }
+        for set in try study.setNames() {
+            for module in modules {
+                guard let found = try study.identification(module: module.name, set: set) else {
+                    continue
+                }
+                let folder = try makeFolder(set.isUsual ? "mask" : "mask/\(set.name)")
+                let file = "\(folder)/\(module.name).json"
+                try OutputFile.write(Array(maskText(found).utf8), to: file)
+                written.append(file)
+            }
         }
         written += try AnswerFiles.write(study, to: "\(folder)/\(name)", split: answerSplit)
         return written
@@ -135,10 +151,11 @@ public enum StudyExport {
         let entries = FileManager.default.enumerator(atPath: path)?.allObjects ?? []
         return entries.compactMap { $0 as? String }.sorted()
             .filter { entry in
-                let parent = URL(fileURLWithPath: path + "/" + entry)
-                    .deletingLastPathComponent().lastPathComponent
+                let folder = URL(fileURLWithPath: path + "/" + entry).deletingLastPathComponent()
+                let parent = folder.lastPathComponent
+                let above = folder.deletingLastPathComponent().lastPathComponent
                 return entry.hasSuffix(".safetensors") && parent == "activation"
-                    || entry.hasSuffix(".json") && parent == "mask"
+                    || entry.hasSuffix(".json") && [parent, above].contains("mask")
                     || AnswerFiles.isAnswerFile(path + "/" + entry)
             }
             .map { path + "/" + $0 }
@@ -221,12 +238,16 @@ public enum StudyExport {
             ("filter_threshold", found.filterThreshold),
             ("activation_threshold", found.activationThreshold),
         ].map { "\"\($0.0)\": \(pythonRepr($0.1))" }.joined(separator: ", ")
+        let how = [
+            ("rule", found.settings.rule.rawValue),
+            ("positions", found.settings.positions.rawValue),
+        ].map { "\(jsonString($0.0)): \(jsonString($0.1))" }.joined(separator: ", ")
         return """
             {
               "module": \(jsonString(found.module.name)),
               "domains": [\(domains)],
               "settings": {\(settings), "split": \(jsonString(found.split)), \
-            "selected": \(found.selected)},
+            "selected": \(found.selected), \(how)},
               "neurons": {
             \(lists.joined(separator: ",\n"))
               }
@@ -257,7 +278,7 @@ public enum StudyExport {
             let layers = lists.map { ($0 ?? []).compactMap { $0 } }
             let mask = try NeuronMask(
                 layers: [module.name: layers], modules: [module], file: path)
-            return mask.layers[module.name] ?? layers
+            return mask.layers[module.name]?.map(\.neurons) ?? layers
         }
         func number(_ key: String, _ otherwise: Double) -> Double {
             switch document["settings"]?[key] {
@@ -273,6 +294,16 @@ public enum StudyExport {
                 "\(selected), expected at most the module's \(module.layers * module.neurons) neurons"
             )
         }
+        func word<Word: RawRepresentable<String>>(_ key: String, _ usual: Word) throws -> Word {
+            guard let text = document["settings"]?[key]?.text else { return usual }
+            guard let word = Word(rawValue: text) else {
+                throw InputError(
+                    .badInput, file: path, item: "settings.\(key)", "\(quoted(text)) is not known")
+            }
+            return word
+        }
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+        let isNamed = folder.deletingLastPathComponent().lastPathComponent == "mask"
         // Files of the official code say nothing of how the sets were found.
         try study.save(
             Identification(
@@ -280,9 +311,12 @@ public enum StudyExport {
                 split: document["settings"]?["split"]?.text ?? split,
                 settings: .init(
                     topRate: number("top_rate", 0.01), filterRate: number("filter_rate", 0.95),
-                    activationBar: number("activation_bar", 0.95)),
+                    activationBar: number("activation_bar", 0.95),
+                    rule: word("rule", Identification.Rule.dape),
+                    positions: word("positions", Positions.all)),
                 filterThreshold: number("filter_threshold", 0),
                 activationThreshold: number("activation_threshold", 0),
-                selected: selected, neurons: neurons))
+                selected: selected, neurons: neurons),
+            set: isNamed ? try SetName(folder.lastPathComponent) : .usual)
     }
 }

@@ -51,6 +51,8 @@ struct AddedVocabulary {
     private let modelCount: Int
     private(set) var tokens: [Int32: AddedTokenDefinition] = [:]
     private var ids: [[UInt8]: Int32] = [:]
+    /// The highest id of an added token, -1 without any.
+    private var highest: Int32 = -1
     /// Ids that were normalized once keep their normalized spelling.
     private(set) var everNormalized: Set<Int32> = []
     /// Contents that were special once stay so.
@@ -77,8 +79,9 @@ struct AddedVocabulary {
     /// Adds tokens, or changes the flags of those that are there.
     mutating func add(_ definitions: [AddedTokenDefinition]) {
         for token in definitions where !token.content.isEmpty {
-            let next = max((ids.values.max() ?? -1) + 1, Int32(clamping: modelCount))
+            let next = max(highest + 1, Int32(clamping: modelCount))
             let id = id(token.content) ?? next
+            highest = max(highest, id)
             ids[token.content] = id
             tokens[id] = token
             if token.special { everSpecial.insert(token.content) }

@@ -34,6 +34,7 @@ struct HubTokenizerFiles {
     /// Names of special tokens besides the seven standard ones, `image_token` for example, in
     /// order.
     private(set) var modelSpecific: [String] = []
+    private var modelSpecificNames: Set<String> = []
     /// `extra_special_tokens` (`additional_special_tokens` in older files), nil where no file has
     /// them.
     private(set) var extraSpecial: [SpecialValue]?
@@ -69,7 +70,7 @@ struct HubTokenizerFiles {
                 special[key] =
                     member.value == .null
                     ? .some(nil) : try Self.special(member.value, Self.path(folder, name), key)
-                if !Self.standardNames.contains(key) { modelSpecific.append(key) }
+                if !Self.standardNames.contains(key) { addModelSpecific(key) }
             }
         }
         let extraKey = "extra_special_tokens"
@@ -78,7 +79,7 @@ struct HubTokenizerFiles {
             for member in members {
                 let key = member.key
                 special[key] = try Self.special(member.value, Self.path(folder, name), key)
-                modelSpecific.append(key)
+                addModelSpecific(key)
             }
         } else if let list = configuration.present(extraKey), list.array?.isEmpty == false {
             extraSpecial = try extra(list, name, extraKey)
@@ -115,6 +116,11 @@ struct HubTokenizerFiles {
         }
     }
 
+    private mutating func addModelSpecific(_ key: String) {
+        modelSpecific.append(key)
+        modelSpecificNames.insert(key)
+    }
+
     private mutating func readLegacySpecial(
         _ extra: (JSONValue, String, String) throws -> [SpecialValue]
     ) throws {
@@ -124,8 +130,9 @@ struct HubTokenizerFiles {
             switch key {
             case "extra_special_tokens":
                 let known = extraSpecial ?? []
+                let contents = Set(known.map(\.content))
                 let more = try extra(member.value, name, key)
-                    .filter { new in !known.contains { $0.content == new.content } }
+                    .filter { !contents.contains($0.content) }
                 extraSpecial = known + more
             case "additional_special_tokens":
                 mapExtra = try extra(member.value, name, key)
@@ -137,8 +144,8 @@ struct HubTokenizerFiles {
                 } else {
                     special[key] = try Self.special(member.value, file, key)
                 }
-                if !Self.standardNames.contains(key) && !modelSpecific.contains(key) {
-                    modelSpecific.append(key)
+                if !Self.standardNames.contains(key) && !modelSpecificNames.contains(key) {
+                    addModelSpecific(key)
                 }
             }
         }
@@ -231,6 +238,9 @@ struct HubTokenizerFiles {
         }
         return flag
     }
+
+    /// The file that a LLaMA vocabulary is read from.
+    var vocabularyFile: String { path(tokenizerJSON == nil ? "tokenizer.model" : "tokenizer.json") }
 
     /// Path of a file in the folder.
     func path(_ name: String) -> String { Self.path(folder, name) }

@@ -246,6 +246,8 @@ private struct LlamaTokenizerParts {
             return id
         }
         try setTemplate(&tables, files: files)
+        // Finding the order of merges cuts every piece in all ways.
+        try TokenizerLimits.check(pieces: tables.pieces, file: files.vocabularyFile)
         tables.setMergeOrder(merges: merges, scores: scores, model: index)
         tables.cleanUpSpaces =
             try files.flag("clean_up_tokenization_spaces") == true

@@ -58,7 +58,7 @@ struct SentencePieceModel {
             throw InputError(
                 .badValue,
                 file: file, item: key, offset: message.startIndex, expected: "valid UTF-8",
-                found: "\(piece)")
+                found: spelled(piece))
         }
         guard (1...6).contains(type) else {
             throw InputError(

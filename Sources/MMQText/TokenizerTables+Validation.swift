@@ -1,5 +1,8 @@
 import MMQBase
 
+/// Bytes of a piece for an error message.
+func spelled(_ piece: [UInt8]) -> String { quoted(String(decoding: piece, as: UTF8.self)) }
+
 extension TokenizerTables {
     /// What errors about tables name as their file.
     static let source = "tokenizer tables"
@@ -26,8 +29,9 @@ extension TokenizerTables {
         }
         for (i, piece) in pieces.enumerated()
         where types[i] != .unused && !UTF8Scan.isValid(piece) {
-            throw fail("pieces[\(i)]", "valid UTF-8", "\(piece)")
+            throw fail("pieces[\(i)]", "valid UTF-8", spelled(piece))
         }
+        try TokenizerLimits.check(pieces: pieces, file: Self.source)
         func check(_ key: String, _ id: Int32?) throws {
             guard let id else { return }
             guard id >= 0 && Int(id) < pieces.count else {
@@ -50,7 +54,20 @@ extension TokenizerTables {
         }
         if let metaspace, metaspace.replacement.isEmpty || !UTF8Scan.isValid(metaspace.replacement)
         {
-            throw fail("metaspace.replacement", "one character", "\(metaspace.replacement)")
+            throw fail("metaspace.replacement", "one character", spelled(metaspace.replacement))
         }
+        if let metaspace {
+            try TokenizerLimits.check(
+                replacements: [([0x20], metaspace.replacement)], item: "metaspace",
+                file: Self.source)
+        }
+        try TokenizerLimits.check(
+            replacements: normalizer.compactMap {
+                if case .replace(let pattern, let content) = $0 { (pattern, content) } else { nil }
+            }, item: "normalizer", file: Self.source)
+        try TokenizerLimits.check(
+            replacements: (decoder ?? []).compactMap {
+                if case .replace(let pattern, let content) = $0 { (pattern, content) } else { nil }
+            }, item: "decoder", file: Self.source)
     }
 }

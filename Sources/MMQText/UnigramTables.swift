@@ -103,8 +103,9 @@ public struct UnigramTables: Sendable, Equatable {
             throw fail("scores[\(bad)]", "a finite number", "\(scores[bad])")
         }
         if let bad = pieces.firstIndex(where: { !UTF8Scan.isValid($0) }) {
-            throw fail("pieces[\(bad)]", "valid UTF-8", "\(pieces[bad])")
+            throw fail("pieces[\(bad)]", "valid UTF-8", spelled(pieces[bad]))
         }
+        try TokenizerLimits.check(pieces: pieces, file: TokenizerTables.source)
         let ids = prefixIDs + suffixIDs + addedTokens.map(\.id)
         if let bad = ids.first(where: { !pieces.indices.contains(Int($0)) }) {
             throw fail("special ids", "ids below \(pieces.count)", "\(bad)")

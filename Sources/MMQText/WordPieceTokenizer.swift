@@ -177,8 +177,9 @@ extension WordPieceTables {
             throw fail("pieces", "between 1 and \(1 << 26) pieces", "\(pieces.count)")
         }
         if let bad = pieces.firstIndex(where: { !UTF8Scan.isValid($0) }) {
-            throw fail("pieces[\(bad)]", "valid UTF-8", "\(pieces[bad])")
+            throw fail("pieces[\(bad)]", "valid UTF-8", spelled(pieces[bad]))
         }
+        try TokenizerLimits.check(pieces: pieces, file: TokenizerTables.source)
         let ids =
             [unkID] + [padID].compactMap { $0 } + prefixIDs + suffixIDs + addedTokens.map(\.id)
         if let bad = ids.first(where: { $0 < 0 || Int($0) >= pieces.count }) {

@@ -19,6 +19,7 @@ struct ActivationCommand: ParsableCommand {
     @OptionGroup var outside: OutsideOptions
     @OptionGroup var study: StudyOptions
     @OptionGroup var domains: DomainOptions
+    @OptionGroup var shards: ShardOptions
 
     @Option(help: "Stop a domain when the vision module has seen so many tokens (default: 100000).")
     var visionTokens: Int64?
@@ -26,8 +27,25 @@ struct ActivationCommand: ParsableCommand {
     @Option(help: "Stop a domain after so many samples, in place of --vision-tokens.")
     var samples: Int?
 
+    @Option(
+        help: """
+            Into how many blocks of samples the counts are kept apart, 2 to 256 (default: \
+            \(CountingPlan.usualBlocks)): stability draws blocks.
+            """)
+    var blocks: Int?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help:
+            "Count the picture's positions and the text's apart, which add up to the whole (default)."
+    )
+    var positions: Bool?
+
     @Flag(help: "Drop what an earlier run counted over these domains.")
     var again = false
+
+    @Flag(help: "Only say what is done, what is left, and how long it takes; one sample is run.")
+    var plan = false
 
     @Flag(help: "Print one JSON document.")
     var json = false
@@ -39,6 +57,12 @@ struct ActivationCommand: ParsableCommand {
         if let visionTokens, visionTokens < 1 {
             throw ValidationError("--vision-tokens must be 1 or more.")
         }
+        if plan, again { throw ValidationError("--plan does not go with --again.") }
+        if let blocks, !PassState.blockRange.contains(blocks) {
+            throw ValidationError(
+                "--blocks must be from \(PassState.blockRange.lowerBound) to "
+                    + "\(PassState.blockRange.upperBound).")
+        }
         if let samples, samples < 1 { throw ValidationError("--samples must be 1 or more.") }
     }
 
@@ -47,15 +71,29 @@ struct ActivationCommand: ParsableCommand {
             samples.map { .samples($0) } ?? .visionTokens(visionTokens ?? 100_000)
         let chosen = try domains.chosen() ?? Domain.allCases
         // The model first: a study is not made for one that cannot be opened.
-        let model = try model.open()
+        let model = try model.open(study: study.study)
         let file = try study.open(.writing)
+        if plan {
+            // Nothing is counted: a study that was not there is not there afterwards.
+            defer { file.discardIfNewAndEmpty() }
+            let outlook = try CountingPlan(
+                study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
+                allowsOutside: outside.allowOutside, blocks: blocks, apart: positions
+            ).outlook(chosen)
+            return try json
+                ? Diagnostics.printJSON(outlook)
+                : print(OutlookText(outlook: outlook, samples: samples).text)
+        }
         let series = try RunSeries(over: chosen, study: file) {
             try CountingPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
-                again: again, allowsOutside: outside.allowOutside)
+                again: again, allowsOutside: outside.allowOutside, blocks: blocks,
+                apart: positions, shard: shards.chosen())
         } run: { plan, domain, interrupt in
             let (outcome, state) = try RunDisplay(domain).follow(plan.step(domain), interrupt)
-            return (outcome, Result(outcome: outcome, pass: state))
+            return (
+                outcome, Result(outcome: outcome, pass: state, shard: try file.shard(of: state))
+            )
         }
         try series.show(json: json, \.line)
         if series.isInterrupted { throw Diagnostics.interrupted(again: again) }
@@ -64,6 +102,7 @@ struct ActivationCommand: ParsableCommand {
     private struct Result: Encodable {
         let outcome: RunOutcome
         let pass: PassState
+        let shard: ShardProgress?
 
         var line: String {
             var text =
@@ -76,6 +115,9 @@ struct ActivationCommand: ParsableCommand {
             case .reached: break
             case .exhausted: text += "; the bench ended before the goal"
             case .interrupted: text += "; interrupted"
+            }
+            if let shard {
+                text += "; \(shard.done) of them in shard \(shard.part)/\(shard.parts)"
             }
             return text
         }

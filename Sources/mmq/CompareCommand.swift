@@ -34,6 +34,9 @@ struct CompareCommand: ParsableCommand {
     @Option(help: "Samples of each domain (two models).")
     var samples = 10
 
+    @Option(help: "What both models' quantized products round activations to (two models).")
+    var activations: Activations?
+
     @OptionGroup var judging: JudgeOptions
 
     @Flag(help: "Let every row of the vocabulary take part in the lens, filler too (two models).")
@@ -164,7 +167,9 @@ struct CompareCommand: ParsableCommand {
     private func compareModels(_ bench: String) throws {
         let chosen = try domains.chosen() ?? Domain.allCases
         try threading.apply()
-        let models = try model.map { try ModelFiles(folder: $0).open() }
+        let models = try model.map {
+            try ModelFiles(folder: $0, activations: activations).open()
+        }
         let options = LensOptions(top: 1, hidesFiller: !allRows)
         let series = try RunSeries(over: chosen, study: nil) {
         } run: { _, domain, interrupt in
@@ -181,12 +186,13 @@ struct CompareCommand: ParsableCommand {
 
     private static func table(_ document: Document) -> String {
         let found = document.comparison
-        var firing = TextTable(["module", "layer", "pairs", "alike %"])
+        var firing = TextTable(["module", "layer", "pairs", "alike %", "image", "text"])
         for entry in found.firing {
-            firing.add([
-                entry.module, String(entry.layer), String(entry.pairs),
-                TextTable.percent(entry.share, 4),
-            ])
+            firing.add(
+                [entry.module, String(entry.layer), String(entry.pairs)]
+                    + [entry.share, entry.image?.share, entry.text?.share].map {
+                        $0.map { TextTable.percent($0, 4) } ?? ""
+                    })
         }
         var lens = TextTable([
             "layer", "image: same top-1 %", "KL", "text: same top-1 %", "KL",

@@ -14,7 +14,7 @@ struct ConvertCommand: ParsableCommand {
             Makes language-<type>.gguf, which other GGUF programs read too, and vision-<type>.gguf; \
             of a judge (wayveai/Lingo-Judge) it makes one file, judge-<type>.gguf. \
             Nothing appears under these names before it is complete. Norms, biases and positions \
-            stay f32; with q4_0 the embedding table and the output head are q8_0. Rows that are no \
+            stay f32; with q4_0 and iq4_nl the embedding table and the output head are q8_0. Rows that are no \
             multiple of 32 are stored as f16.
             """)
 
@@ -26,13 +26,28 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: """
-            The language model's weights: f32, f16, bf16, q8_0 or q4_0 (default: q4_0; for a judge \
-            f32, so that its scores are the official ones).
+            The language model's weights: f32, f16, bf16, q8_0, q4_0 or iq4_nl (as small as q4_0 \
+            and closer to the original) (default: q4_0; for a judge f32, so that its scores are \
+            the official ones).
             """)
     var type: StoredType?
 
     @Option(help: "The vision part's weights, likewise.")
     var visionType: StoredType = .q8_0
+
+    @Option(
+        help: """
+            What the model's quantized products round activations to unless told otherwise when it \
+            is opened: int8 or int16.
+            """)
+    var activations: Activations = .int8
+
+    @Option(
+        help: """
+            An importance file (mmq calibrate, or llama.cpp's llama-imatrix): the scales of four-bit \
+            weights are those that leave the least error weighed with it.
+            """)
+    var importance: String?
 
     @OptionGroup var threading: ThreadOptions
 
@@ -46,6 +61,7 @@ struct ConvertCommand: ParsableCommand {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
         let options = ConversionOptions(
             type: type ?? (isJudge ? .f32 : .q4_0), visionType: visionType,
+            activations: activations, importance: importance,
             threads: threading.threads ?? Int(csimd_threads()), replace: force)
         if isJudge {
             try convertJudge(JudgeConverter(checkpoint: checkpoint, options: options))

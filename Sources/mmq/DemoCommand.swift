@@ -146,13 +146,19 @@ private struct DemoStudy {
         )
         try await find("f16", quietly: false)
 
-        say("\(name): answer with these neurons on, off, and with as many others off")
+        say("\(name): would other pictures find the same neurons?")
         try await mmq(
-            ["generate"] + model(of: "f16") + [
-                "--masks", "none,\(architecture.decoderMask),all,random", "--samples", "\(samples)",
-                "--greedy",
-                "--max-tokens", "12", "--batch", "8",
-            ])
+            "stability", "--study", study("f16"), "-d", architecture.decoder, "--draws", "20")
+
+        say("\(name): answer with these neurons on, off, and with as many others off")
+        let decoder = architecture.decoderMask
+        try await answer("none,\(decoder),all,random", samples)
+        // Fewer questions: these are many settings.
+        say(
+            "\(name): with every domain's neurons off in turn, held at their mean, and twenty times others"
+        )
+        try await answer(
+            "matrix-\(decoder),\(decoder):mean,random-\(decoder)*20", min(samples, 60))
         try await mmq(
             "evaluate", "--study", study("f16"), "--metric", "official", "--judge", "exact")
 
@@ -205,6 +211,15 @@ private struct DemoStudy {
         }
     }
 
+    /// Answers of the f16 model under some settings.
+    private func answer(_ masks: String, _ samples: Int) async throws {
+        try await mmq(
+            ["generate"] + model(of: "f16") + [
+                "--masks", masks, "--samples", "\(samples)", "--greedy", "--max-tokens", "12",
+                "--batch", "8",
+            ])
+    }
+
     private func find(_ type: String, quietly: Bool) async throws {
         try await mmq(
             ["activation"] + model(of: type) + ["--samples", "60"],
@@ -250,7 +265,7 @@ private struct DemoStudy {
         let shown = arguments.map(shellWord).joined(separator: " ")
         print("$ mmq \(shown)" + (file.map { " > \($0)" } ?? ""))
         var arguments = arguments
-        if let threads, !["identify", "evaluate"].contains(arguments[0]) {
+        if let threads, !["identify", "evaluate", "stability"].contains(arguments[0]) {
             arguments.insert(contentsOf: ["--threads", "\(threads)"], at: 1)
         }
         var command = try MMQ.parseAsRoot(arguments)

@@ -16,6 +16,7 @@ struct DeviationCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
     @OptionGroup var bench: BenchOptions
     @OptionGroup var outside: OutsideOptions
+    @OptionGroup var shards: ShardOptions
     @OptionGroup var study: StudyOptions
     @OptionGroup var domains: DomainOptions
 
@@ -27,6 +28,8 @@ struct DeviationCommand: ParsableCommand {
             "Mask settings, separated by commas, as generate has them (default: the decoder's).",
             valueName: "list"))
     var masks: String?
+
+    @OptionGroup var sets: SetOptions
 
     @Flag(help: "Drop what an earlier run measured and start over.")
     var again = false
@@ -45,18 +48,20 @@ struct DeviationCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        let named = try masks.map(settingNames)
-        let model = try model.open()
-        let settings = named ?? [model.architecture.decoderMask]
+        _ = try masks.map(settingNames)
+        let model = try model.open(study: study.study)
         let file = try study.open(.updating)
+        let settings = try MaskSetting.list(
+            masks ?? model.architecture.decoderMask, of: model.architecture,
+            domains: file.setDomains(sets.chosen()), set: sets.chosen())
         let series = try RunSeries(over: chosen, settings: settings, study: file) {
             try DeviationPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split,
                 samples: samples, again: again,
-                allowsOutside: outside.allowOutside)
+                allowsOutside: outside.allowOutside, shard: shards.chosen())
         } run: { plan, item, interrupt in
-            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
-                .follow(plan.step(item.domain, setting: item.setting), interrupt)
+            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting.name)
+                .follow(plan.step(item.domain, item.setting), interrupt)
             return (outcome, Document(pass: pass, masks: try file.deviationSummaries(pass)))
         }
         try series.show(json: json, separator: "\n\n", Self.table)

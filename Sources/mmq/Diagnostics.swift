@@ -186,7 +186,7 @@ final class ProgressReport {
         Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
     }
 
-    private static func duration(_ seconds: Double) -> String {
+    static func duration(_ seconds: Double) -> String {
         let total = Int(min(seconds, 1e9).rounded())
         if total < 60 { return "\(total) s" }
         if total < 3600 { return String(format: "%d:%02d min", total / 60, total % 60) }

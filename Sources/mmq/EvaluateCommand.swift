@@ -25,7 +25,15 @@ struct EvaluateCommand: ParsableCommand {
             Every score comes with a 95 % interval (percentile bootstrap over the samples) and every \
             mask setting with its difference to no mask over the samples that both answered, with \
             the p value of a two-sided sign-flip test: exact where all differences have one size \
-            (sign test) or at most 16 are not zero, else from random flips.
+            (sign test) or at most 16 are not zero, else from random flips. Samples that belong \
+            together (\(ClusterWords.keys)) are drawn and flipped together. "Holm" is p corrected \
+            for all tests of its kind that are printed; beside differences that p does not tell from \
+            0 stands the smallest that so many samples would have shown (80 % power).
+
+            Where a study has every set on every bench (generate --masks matrix), a matrix of the \
+            differences follows, and for each set its specificity: the drop of its own domain less \
+            the mean drop of the others. Where it has numbered controls (random*20, matched*20), \
+            each effect's place among theirs.
 
             A file of answers has one JSON object a line: index, ground_truth, answer, and where a \
             score needs them question, question_id, segment_id (ad), type (rs), question_type, \
@@ -49,6 +57,8 @@ struct EvaluateCommand: ParsableCommand {
     var metric: Form = .both
 
     @OptionGroup var judging: JudgeOptions
+
+    @OptionGroup var sets: SetOptions
 
     @Option(help: "The setting that the others are compared with.")
     var baseline: String = "none"
@@ -88,12 +98,13 @@ struct EvaluateCommand: ParsableCommand {
         let evaluator = Evaluator(
             judge: try judging.open(ifNeeded: given.contains { $0.domain == .ad }),
             resampling: Resampling(draws: draws, seed: seed), baseline: baseline)
-        let (scores, problems) = try evaluator.scoresOfEachDomain(of: given, forms: metric.forms)
-        if let first = problems.first, scores.isEmpty { throw first.error }
+        let found = try evaluator.evaluate(given, forms: metric.forms)
+        let problems = found.problems
+        if let first = problems.first, found.scores.isEmpty { throw first.error }
         if json {
-            try Diagnostics.printJSON(Document(draws: draws, seed: seed, scores: scores))
+            try Diagnostics.printJSON(Document(draws: draws, seed: seed, found))
         } else {
-            print(ScoreTable(scores: scores, types: types).text)
+            print(EvaluationText(found, types: types).text)
         }
         for problem in problems {
             Diagnostics.note("mmq: \(problem.domain.rawValue) is not scored: \(problem.error)")
@@ -102,12 +113,16 @@ struct EvaluateCommand: ParsableCommand {
     }
 
     private func read() throws -> [ScoredAnswer] {
-        let held: (answers: [ScoredAnswer], unanswered: Int)
+        var held: (answers: [ScoredAnswer], unanswered: Int)
         if let answers, let domain = try domains.chosen()?.first {
             held = try ScoredAnswer.read(path: answers, domain: domain, setting: baseline)
         } else {
             held = try Study(path: study ?? "", access: .reading)
                 .scoredAnswers(domains: domains.chosen(), split: split)
+            if sets.set != nil {
+                let wanted = try sets.chosen()
+                held.answers.removeAll { MaskSetting.set(of: $0.setting) ?? wanted != wanted }
+            }
         }
         if held.unanswered > 0 {
             Diagnostics.note("note: \(held.unanswered) samples have no answer and are left out")
@@ -120,72 +135,35 @@ struct EvaluateCommand: ParsableCommand {
     }
 
     private struct Document: Encodable {
-        let version = 1
-        let interval = "95 %, percentile bootstrap over samples"
-        let test = "two-sided sign flips of paired differences"
+        let version = 2
+        let interval =
+            "95 %, percentile bootstrap over samples, or over groups that belong together"
+        let test = "two-sided sign flips of paired differences, of groups as a whole"
         let draws: Int
         let seed: UInt64
+        let clusters: [String: String]
         let scores: [Score]
+        let matrices: [SetMatrix]
+        let controls: [ControlTest]
+
+        init(draws: Int, seed: UInt64, _ found: Evaluation) {
+            self.draws = draws
+            self.seed = seed
+            clusters = Dictionary(
+                Domain.allCases.compactMap { domain in
+                    domain.clusterKey.map { (domain.rawValue, $0) }
+                }, uniquingKeysWith: { $1 })
+            scores = found.scores
+            matrices = found.matrices
+            controls = found.controls
+        }
     }
 }
 
-/// Scores as a table for reading.
-private struct ScoreTable {
-    let scores: [Score]
-    let types: Bool
-
-    var text: String {
-        var lines: [String] = []
-        var title = ""
-        for score in scores {
-            let next =
-                "\(score.domain.rawValue) (\(score.domain.dataSet)), \(score.form.rawValue): "
-            if title != next + score.metric {
-                title = next + score.metric
-                if !lines.isEmpty { lines.append("") }
-                lines.append(title)
-            }
-            lines.append(row(score))
-            if let average = score.average {
-                lines.append("    " + line("mean of types", average))
-            }
-            if types {
-                for group in score.groups {
-                    lines.append(
-                        "    " + line("\(group.kind): \(group.name)", group.score, width: 40))
-                }
-            }
-        }
-        return lines.joined(separator: "\n")
-    }
-
-    private func row(_ score: Score) -> String {
-        guard let mean = score.score else {
-            return "  \(pad(score.setting, 16)) missing: \(score.missing ?? "no answers")"
-        }
-        var text = "  " + line(score.setting, mean)
-        if let change = score.change {
-            text += String(format: "   %+.2f", 100 * change.difference)
-            text += " " + range(change.interval)
-            text += " against \(change.against), n = \(change.pairs), p \(probability(change.p))"
-        }
-        return text
-    }
-
-    private func line(_ name: String, _ mean: MeanScore, width: Int = 16) -> String {
-        let number = String(format: "%6.2f", 100 * mean.value)
-        return "\(pad(name, width)) \(number) \(range(mean.interval))  n = \(mean.samples)"
-    }
-
-    private func range(_ interval: Interval) -> String {
-        String(format: "[%.2f, %.2f]", 100 * interval.low, 100 * interval.high)
-    }
-
-    private func probability(_ p: Double) -> String {
-        p < 0.0001 ? "< 0.0001" : String(format: "= %.4f", p)
-    }
-
-    private func pad(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: max(0, width - text.count))
-    }
+/// Sentences of help texts about samples that belong together.
+private enum ClusterWords {
+    /// The attribute of each data set.
+    static let keys = Domain.allCases.compactMap { domain in
+        domain.clusterKey.map { "\(domain.rawValue): \($0)" }
+    }.joined(separator: ", ")
 }

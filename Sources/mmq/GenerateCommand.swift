@@ -8,9 +8,14 @@ struct GenerateCommand: ParsableCommand {
         commandName: "generate",
         abstract: "Answer a bench's questions, with domain-specific neurons on and off.",
         discussion: """
-            Every domain is answered under its own neuron sets, which identify has found. Settings \
-            \(ArchitectureWords.masks). The control random has as many neurons off in each layer as \
-            all, drawn by chance; random-<setting> is that of another setting.
+            Every domain is answered under its own neuron sets, which identify has found. \
+            \(MaskWords.grammar)
+
+            The control random masks as many neurons in each layer as all, drawn by chance; matched \
+            ones that fire about as often; random-<setting> and matched-<setting> are those of \
+            another setting. random*20 stands for twenty controls (random#1 to random#20), matrix \
+            for no mask and every setting with every domain's neurons, matrix-<setting> for those \
+            of one setting.
 
             Every answer is committed as it comes: a run that was stopped, or killed, goes on with \
             the same command and ends with the same answers. They depend on neither --batch nor \
@@ -21,6 +26,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
     @OptionGroup var study: StudyOptions
     @OptionGroup var domains: DomainOptions
+    @OptionGroup var shards: ShardOptions
 
     @Option(help: "The bench folder, with ad, med, rs, vqav2 and doc in it.")
     var bench: String
@@ -35,6 +41,8 @@ struct GenerateCommand: ParsableCommand {
             "Mask settings, separated by commas (default: all of the model's, and random).",
             valueName: "list"))
     var masks: [String] = []
+
+    @OptionGroup var sets: SetOptions
 
     @Option(help: "Samples of each domain (the official code takes 1001).")
     var samples: Int = 1000
@@ -71,6 +79,9 @@ struct GenerateCommand: ParsableCommand {
             """)
     var replace = false
 
+    @Flag(help: "Only say what is done, what is left, and how long it takes; one sample is run.")
+    var plan = false
+
     @Flag(help: "Print one JSON document.")
     var json = false
 
@@ -102,11 +113,24 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
         // The model first: a study is not made for one that cannot be opened.
-        let model = try model.open()
+        let model = try model.open(study: study.study)
+        // Before a study is made.
+        _ = try settings(of: model, domains: chosen)
+        let file = try study.open(plan ? .reading : .writing)
         let settings = GenerationPlan.Settings(
-            domains: chosen, masks: try settings(of: model), split: split, samples: samples,
-            batch: batch, options: options, replaces: replace)
-        let file = try study.open(.writing)
+            domains: chosen,
+            masks: try settings(of: model, domains: file.setDomains(sets.chosen())), split: split,
+            samples: samples, batch: batch, options: options, shard: try shards.chosen(),
+            replaces: replace)
+        if plan {
+            let outlook = try GenerationPlan(
+                study: file, model: model, bench: bench, settings: settings,
+                allowsOutside: outside.allowOutside
+            ).outlook()
+            return try json
+                ? Diagnostics.printJSON(outlook)
+                : print(OutlookText(outlook: outlook, samples: samples).text)
+        }
         let series = try RunSeries(over: chosen, study: file, underWay: "answers") {
             try GenerationPlan(
                 study: file, model: model, bench: bench, settings: settings,
@@ -118,17 +142,13 @@ struct GenerateCommand: ParsableCommand {
         if series.isInterrupted { throw Diagnostics.interrupted() }
     }
 
-    private func settings(of model: any VisionLanguageModel) throws -> [MaskSetting] {
-        let names = masks.joined(separator: ",").split(
-            separator: ",", omittingEmptySubsequences: false)
-        guard !masks.isEmpty else { return MaskSetting.standard(of: model.architecture) }
-        var settings: [MaskSetting] = []
-        for name in names {
-            let setting = try MaskSetting(
-                name: name.filter { $0 != " " }, of: model.architecture)
-            if !settings.contains(setting) { settings.append(setting) }
-        }
-        return settings
+    private func settings(
+        of model: any VisionLanguageModel, domains: [Domain]
+    ) throws -> [MaskSetting] {
+        let usual = MaskSetting.standard(of: model.architecture).map(\.name)
+        return try MaskSetting.list(
+            masks.isEmpty ? usual.joined(separator: ",") : masks.joined(separator: ","),
+            of: model.architecture, domains: domains, set: sets.chosen())
     }
 
     private static func line(_ result: GenerationPlan.Result) -> String {

@@ -29,8 +29,7 @@ struct LogitLensCommand: ParsableCommand {
     @Option(help: "The prompt, as it goes to the tokenizer.")
     var prompt: String?
 
-    @Option(help: "A mask file: neurons that are off (one picture).")
-    var mask: String?
+    @OptionGroup var masking: MaskOptions
 
     @Option(help: "How many tokens to keep per layer and position (one picture).")
     var top = 10
@@ -55,6 +54,7 @@ struct LogitLensCommand: ParsableCommand {
     var bench: String?
 
     @OptionGroup var outside: OutsideOptions
+    @OptionGroup var shards: ShardOptions
 
     @Option(help: "The study file (SQLite).")
     var study: String?
@@ -69,8 +69,8 @@ struct LogitLensCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Mask settings, separated by commas, as generate has them: whose neurons of the "
-                + "sample's domain are off.", valueName: "list"))
+            "Mask settings, separated by commas, as generate has them: which neurons are masked, of "
+                + "the sample's domain unless one is named.", valueName: "list"))
     var masks: String = "none"
 
     @Flag(help: "Drop what an earlier run measured and start over.")
@@ -82,14 +82,15 @@ struct LogitLensCommand: ParsableCommand {
     func validate() throws {
         if image != nil {
             guard prompt != nil else { throw ValidationError("--image goes with --prompt.") }
-            guard bench == nil, study == nil else {
+            guard bench == nil, study == nil || masking.mask != nil else {
                 throw ValidationError("Give either --image and --prompt or --bench and --study.")
             }
         } else {
             guard bench != nil, study != nil else {
                 throw ValidationError("Give --image and --prompt, or --bench and --study.")
             }
-            guard prompt == nil, output == nil, mask == nil, position == nil, part == .block else {
+            guard prompt == nil, output == nil, masking.mask == nil, position == nil, part == .block
+            else {
                 throw ValidationError(
                     "--prompt, --output, --mask, --position and --part go with --image.")
             }
@@ -115,7 +116,7 @@ struct LogitLensCommand: ParsableCommand {
     private func look(_ image: String, _ prompt: String) throws {
         let picture = try RGBImage.decode(path: image)
         let model = try model.open()
-        let mask = try mask.map { try NeuronMask(path: $0, modules: model.modules) }
+        let mask = try masking.read(for: model, study: study)
         let reading = try model.lens(
             image: picture, prompt: prompt, mask: mask, options: options)
         let row = position ?? reading.positions - 1
@@ -160,16 +161,20 @@ struct LogitLensCommand: ParsableCommand {
 
     private func walk(_ bench: String, _ path: String) throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        let settings = try settingNames(masks)
-        let model = try model.open()
+        _ = try settingNames(masks)
+        let model = try model.open(study: path)
         let file = try Study(path: path, access: .writing)
+        let settings = try MaskSetting.list(
+            masks, of: model.architecture, domains: file.setDomains(masking.sets.chosen()),
+            set: masking.sets.chosen())
         let series = try RunSeries(over: chosen, settings: settings, study: file) {
             try LensPlan(
                 study: file, model: model, bench: bench, split: split, samples: samples,
-                options: options, again: again, allowsOutside: outside.allowOutside)
+                options: options, again: again, allowsOutside: outside.allowOutside,
+                shard: shards.chosen())
         } run: { plan, item, interrupt in
-            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting)
-                .follow(plan.step(item.domain, setting: item.setting), interrupt)
+            let (outcome, pass) = try RunDisplay(item.domain, setting: item.setting.name)
+                .follow(plan.step(item.domain, item.setting), interrupt)
             return (outcome, try file.lensSummary(pass))
         }
         try series.show(json: json, separator: "\n\n", Self.table)

@@ -6,12 +6,14 @@ struct MMQ: AsyncParsableCommand {
         commandName: "mmq",
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         subcommands: [
-            ConvertCommand.self, InspectCommand.self, AskCommand.self, TraceCommand.self,
-            ActivationCommand.self, IdentifyCommand.self, GenerateCommand.self,
-            EvaluateCommand.self,
-            ExportCommand.self, ImportCommand.self,
+            ConvertCommand.self, CalibrateCommand.self, InspectCommand.self, AskCommand.self,
+            TraceCommand.self,
+            ActivationCommand.self, IdentifyCommand.self, StabilityCommand.self,
+            GenerateCommand.self, EvaluateCommand.self,
+            ExportCommand.self, ImportCommand.self, MergeCommand.self, StatusCommand.self,
             BenchCommand.self, BenchCheckCommand.self,
             LogitLensCommand.self, DeviationCommand.self, CompareCommand.self,
+            FidelityCommand.self,
             ReportCommand.self, DemoCommand.self,
         ])
 

@@ -1,4 +1,5 @@
 import Foundation
+import MMQModels
 import MMQReport
 import MMQStudy
 
@@ -22,14 +23,22 @@ struct RedoCommands {
                 + "sets. Results do not depend on threads, batches or interruptions.")
     }
 
-    private var common: String { "--model DIR --bench DIR \(study)" }
+    private var common: String { "--model DIR --bench DIR \(study)\(activations)" }
+
+    /// A study is one of a model and of what it rounds activations to.
+    private var activations: String {
+        let found = document.facts.fingerprint.map(Activations.init(fingerprint:)) ?? .int8
+        return found == .int8 ? "" : " --activations \(found.rawValue)"
+    }
 
     /// What fills the gaps of the page.
     private var filling: [ReportCommands.Gap: String] {
         let report = "mmq report \(study) --output FILE.html"
         var filling: [ReportCommands.Gap: String] = [
             .counts: "mmq activation \(common)", .neurons: "mmq identify \(study)",
-            .answers: "mmq generate \(common)", .lens: "mmq logit-lens \(common)",
+            .answers: "mmq generate \(common)", .matrix: "mmq generate \(common) --masks matrix",
+            .controls: "mmq generate \(common) --masks 'all,random*20'",
+            .lens: "mmq logit-lens \(common)",
             .deviations: "mmq deviation \(common)",
             .pictures: "\(report) --model DIR --image FILE --prompt TEXT",
             .comparisons: "\(report) --compare OTHER_STUDY", .weights: "--model DIR",
@@ -69,17 +78,22 @@ struct RedoCommands {
 
     private var counting: [String] {
         let passes = document.facts.passes.filter { $0.form == .simple }
-        return grouped(passes) { "\($0.split) \($0.samples) \($0.bench == PassState.imported)" }
-            .compactMap { group in
-                guard let first = group.first else { return nil }
-                let domains = named(group.map(\.domain))
-                guard first.bench != PassState.imported else {
-                    return "mmq import \(study) DIR   # counts of "
-                        + group.map(\.domain.rawValue).joined(separator: ", ")
-                }
-                return "mmq activation \(common) \(domains)\(split(first.split, "train")) "
-                    + "--samples \(first.samples)"
+        return grouped(passes) {
+            "\($0.split) \($0.samples) \($0.bench == PassState.imported) \($0.blocks) \($0.apart)"
+        }
+        .compactMap { group in
+            guard let first = group.first else { return nil }
+            let domains = named(group.map(\.domain))
+            guard first.bench != PassState.imported else {
+                return "mmq import \(study) DIR   # counts of "
+                    + group.map(\.domain.rawValue).joined(separator: ", ")
             }
+            return "mmq activation \(common) \(domains)\(split(first.split, "train")) "
+                + "--samples \(first.samples)"
+                + (first.blocks == CountingPlan.usualBlocks || first.blocks == 1
+                    ? "" : " --blocks \(first.blocks)")
+                + (first.apart || first.blocks == 1 ? "" : " --no-positions")
+        }
     }
 
     private var identifying: [String] {
@@ -95,6 +109,12 @@ struct RedoCommands {
             let counted = document.facts.passes.filter { $0.split == first.split }.map(\.domain)
             if Set(counted) != Set(first.domains) { text += " " + named(first.domains) }
             let usual = Identification.Settings()
+            if first.settings.rule != usual.rule {
+                text += " --rule \(first.settings.rule.rawValue)"
+            }
+            if first.settings.positions != usual.positions {
+                text += " --positions \(first.settings.positions.rawValue)"
+            }
             if first.settings.topRate != usual.topRate {
                 text += " --top-rate \(first.settings.topRate)"
             }

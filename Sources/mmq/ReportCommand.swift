@@ -118,7 +118,7 @@ struct ReportCommand: ParsableCommand {
         var pictures = try lens.map { try PictureLens(file: $0, top: top, limit: limit) }
         var facts: ReportFacts.Model?
         if model.isGiven {
-            let model = try model.open()
+            let model = try model.open(study: study.study)
             let own = try file.model()
             if let own, own != model.fingerprint, others.isEmpty {
                 Diagnostics.note(

@@ -91,8 +91,8 @@ struct RunSeries<Result: Encodable> {
 
     /// Runs `run` over all mask settings of all domains.
     init<Plan>(
-        over domains: [Domain], settings: [String], study: Study, plan: () throws -> Plan,
-        run: (Plan, (domain: Domain, setting: String), InterruptFlag) throws -> (
+        over domains: [Domain], settings: [MaskSetting], study: Study, plan: () throws -> Plan,
+        run: (Plan, (domain: Domain, setting: MaskSetting), InterruptFlag) throws -> (
             outcome: RunOutcome, result: Result
         )
     ) throws {

@@ -205,8 +205,8 @@ import Testing
         checks.report()
     }
 
-    /// Mask, then count and sum, then the product; whatever the number of threads.
-    @Test(arguments: [Int32(1), 2, 3]) func siteSeesMaskedValues(threads: Int32) {
+    /// The intervention, then what is counted, then the product; whatever the number of threads.
+    @Test(arguments: [Int32(1), 2, 3]) func siteSeesChangedValues(threads: Int32) {
         var checks = Checks()
         forEachISA(threads: threads) { isa in
             var numbers = SeededRandom(seed: 6)
@@ -215,54 +215,68 @@ import Testing
                     let tokens = 9
                     let x = numbers.floats(tokens * n, in: -4...4)
                     let up = numbers.floats(tokens * n)
-                    let mask = (0..<n).map { _ in UInt8(numbers.next() % 4 == 0 ? 1 : 0) }
+                    var scales = [Float](repeating: 1, count: n)
+                    var shifts = [Float](repeating: -0.0, count: n)
+                    for i in 0..<n {
+                        switch numbers.next() % 5 {
+                        case 0: (scales[i], shifts[i]) = (0, 0)
+                        case 1: (scales[i], shifts[i]) = (0, numbers.floats(1)[0])
+                        case 2: (scales[i], shifts[i]) = (-0.5, numbers.floats(1)[0])
+                        default: break
+                        }
+                    }
                     var plain = x
                     csimd_activate(kind, &plain, tokens, n, nil)
 
                     var counts = (0..<n).map { Int64($0) << 33 }
                     var sums = [Double](repeating: 0.5, count: n)
-                    var wantCounts = counts
-                    var wantSums = sums
+                    var squares = sums
+                    var maxima = [Float](repeating: -0.25, count: n)
+                    var (wantCounts, wantSums, wantSquares, wantMaxima) =
+                        (counts, sums, squares, maxima)
                     let width = (n + 7) / 8
                     var fired = [UInt8](repeating: 0xa5, count: tokens * width)
                     var wantFired = [UInt8](repeating: 0, count: tokens * width)
                     var want = plain
                     for t in 0..<tokens {
                         for i in 0..<n {
-                            let value = mask[i] == 1 ? 0 : plain[t * n + i]
+                            let value =
+                                scales[i] == 0
+                                ? shifts[i] : shifts[i].addingProduct(scales[i], plain[t * n + i])
                             wantCounts[i] += value > 0 ? 1 : 0
                             if value > 0 { wantFired[t * width + i / 8] |= 1 << (i % 8) }
                             wantSums[i] += Double(value)
+                            wantSquares[i] += Double(value) * Double(value)
+                            wantMaxima[i] = max(wantMaxima[i], value)
                             want[t * n + i] = value * up[t * n + i]
                         }
                     }
                     var gate = x
-                    mask.withUnsafeBufferPointer { mask in
-                        counts.withUnsafeMutableBufferPointer { counts in
-                            sums.withUnsafeMutableBufferPointer { sums in
-                                var site = csimd_site(
-                                    mask: mask.baseAddress, counts: counts.baseAddress,
-                                    sums: sums.baseAddress, fired: nil)
-                                csimd_activate_gated(kind, &gate, up, tokens, n, &site)
+                    func activate(_ mark: UnsafeMutablePointer<UInt8>?) {
+                        var site = csimd_site()
+                        scales.withUnsafeBufferPointer { scales in
+                            shifts.withUnsafeBufferPointer { shifts in
+                                site.scale = scales.baseAddress
+                                site.shift = shifts.baseAddress
+                                withUnsafeMutablePointers(&counts, &sums, &squares, &maxima) {
+                                    (site.counts, site.sums, site.squares, site.maxima) =
+                                        ($0, $1, $2, $3)
+                                    site.fired = mark
+                                    csimd_activate_gated(kind, &gate, up, tokens, n, &site)
+                                }
                             }
                         }
                     }
+                    activate(nil)
                     checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
                     checks.expect(counts == wantCounts, "\(isa) \(kind) n \(n)")
                     checks.expect(sums == wantSums, "\(isa) \(kind) n \(n)")
+                    checks.expect(squares == wantSquares, "\(isa) \(kind) n \(n)")
+                    checks.expect(maxima == wantMaxima, "\(isa) \(kind) n \(n)")
 
                     // The same with a bit for every neuron and token.
                     gate = x
-                    mask.withUnsafeBufferPointer { mask in
-                        counts.withUnsafeMutableBufferPointer { counts in
-                            fired.withUnsafeMutableBufferPointer { fired in
-                                var site = csimd_site(
-                                    mask: mask.baseAddress, counts: counts.baseAddress, sums: nil,
-                                    fired: fired.baseAddress)
-                                csimd_activate_gated(kind, &gate, up, tokens, n, &site)
-                            }
-                        }
-                    }
+                    fired.withUnsafeMutableBufferPointer { activate($0.baseAddress) }
                     let once = (0..<n).map { wantCounts[$0] - (Int64($0) << 33) }
                     checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
                     checks.expect(
@@ -272,5 +286,56 @@ import Testing
             }
         }
         checks.report()
+    }
+
+    /// Off is 0 whatever the activation, not a number included, and a neuron that is left alone keeps
+    /// every bit, the sign of zero included.
+    @Test func offIsZeroAndTheRestIsLeftAlone() {
+        var checks = Checks()
+        forEachISA(threads: 1) { isa in
+            for kind in Self.kinds {
+                let inputs: [Float] = [.nan, .infinity, -.infinity, -0.0, 0, -200, 0x1p-130, 3, -3]
+                let x = Array(repeatElement(inputs, count: 5).joined())
+                var plain = x
+                csimd_activate(kind, &plain, 1, x.count, nil)
+                for (scale, shift) in [(Float(0), Float(0)), (1, -0.0)] {
+                    var y = x
+                    [Float](repeating: scale, count: x.count).withUnsafeBufferPointer { scales in
+                        [Float](repeating: shift, count: x.count).withUnsafeBufferPointer {
+                            var site = csimd_site()
+                            site.scale = scales.baseAddress
+                            site.shift = $0.baseAddress
+                            csimd_activate(kind, &y, 1, x.count, &site)
+                        }
+                    }
+                    for (before, after) in zip(plain, y) {
+                        let want = scale == 0 ? 0 : before
+                        checks.expect(
+                            after.bitPattern == want.bitPattern || (after.isNaN && want.isNaN),
+                            "\(isa) \(kind): \(before) became \(after)")
+                    }
+                }
+            }
+        }
+        checks.report()
+    }
+}
+
+/// The places of four arrays at once.
+private func withUnsafeMutablePointers(
+    _ a: inout [Int64], _ b: inout [Double], _ c: inout [Double], _ d: inout [Float],
+    _ body: (
+        UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Double>?, UnsafeMutablePointer<Double>?,
+        UnsafeMutablePointer<Float>?
+    ) -> Void
+) {
+    a.withUnsafeMutableBufferPointer { a in
+        b.withUnsafeMutableBufferPointer { b in
+            c.withUnsafeMutableBufferPointer { c in
+                d.withUnsafeMutableBufferPointer { d in
+                    body(a.baseAddress, b.baseAddress, c.baseAddress, d.baseAddress)
+                }
+            }
+        }
     }
 }

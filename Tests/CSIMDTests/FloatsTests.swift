@@ -37,7 +37,7 @@ import Testing
                             type: CSIMD_F32, data: w.baseAddress, rows: rows, cols: cols)
                         var input = csimd_input(
                             x: x.baseAddress, tokens: tokens, cols: cols, stride: stride,
-                            quantized: nil)
+                            integers: CSIMD_INT8, quantized: nil)
                         csimd_matmul(&matrix, bias, &input, &y, rows)
                     }
                 }
@@ -65,7 +65,7 @@ import Testing
                             for r in 0..<rows {
                                 let row = w.baseAddress! + r * bytes
                                 let from = values.baseAddress! + r * cols
-                                checks.expect(csimd_quantize_row(type, from, row, cols))
+                                checks.expect(csimd_quantize_row(type, from, nil, row, cols))
                                 let to = exact.baseAddress! + r * cols
                                 checks.expect(csimd_dequantize_row(type, row, to, cols))
                             }
@@ -80,7 +80,7 @@ import Testing
                             type: type, data: w.baseAddress, rows: rows, cols: cols)
                         var input = csimd_input(
                             x: x.baseAddress, tokens: tokens, cols: cols, stride: cols,
-                            quantized: nil)
+                            integers: CSIMD_INT8, quantized: nil)
                         csimd_matvec(&matrix, nil, &input, &y, rows)
                     }
                 }

@@ -10,16 +10,23 @@ import Testing
         let type: csimd_type
         let rows: Int
         let cols: Int
-        var testDescription: String { "type \(type.rawValue), \(rows) x \(cols)" }
+        var integers = CSIMD_INT8
+        /// Whether activations are taken in integers at all.
+        var takesIntegers: Bool { csimd_row_bytes(type, 1) == 0 && cols >= 1024 }
+        var testDescription: String {
+            "type \(type.rawValue), \(rows) x \(cols), integers \(integers.rawValue)"
+        }
     }
 
     /// Rows that are no whole panels, columns below and above where int8 begins, blocks that are no
     /// whole group of eight.
-    static let shapes: [Shape] = [CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0].flatMap
-    {
-        type in
-        [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)].map {
-            Shape(type: type, rows: $0.0, cols: $0.1)
+    static let shapes: [Shape] = [
+        CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL,
+    ].flatMap { type in
+        [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)].flatMap { rows, cols in
+            let shape = Shape(type: type, rows: rows, cols: cols)
+            let wide = Shape(type: type, rows: rows, cols: cols, integers: CSIMD_INT16)
+            return shape.takesIntegers ? [shape, wide] : [shape]
         }
     }
 
@@ -34,7 +41,7 @@ import Testing
             let part = Array(values[row * shape.cols..<(row + 1) * shape.cols])
             var line = [UInt8](repeating: 0, count: rowBytes)
             var back = [Float](repeating: 0, count: shape.cols)
-            #expect(csimd_quantize_row(shape.type, part, &line, shape.cols))
+            #expect(csimd_quantize_row(shape.type, part, nil, &line, shape.cols))
             #expect(csimd_dequantize_row(shape.type, line, &back, shape.cols))
             bytes.replaceSubrange(row * rowBytes..<(row + 1) * rowBytes, with: line)
             stored.replaceSubrange(row * shape.cols..<(row + 1) * shape.cols, with: back)
@@ -59,13 +66,14 @@ import Testing
                     }
                     for first in stride(from: 0, to: tokens, by: step) {
                         let count = min(step, tokens - first)
-                        let size = max(csimd_quantized_bytes(count, shape.cols), 64)
+                        let size = max(
+                            csimd_quantized_bytes(count, shape.cols, shape.integers), 64)
                         let quantized = UnsafeMutableRawPointer.allocate(
                             byteCount: size, alignment: 64)
                         defer { quantized.deallocate() }
                         var input = csimd_input(
                             x: x + first * shape.cols, tokens: count, cols: shape.cols,
-                            stride: shape.cols, quantized: quantized)
+                            stride: shape.cols, integers: shape.integers, quantized: quantized)
                         csimd_quantize_activations(&input)
                         let to = y + first * shape.rows
                         if few {
@@ -88,8 +96,8 @@ import Testing
         let x = random.normals(tokens * shape.cols)
         var exact = [Double](repeating: 0, count: tokens * shape.rows)
         var bounds = exact
-        let isInt8 =
-            (shape.type == CSIMD_Q8_0 || shape.type == CSIMD_Q4_0) && shape.cols >= 1024
+        // Half a step of what activations are rounded to, next to the greatest of their block.
+        let step = shape.integers == CSIMD_INT8 ? 1.0 / 254 : 1.0 / 32638
         for token in 0..<tokens {
             for row in 0..<shape.rows {
                 var sum = 0.01 * Double(row)
@@ -103,12 +111,13 @@ import Testing
                         let term = w * Double(x[token * shape.cols + k])
                         sum += term
                         magnitude += abs(term)
-                        rounding += abs(w) * Double(greatest) / 254  // half a step of int8
+                        rounding += abs(w) * Double(greatest) * step
                     }
                 }
                 exact[token * shape.rows + row] = sum
                 bounds[token * shape.rows + row] =
-                    magnitude * Double(shape.cols) * 0x1p-24 + 1e-6 + (isInt8 ? rounding : 0)
+                    magnitude * Double(shape.cols) * 0x1p-24 + 1e-6
+                    + (shape.takesIntegers ? rounding : 0)
             }
         }
         try forEachISA { isa in

@@ -7,6 +7,8 @@ import Testing
     static let types: [(name: String, type: csimd_type)] = [
         ("f16", CSIMD_F16), ("bf16", CSIMD_BF16), ("q8_0", CSIMD_Q8_0), ("q4_0", CSIMD_Q4_0),
     ]
+    /// The types with a scale that is searched: no reference quantizer's bits to equal.
+    static let searched: [(name: String, type: csimd_type)] = [("iq4_nl", CSIMD_IQ4_NL)]
     static let cases = [
         "normal", "half", "scaled", "bits", "subnormal", "ties8", "ties4", "zeros",
     ]
@@ -14,7 +16,8 @@ import Testing
     /// Rows of `values` in `type`, one call a row; `shift` floats and twice as many bytes past
     /// aligned addresses.
     static func blocks(
-        _ type: csimd_type, _ values: [Float], rows: Int, shift: Int = 0
+        _ type: csimd_type, _ values: [Float], importance: [Float]? = nil, rows: Int,
+        shift: Int = 0
     ) -> [UInt8] {
         let cols = values.count / rows
         let rowBytes = csimd_row_bytes(type, cols)
@@ -24,7 +27,7 @@ import Testing
             input.withUnsafeBufferPointer { values in
                 for row in 0..<rows {
                     let fits = csimd_quantize_row(
-                        type, values.baseAddress.map { $0 + shift + row * cols },
+                        type, values.baseAddress.map { $0 + shift + row * cols }, importance,
                         bytes.baseAddress.map { $0 + 2 * shift + row * rowBytes }, cols)
                     #expect(fits)
                 }
@@ -63,6 +66,96 @@ import Testing
                 let blocks = Self.blocks(type, values, rows: rows)
                 #expect(blocks == expected, "\(name) to \(typeName), \(isa)")
             }
+        }
+    }
+
+    @Test func dequantizesAnyBlocksAsReference() throws {
+        let golden = try Golden.tensors("formats/quantize.safetensors")
+        for (name, type) in Self.searched {
+            let blocks = try golden.bytes("any.\(name)")
+            let expected = try golden.floats("any.\(name).back").map(\.bitPattern)
+            forEachISA { isa in
+                let values = Self.values(type, blocks, count: expected.count)
+                #expect(values == expected, "\(name), \(isa)")
+            }
+        }
+    }
+
+    /// The searched scales leave no more error, weighed with importance, than ggml's quantizers do.
+    @Test(arguments: [("q4_0", CSIMD_Q4_0), ("iq4_nl", CSIMD_IQ4_NL)])
+    func leavesNoMoreErrorThanGGML(_ name: String, _ type: csimd_type) throws {
+        let golden = try Golden.tensors("ggml/blocks.safetensors")
+        let importance = try golden.floats("importance")
+        for kind in ["normal", "heavy"] {
+            let values = try golden.floats(kind)
+            let rows = values.count / importance.count
+            for weighted in [false, true] {
+                let weights =
+                    weighted ? importance : [Float](repeating: 1, count: importance.count)
+                func error(_ blocks: [UInt8]) -> Double {
+                    let back = Self.values(type, blocks, count: values.count)
+                    return values.indices.reduce(0) {
+                        let difference = Double(values[$1]) - Double(Float(bitPattern: back[$1]))
+                        return $0 + difference * difference
+                            * Double(weights[$1 % importance.count])
+                    }
+                }
+                let theirs = try golden.bytes("\(kind).\(name)\(weighted ? ".weighted" : "")")
+                forEachISA { isa in
+                    let ours = Self.blocks(
+                        type, values, importance: weighted ? importance : nil, rows: rows)
+                    // Q4_0 without importance is ggml's own to the bit.
+                    let share = error(ours) / error(theirs)
+                    #expect(
+                        share <= (type == CSIMD_Q4_0 && !weighted ? 1 : 0.95),
+                        "\(name) \(kind) \(weighted) \(isa)")
+                }
+            }
+        }
+    }
+
+    /// What counts more is kept closer; what counts nothing does not matter; a block of which
+    /// nothing counts is quantized as if all did.
+    @Test func importanceDecidesWhichErrorsRemain() {
+        var random = SeededRandom(seed: 12)
+        let values = random.normals(32 * 64)
+        let importance = (0..<32).map { Float($0 % 4 == 0 ? 1 : 0) }
+        for type in [CSIMD_Q4_0, CSIMD_IQ4_NL] {
+            func errors(_ importance: [Float]?) -> (counting: Double, others: Double) {
+                let blocks = Self.blocks(type, values, importance: importance, rows: 64)
+                let back = Self.values(type, blocks, count: values.count)
+                return values.indices.reduce(into: (0, 0)) {
+                    let error = Double(values[$1]) - Double(Float(bitPattern: back[$1]))
+                    if $1 % 4 == 0 {
+                        $0.counting += error * error
+                    } else {
+                        $0.others += error * error
+                    }
+                }
+            }
+            let (plain, chosen) = (errors(nil), errors(importance))
+            #expect(chosen.counting < plain.counting && chosen.others > plain.others)
+            if type == CSIMD_Q4_0 {
+                // Next to the best of a thousand scales for what counts in each block.
+                let best = stride(from: 0, to: values.count, by: 32).reduce(0.0) { sum, block in
+                    let counting = stride(from: block, to: block + 32, by: 4)
+                        .map { Double(values[$0]) }
+                    let greatest = counting.map(\.magnitude).max() ?? 0
+                    return sum
+                        + ((-500...500).map { step -> Double in
+                            let scale = greatest / 8 * Double(step) / 400
+                            return counting.reduce(0) {
+                                let level = scale == 0 ? 0 : ($1 / scale).rounded()
+                                let error = $1 - scale * min(7, max(-8, level))
+                                return $0 + error * error
+                            }
+                        }.min() ?? 0)
+                }
+                #expect(chosen.counting < 1.05 * best, "\(chosen.counting), best \(best)")
+            }
+            let even = errors([Float](repeating: 3, count: 32))
+            let nothing = errors([Float](repeating: 0, count: 32))
+            #expect(even == nothing)
         }
     }
 
@@ -109,8 +202,8 @@ import Testing
     /// Every instruction set gives plain C's bits, there and back, at every tail and any address.
     @Test func everySetEqualsPlainC() {
         for (kind, values) in Self.hardNumbers(8 * 96) {
-            for (name, type) in Self.types + [("f32", CSIMD_F32)] {
-                let isBlocks = type == CSIMD_Q8_0 || type == CSIMD_Q4_0
+            for (name, type) in Self.types + Self.searched + [("f32", CSIMD_F32)] {
+                let isBlocks = csimd_row_bytes(type, 1) == 0
                 for cols in isBlocks ? [32, 96, 768] : [1, 7, 8, 9, 15, 16, 17, 31, 33, 96, 768] {
                     let row = Array(values.prefix(cols))
                     let plain = withKernels(isa: "scalar", threads: 1) {
@@ -175,9 +268,9 @@ import Testing
     @Test func refusesPartialBlocks() {
         var output = [UInt8](repeating: 0, count: 256)
         let values = [Float](repeating: 1, count: 48)
-        for type in [CSIMD_Q8_0, CSIMD_Q4_0] {
+        for type in [CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL] {
             #expect(csimd_row_bytes(type, 48) == 0)
-            #expect(!csimd_quantize_row(type, values, &output, 48))
+            #expect(!csimd_quantize_row(type, values, nil, &output, 48))
             var back = values
             #expect(!csimd_dequantize_row(type, output, &back, 48))
         }
@@ -186,7 +279,9 @@ import Testing
 
     @Test func findsWhatCannotBeStored() {
         var values = [Float](repeating: 0.5, count: 200)
-        for type in [CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0] {
+        for type in [
+            CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL,
+        ] {
             #expect(csimd_first_unstorable(type, values, values.count) == 200)
             for place in [0, 63, 64, 130, 199] {
                 for bad in [Float.nan, .infinity, -.infinity] {
@@ -203,7 +298,9 @@ import Testing
         values[70] = 0x1p20
         #expect(csimd_first_unstorable(CSIMD_Q4_0, values, values.count) == 70)
         #expect(csimd_first_unstorable(CSIMD_Q8_0, values, values.count) == 200)
+        #expect(csimd_first_unstorable(CSIMD_IQ4_NL, values, values.count) == 200)
         values[70] = 0x1p24
+        #expect(csimd_first_unstorable(CSIMD_IQ4_NL, values, values.count) == 70)
         #expect(csimd_first_unstorable(CSIMD_Q8_0, values, values.count) == 70)
         #expect(csimd_first_unstorable(CSIMD_F32, values, values.count) == 200)
     }

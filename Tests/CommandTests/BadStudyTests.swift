@@ -54,6 +54,26 @@ import Testing
         try expectRefusal(["identify", "--study", folder("study")], naming: [folder("study")])
     }
 
+    /// A study is one of a model and of what it rounds activations to; whoever goes on with it need
+    /// not say the latter again.
+    @Test func otherActivations() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")
+        let study = folder("study")
+        let begin = activation(model, study) + ["--samples", "2"]
+        try expectExit(0, begin + ["--activations", "int16"])
+        try expectExit(0, activation(model, study) + ["--samples", "3"])
+        try expectRefusal(begin + ["--activations", "int8"], naming: [study, "+int16"])
+        try expectRefusal(
+            ["identify", "--study", study, "--model", model, "--activations", "int8"],
+            naming: [study, "+int16"])
+        try expectExit(2, begin + ["--activations", "int4"])
+        // What convert leaves holds where nothing else is said.
+        let wide = try GoldenModel.llava.convert(
+            in: folder, type: "q8_0", name: "wide", more: ["--activations", "int16"])
+        try expectExit(0, activation(wide, study) + ["--samples", "4"])
+    }
+
     @Test func damagedStudies() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)

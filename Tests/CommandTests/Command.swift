@@ -173,7 +173,7 @@ extension GoldenModel {
     /// Converts the checkpoint with the binary and gives the model folder's path.
     func convert(
         in folder: TemporaryFolder, type: String = "f16", visionType: String? = nil,
-        name: String = "model"
+        name: String = "model", more: [String] = []
     ) throws -> String {
         let output = folder(name)
         try expectExit(
@@ -181,7 +181,7 @@ extension GoldenModel {
             [
                 "convert", checkpoint, "--output", output, "--type", type, "--vision-type",
                 visionType ?? type,
-            ])
+            ] + more)
         return output
     }
 

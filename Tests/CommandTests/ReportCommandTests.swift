@@ -19,7 +19,10 @@ import Testing
         try expectExit(
             0,
             ["generate"] + common + domains
-                + ["--masks", "none,lang", "--samples", "2", "--greedy", "--max-tokens", "4"])
+                + [
+                    "--masks", "matrix-lang,random-lang*2", "--samples", "2", "--greedy",
+                    "--max-tokens", "4",
+                ])
         try expectExit(0, ["logit-lens"] + common + domains + ["--samples", "2"])
         try expectExit(0, ["deviation"] + common + domains + ["--samples", "1"])
         return (model, path)
@@ -62,9 +65,17 @@ import Testing
             0, ["evaluate", "--study", path, "--draws", "200", "--seed", "3", "--json"]
         ).object()
         let scores = try #require(document["scores"] as? [String: Any])
+        // Numbered controls are shown together.
+        let single = try #require(evaluated["scores"] as? [[String: Any]])
+            .filter { ($0["setting"] as? String)?.contains("#") == false }
         #expect(
-            try NSArray(array: #require(scores["scores"] as? [Any]))
-                == NSArray(array: #require(evaluated["scores"] as? [Any])))
+            try NSArray(array: #require(scores["scores"] as? [Any])) == NSArray(array: single))
+        for claims in ["matrices", "controls"] {
+            let shown = try #require(scores[claims] as? [Any])
+            #expect(!shown.isEmpty)
+            #expect(
+                try NSArray(array: shown) == NSArray(array: #require(evaluated[claims] as? [Any])))
+        }
         let compared = try expectExit(
             0, ["compare", "--study", path, "--study", other, "--json"]
         ).object()

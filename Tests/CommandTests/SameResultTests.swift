@@ -21,7 +21,7 @@ import Testing
         #expect(Self.instructionSets.count > 1, "only the scalar kernels run on this machine")
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip], ["f32", "f16", "q8_0", "q4_0"])
+    @Test(arguments: [GoldenModel.llava, .blip], ["f32", "f16", "q8_0", "q4_0", "iq4_nl"])
     func traceDoesNotDependOnThreads(_ golden: GoldenModel, _ type: String) throws {
         let folder = try TemporaryFolder()
         let model = try golden.convert(in: folder, type: type)

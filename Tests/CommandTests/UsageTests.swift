@@ -29,14 +29,16 @@ import Testing
             "activation",
             [
                 "--model", "--bench", "--study", "--domain", "--split", "--vision-tokens",
-                "--samples", "--again", "--allow-outside", "--threads", "--json",
+                "--samples", "--again", "--allow-outside", "--blocks", "--plan", "--threads",
+                "--json",
             ]
         ),
         (
             "identify",
             [
                 "--study", "--model", "-d", "--module", "--top-rate", "--filter-rate",
-                "--activation-bar", "--threads", "--json",
+                "--activation-bar", "--rule", "--positions", "--set", "--sweep", "--threads",
+                "--json",
             ]
         ),
         (

@@ -44,7 +44,7 @@ import Testing
 
     @Test(
         arguments: GoldenModel.all.filter { ["hub-f16", "hub-f32"].contains($0.variant) },
-        [StoredType.f16, .q8_0, .q4_0])
+        [StoredType.f16, .q8_0, .q4_0, .iq4_nl])
     func eightTogetherAnswerAsEachAlone(_ variant: GoldenModel, _ type: StoredType) throws {
         let folder = try TemporaryFolder()
         let model = try variant.open(type, in: folder)

@@ -42,7 +42,9 @@ import Testing
             let tensor = try file.tensor(name)
             #expect(tensor.type.name == facts[0].text, "\(name)")
             #expect(tensor.shape == facts[1].array?.compactMap(\.integer), "\(name)")
-            #expect(Self.hash(try file.bytes(tensor)) == facts[2].text, "\(name)")
+            if facts.count > 2 {
+                #expect(Self.hash(try file.bytes(tensor)) == facts[2].text, "\(name)")
+            }
         }
     }
 

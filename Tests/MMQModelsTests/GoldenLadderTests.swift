@@ -120,6 +120,13 @@ extension SafetensorsFile {
             for ids in ["input_ids", "qformer_input_ids"] where expected.names.contains(ids) {
                 #expect(try trace.integers(ids) == expected.integers(ids), "\(what) \(ids)")
             }
+            // What a goal in tokens is planned by, from the picture's size alone.
+            #expect(
+                try model.visionTokens(
+                    size: PixelSize(height: item.image.height, width: item.image.width),
+                    prompt: item.prompt)
+                    == trace.integers(model.visionModule + "_len").first.map { Int($0) },
+                "\(what) vision tokens")
             assertClose(
                 try trace.floats("pixel_values"), try expected.floats("pixel_values"),
                 tolerance: 1e-5, "\(what) pixel_values")

@@ -132,7 +132,7 @@ struct LensCase: Sendable, CustomTestStringConvertible {
         let held = try model.lens(
             image: input.image, prompt: input.prompt, mask: item.variant.mask(for: model))
         #expect(plain.entropies != held.entropies)
-        let nothing = try NeuronMask(layers: [:], modules: model.modules)
+        let nothing = try NeuronMask(layers: [String: [LayerMask]](), modules: model.modules)
         let same = try model.lens(image: input.image, prompt: input.prompt, mask: nothing)
         #expect(plain.entropies == same.entropies)
         #expect(plain.topIDs == same.topIDs)

@@ -31,7 +31,9 @@ enum ReportFixture {
             }
             let deviation = try DeviationPlan(
                 study: study, model: model, bench: LensFixture.bench, samples: 2)
-            _ = try ResumableRun(deviation.step(.rs, setting: "lang")).run()
+            _ = try ResumableRun(
+                deviation.step(.rs, MaskSetting(name: "lang", of: model.architecture))
+            ).run()
             if answers { try add(to: study) }
         }
         return try Study(path: path, access: .reading)

@@ -148,7 +148,13 @@ import Testing
             try same.add(first, first, image: picture, prompt: sample.prompt)
             try found.add(first, second, image: picture, prompt: sample.prompt)
             for model in [first, second] {
-                counts.append(try model.count(image: picture, prompt: sample.prompt))
+                // Picture and text come apart.
+                let parts = try model.count(image: picture, prompt: sample.prompt)
+                counts.append(
+                    model.modules.map { module in
+                        parts.filter { $0.shape == module }
+                            .reduce(into: ModuleCounts(shape: module)) { $0.add($1) }
+                    })
             }
         }
         #expect(same.firing.allSatisfy { $0.alike == $0.pairs && $0.pairs > 0 })
@@ -167,6 +173,14 @@ import Testing
                 #expect(
                     entry.pairs
                         == samples.reduce(0) { $0 + UInt64($1.0.tokens) * UInt64(module.neurons) })
+                // Image and text positions are all there are, in the decoder alone.
+                if let image = entry.image, let text = entry.text {
+                    #expect(module == first.decoderModule && image.pairs > 0 && text.pairs > 0)
+                    #expect(image.pairs + text.pairs == entry.pairs)
+                    #expect(image.alike + text.alike == entry.alike)
+                } else {
+                    #expect(module != first.decoderModule && entry.image == nil)
+                }
                 // Counts that differ by n take n pairs at least that differ, by an even number more.
                 let apart = samples.reduce(0) { sum, pair in
                     (layer * module.neurons..<(layer + 1) * module.neurons).reduce(sum) {

@@ -23,6 +23,8 @@ import Testing
     private func damage(_ statements: String...) throws {
         try? FileManager.default.removeItem(atPath: path)
         try FileManager.default.copyItem(atPath: Self.whole, toPath: path)
+        // The file is of an older mmq: its tables become today's first.
+        _ = try Study(path: path, access: .updating)
         var configuration = Configuration()
         configuration.foreignKeysEnabled = false
         try DatabaseQueue(path: path, configuration: configuration).writeWithoutTransaction { db in
@@ -80,7 +82,7 @@ import Testing
     @Test func aWholeFileIsRead() throws {
         try damage()
         try readAll(path)
-        #expect(try tables().count == 11)
+        #expect(try tables().count == 15)
     }
 
     @Test func columnsAndTablesThatAreNotThere() throws {
@@ -175,6 +177,14 @@ import Testing
                 expectDamage(table, "\(table).\(column) = \(value)")
             }
         }
+    }
+
+    /// A few bytes of a row would ask for gigabytes.
+    @Test func modulesBeyondTheirCounts() throws {
+        try damage("UPDATE module SET neurons = 67108864")
+        expectDamage("count", "neurons")
+        try damage("UPDATE module SET layers = 4097, neurons = 1")
+        expectDamage("module", "layers")
     }
 
     @Test func neuronsThatTheModuleDoesNotHave() throws {

@@ -52,7 +52,7 @@ import Testing
         #expect(abs(mean - 0.3) < 4 * (expected / 10_000).squareRoot())
         #expect(abs(variance / expected - 1) < 4 * (2.0 / 10_000).squareRoot())
         // Binomial(400, 0.3): 2.5 % and 97.5 % lie at 102 and 138.
-        let interval = try #require(resampling.interval(values))
+        let interval = try #require(resampling.interval(Clusters(values)))
         #expect(abs(interval.low - 102.0 / 400) <= 1.0 / 400)
         #expect(abs(interval.high - 138.0 / 400) <= 1.0 / 400)
         #expect(resampling.means(values) == means)
@@ -67,8 +67,8 @@ import Testing
     @Test func quantilesAreInterpolated() {
         let interval = Resampling.interval(ofDraws: [4, 0, 1, 3, 2])
         #expect(interval == Interval(low: 0.1, high: 3.9))
-        #expect(Resampling().interval([]) == nil)
-        #expect(Resampling().interval([0.5, 0.5]) == Interval(low: 0.5, high: 0.5))
+        #expect(Resampling().interval(Clusters([])) == nil)
+        #expect(Resampling().interval(Clusters([0.5, 0.5])) == Interval(low: 0.5, high: 0.5))
     }
 }
 
@@ -219,10 +219,10 @@ import Testing
         let answers = [
             try answer(.med, 1, "\"B\""), try answer(.doc, 2, "[\"B\"]"), try answer(.doc, 3, "[]"),
         ]
-        let (scores, problems) = try Evaluator().scoresOfEachDomain(of: answers)
-        #expect(Set(scores.map(\.domain)) == [.med])
-        #expect(problems.map(\.domain) == [.doc])
-        #expect(problems.first?.error.description.contains("3") == true)
+        let found = try Evaluator().evaluate(answers)
+        #expect(Set(found.scores.map(\.domain)) == [.med])
+        #expect(found.problems.map(\.domain) == [.doc])
+        #expect(found.problems.first?.error.description.contains("3") == true)
         #expect(throws: InputError.self) { try Evaluator().scores(of: answers) }
     }
 

@@ -53,6 +53,81 @@ import Testing
         }
     }
 
+    @Test func aSettingHasOneNameHoweverItIsSpelt() throws {
+        for (spelt, name) in [
+            ("lang", "lang"), ("lang:zero", "lang"), ("lang@med", "lang@med"),
+            ("all:mean", "all:mean"),
+            ("vision@doc:scale=0.50", "vision@doc:scale=0.5"), ("lang:scale=0", "lang"),
+            ("lang@ad:mean@com", "lang@ad:mean@com"), ("all:add=-1.0", "all:add=-1"),
+            ("random-all", "random"), ("random-all#3", "random#3"),
+            ("random-lang#12@rs:mean", "random-lang#12@rs:mean"),
+            ("random-lang#12", "random-lang#12"), ("matched", "matched"),
+            ("matched-vision#2:mean", "matched-vision#2:mean"),
+            ("default/lang", "lang"), ("wide/lang@med:mean", "wide/lang@med:mean"),
+            ("top-rate=0.03/all", "top-rate=0.03/all"), ("lang#1", nil), ("none:mean", nil),
+            ("none@ad", nil),
+            ("x/none", nil), ("lang@sky", nil), ("lang:soft", nil), ("lang:mean@sky", nil),
+            ("lang:scale=nan", nil),
+            ("lang:add=inf", nil), ("random#0", nil), ("random#-1", nil), ("random#", nil),
+            ("random*3", nil),
+            ("/lang", nil), ("a b/lang", nil), ("../lang", nil), ("-x/lang", nil),
+            ("random-matched", nil),
+            ("matrix", nil), ("lang@", nil), ("lang:", nil),
+        ] as [(String, String?)] {
+            if let name {
+                let setting = try MaskSetting(name: spelt, of: llava)
+                #expect(setting.name == name)
+                #expect(try MaskSetting(name: name, of: llava) == setting)
+            } else {
+                let error = #expect(throws: InputError.self) {
+                    try MaskSetting(name: spelt, of: llava)
+                }
+                #expect(error?.code == .badInput, "\(spelt)")
+            }
+        }
+        let wide = try SetName("wide")
+        #expect(try MaskSetting(name: "lang", of: llava, set: wide).name == "wide/lang")
+        #expect(try MaskSetting(name: "none", of: llava, set: wide).name == "none")
+        #expect(try MaskSetting(name: "narrow/lang", of: llava, set: wide).name == "narrow/lang")
+        #expect(try MaskSetting(name: "default/lang", of: llava, set: wide).name == "lang")
+        for (control, real) in [
+            ("random", "all"), ("random#4", "all"), ("random-lang#4", "lang"),
+            ("matched-vision#1:mean", "vision:mean"), ("wide/matched#2@ad", "wide/all@ad"),
+            ("lang", "lang"),
+        ] {
+            #expect(try MaskSetting(name: control, of: llava).real.name == real)
+        }
+    }
+
+    @Test func listsStandForManySettings() throws {
+        func names(_ list: String, _ domains: [Domain] = [.rs, .com]) throws -> [String] {
+            try MaskSetting.list(list, of: llava, domains: domains).map(\.name)
+        }
+        #expect(try names("none, lang,lang:zero") == ["none", "lang"])
+        #expect(try names("random*3") == ["random#1", "random#2", "random#3"])
+        #expect(try names("random-lang*2:mean") == ["random-lang#1:mean", "random-lang#2:mean"])
+        #expect(try names("matched*2@ad") == ["matched#1@ad", "matched#2@ad"])
+        #expect(try names("matrix-lang") == ["none", "lang@rs", "lang@com"])
+        #expect(
+            try names("wide/matrix-lang:mean") == [
+                "none", "wide/lang@rs:mean", "wide/lang@com:mean",
+            ])
+        #expect(
+            try names("matrix", [.rs]) == [
+                "none", "lang@rs", "vision@rs", "mmproj@rs", "all@rs",
+            ])
+        for list in [
+            "", "lang,", "matrix@ad", "matrix*2", "matrix#1", "matrix-encoder", "random*0",
+            "lang*2", "random*10001",
+        ] {
+            #expect(throws: InputError.self) { try names(list) }
+        }
+        // Among medical questions the neurons of medicine are the domain's own.
+        let own = try MaskSetting(name: "lang@med:mean", of: llava)
+        #expect(own.on(.med).name == "lang:mean")
+        #expect(own.on(.ad).name == "lang@med:mean")
+    }
+
     /// The strings that the official get_template makes of the official prompts.
     @Test func templatesAreTheOfficialStrings() {
         let plain = Domain.rs.prompt(question: "How many?", options: nil, form: .full)
@@ -89,8 +164,15 @@ import Testing
         #expect(
             MaskSetting.sorted(names, by: { $0 }) == [
                 "none", "lang", "vision", "mmproj", "encoder", "qformer", "encoder+qformer", "all",
-                "random", "x", "random-lang",
+                "random", "random-lang", "x",
             ])
+        let several = [
+            "none", "lang", "lang:mean", "lang:scale=0.5", "lang@ad", "lang@med", "all", "random",
+            "random#1",
+            "random#2", "random#10", "matched#1", "wide/lang", "wide/all", "!", "?",
+        ]
+        #expect(
+            MaskSetting.sorted(several.dropLast(2).reversed() + ["!", "?"], by: { $0 }) == several)
     }
 
     /// A study knows its model's architecture by the fingerprint, without one by the modules.
@@ -137,7 +219,7 @@ import Testing
     @Test func settingsTakeTheDomainsOwnNeurons() throws {
         let folder = try TemporaryFolder()
         let study = try study(folder)
-        func off(_ name: String, _ domain: Domain) throws -> [String: [[Int]]] {
+        func off(_ name: String, _ domain: Domain) throws -> [String: [LayerMask]] {
             try MaskSetting(name: name, of: llava).neurons(of: domain, in: study, seed: 1)
         }
         #expect(try off("none", .rs).isEmpty)
@@ -154,7 +236,7 @@ import Testing
         let modules = try study.modules()
         for name in ["random", "random-lang", "random-vision"] {
             let setting = try MaskSetting(name: name, of: llava)
-            var seen: Set<[[Int]]> = []
+            var seen: Set<[LayerMask]> = []
             for domain in [Domain.rs, .com] {
                 for seed in 0..<20 as Range<UInt64> {
                     let drawn = try setting.neurons(of: domain, in: study, seed: seed)
@@ -180,7 +262,7 @@ import Testing
             func draw(_ name: String, _ domain: Domain = .com) throws -> [[Int]] {
                 let off = try MaskSetting(name: name, of: llava)
                     .neurons(of: domain, in: study, seed: seed)
-                return try #require(off["lang"])
+                return try #require(off["lang"]).map(\.neurons)
             }
             // One neuron of 40 in each of three layers.
             let drawn = try draw("random")

@@ -17,7 +17,8 @@ import Testing
             samples: samples, options: options, again: again)
         var done = 0
         let (outcome, pass) = try ResumableRun(
-            plan.step(.rs, setting: setting), interrupted: { done >= stopAfter },
+            plan.step(.rs, MaskSetting(name: setting, of: model.architecture)),
+            interrupted: { done >= stopAfter },
             tell: { if case .progress = $0 { done += 1 } }
         ).run()
         return (outcome, pass)
@@ -156,7 +157,8 @@ import Testing
                 study: Study(path: path, access: .writing), model: model,
                 bench: LensFixture.bench, samples: 2)
             let (outcome, pass) = try ResumableRun(
-                plan.step(.com, setting: setting), interrupted: { done >= stopAfter },
+                plan.step(.com, MaskSetting(name: setting, of: model.architecture)),
+                interrupted: { done >= stopAfter },
                 tell: { if case .progress = $0 { done += 1 } }
             ).run()
             return (outcome, pass)

@@ -56,10 +56,12 @@ import Testing
         _ = try ResumableRun(generation.step(.rs)).run()
         let lens = try LensPlan(study: study, model: model, bench: bench, samples: 4)
         for setting in ["none", "lang"] {
-            _ = try ResumableRun(lens.step(.rs, setting: setting)).run()
+            _ = try ResumableRun(lens.step(.rs, MaskSetting(name: setting, of: model.architecture)))
+                .run()
         }
         let deviation = try DeviationPlan(study: study, model: model, bench: bench, samples: 3)
-        _ = try ResumableRun(deviation.step(.rs, setting: "lang")).run()
+        _ = try ResumableRun(deviation.step(.rs, MaskSetting(name: "lang", of: model.architecture)))
+            .run()
     }
 
     private func expectEqual(_ a: Study, _ b: Study) throws {
@@ -70,11 +72,30 @@ import Testing
             #expect(try found != nil && found == b.identification(module: module.name))
         }
         let passes = try a.passes()
-        #expect(try passes.count == 4 && passes == b.passes())
+        // The version before knew no blocks: a pass that it began goes on in one, others have some.
+        func withoutBlocks(_ passes: [PassState]) -> [PassState] {
+            passes.map { pass in
+                var pass = pass
+                pass.blocks = 1
+                pass.apart = false
+                return pass
+            }
+        }
+        #expect(try passes.count == 4 && withoutBlocks(passes) == withoutBlocks(b.passes()))
         for pass in passes {
-            #expect(
-                try a.counts(domain: pass.domain, split: pass.split)
-                    == b.counts(domain: pass.domain, split: pass.split))
+            let (mine, theirs) = try (
+                a.counts(domain: pass.domain, split: pass.split),
+                b.counts(domain: pass.domain, split: pass.split)
+            )
+            #expect(mine.map(\.shape) == theirs.map(\.shape))
+            for (mine, theirs) in zip(mine, theirs) {
+                #expect(mine.counts == theirs.counts && mine.tokens == theirs.tokens)
+                // The version before added up in f64, from sample to sample; this one adds exactly,
+                // and picture and text apart: as near as two such chains of additions are.
+                for (x, y) in zip(mine.sums, theirs.sums) {
+                    #expect(abs(x - y) <= 1e-13 * Double(mine.tokens))
+                }
+            }
         }
         let sets = try a.answerSets()
         #expect(try sets.count == 3 && sets == b.answerSets())

@@ -1,5 +1,5 @@
-"""Checks beside `make test`: against transformers and the definitions, under SIGKILL, of the README and of reports,
-and of the kernels on CPUs that this machine is not."""
+"""Checks beside `make test`: against transformers and the definitions, under SIGKILL, by damaged files, of the README
+and of reports, and of the kernels on CPUs that this machine is not."""
 
 import sys
 from pathlib import Path
@@ -11,10 +11,18 @@ from tools.common.commands import run
 run("check", __doc__, {
     "transformers": ("against_transformers", "any checkpoint, stage by stage, against transformers"),
     "dape": ("dape", "exported neuron sets against the definition"),
+    "claims": ("claims", "scores, matrices, chance, rules and stability against numpy, from the exports"),
     "kill": ("kill", "kills commands at random moments and compares what they leave"),
+    "shards": ("shards", "runs every command as shards and compares the merged study with one run's"),
+    "cluster": ("cluster", "runs a study on a Slurm cluster of this machine alone, with nodes that die"),
+    "filesystems": ("filesystems", "studies on a tmpfs, read-only, and without shared memory"),
     "torture": ("torture", "a long campaign of changed inputs, failing writes, kills"),
+    "fuzz": ("fuzz", "damaged files for everything that reads one, by libFuzzer"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
+    "worst": ("worst", "files made to take as long as a megabyte can"),
+    "sanitized": ("sanitized.sh", "the tests under the sanitizers for addresses, undefined behaviour and threads"),
+    "threads": ("threads.sh", "the kernels on several threads, under the thread sanitizer"),
     "leaves": ("leaves/native.sh", "every kernel that this CPU runs against the scalar ones"),
     "leaves-arm": ("leaves/arm.sh", "the NEON kernels, on an emulated Arm CPU where this is none"),
     "leaves-avx512": ("leaves/avx512.sh", "the AVX-512 and AVX-VNNI kernels on an emulated CPU"),

@@ -1,8 +1,8 @@
 """A long campaign against mmq: inputs changed by structure, every write failing once, files shortened, removed and
-replaced under a run, two writers, a clock that runs back, kills at random moments. Ends with one table, as docs/reliability.md
-has it.
+replaced under a run, two writers, a clock that runs back, kills at random moments. Ends with one table, as
+docs/reliability.md has it.
 
-    python3 tools/check torture [--only mutations,faults,files,writers,clock,kills] [--rounds 300] [--kills 500] [--seed 1]
+    python3 tools/check torture [--only mutations,faults,files,writers,clock,kills] [--rounds 300] [--kills 500]
 
 Nothing may crash, hang, leave half a file under its final name or end in another study than an undisturbed run. Needs
 clang (Swift's own will do) for the library that makes writes fail. Python's standard library only.
@@ -31,6 +31,7 @@ NAMES = ["mutations", "faults", "files", "writers", "clock", "kills"]
 @dataclass
 class Row:
     """A line of the table: how often something was tried, and what came of it."""
+
     part: str
     what: str
     tried: int = 0
@@ -89,8 +90,12 @@ class Torture(Trial):
             environment |= faults | {"LD_PRELOAD": str(self.library)}
         start = time.monotonic()
         process = subprocess.Popen(
-            [str(self.mmq), *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment)
+            [str(self.mmq), *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
         if meanwhile:
             meanwhile(process)
         try:
@@ -166,8 +171,19 @@ class Torture(Trial):
         trace = ["trace", "--model", model, "--output", work / "out"]
         convert = ["convert", self.checkpoint, "--output", work / "out", "--force"]
         report = ["report", "--study", self.full, "--output", work / "out", "--draws", "100"]
-        counting = ["activation", "--model", model, "--bench", self.bench, "--domain", "rs,com", "--study", work / "out",
-                    "--samples", "2"]
+        counting = [
+            "activation",
+            "--model",
+            model,
+            "--bench",
+            self.bench,
+            "--domain",
+            "rs,com",
+            "--study",
+            work / "out",
+            "--samples",
+            "2",
+        ]
         inputs = []
         for file in sorted(self.checkpoint.rglob("*")):
             change = {".json": mutations.json_document, ".safetensors": mutations.safetensors}.get(file.suffix)
@@ -181,7 +197,12 @@ class Torture(Trial):
             ("picture", self.picture, mutations.png, [*trace, *picture]),
             ("mask", mask, mutations.json_document, [*trace, *picture, "--mask", mask]),
             ("lens file", lens, mutations.json_document, [*report, "--lens", lens]),
-            ("answers", answers, mutations.json_lines, ["evaluate", "--answers", answers, "--domain", "rs", "--draws", "100"]),
+            (
+                "answers",
+                answers,
+                mutations.json_lines,
+                ["evaluate", "--answers", answers, "--domain", "rs", "--draws", "100"],
+            ),
         ]
         rounds = max(1, self.options.rounds)
         for name, file, change, words in inputs:
@@ -191,6 +212,7 @@ class Torture(Trial):
                 raise Failure(f"{name}, unchanged: {unchanged.errors[-500:]!r}")
             # The files of the checkout are read only: a changed copy takes their place in the words.
             for number in range(rounds):
+
                 def attempt(file=file, change=change, words=words):
                     data = change(file.read_bytes(), self.random)
                     clean(work / "out")
@@ -202,23 +224,33 @@ class Torture(Trial):
                         return self.verdict([folder if word == self.checkpoint else word for word in words], data)
                     if file == self.picture:
                         (work / "changed.png").write_bytes(data)
-                        return self.verdict([work / "changed.png" if word == str(file) else word for word in words], data)
+                        return self.verdict(
+                            [work / "changed.png" if word == str(file) else word for word in words], data
+                        )
                     whole = file.read_bytes()
                     file.write_bytes(data)
                     try:
                         return self.verdict(words, data)
                     finally:
                         file.write_bytes(whole)
+
                 self.trying(row, f"round {number}", attempt)
-        for words in (["identify", "--model", model], ["evaluate", "--draws", "100"], ["report", "--output", work / "out"],
-                      ["export", "--output", work / "out-folder"], ["activation", *counting[1:5], "--domain", "rs,com"]):
+        for words in (
+            ["identify", "--model", model],
+            ["evaluate", "--draws", "100"],
+            ["report", "--output", work / "out"],
+            ["export", "--output", work / "out-folder"],
+            ["activation", *counting[1:5], "--domain", "rs,com"],
+        ):
             row = self.row("mutations", f"study, {words[0]}")
             for number in range(rounds):
+
                 def attempt(words=words):
                     study = self.fresh(self.full)
                     mutations.database(study, self.random)
                     clean(work / "out")
                     return self.verdict([*words, "--study", study], study.read_bytes())
+
                 self.trying(row, f"round {number}", attempt)
 
     def verdict(self, words, data: bytes) -> str:
@@ -242,13 +274,19 @@ class Torture(Trial):
             self.run(words, {"MMQ_FAULT_TOTAL": str(total)}).expect_well(name)
             expected = self.content(name)
             count = int(total.read_text())
-            chosen = sorted(set(range(1, min(count, 25) + 1)) | set(range(max(1, count - 15), count + 1)) | {
-                round(1 + i * (count - 1) / max(1, self.options.writes - 1)) for i in range(self.options.writes)})
+            chosen = sorted(
+                set(range(1, min(count, 25) + 1))
+                | set(range(max(1, count - 15), count + 1))
+                | {round(1 + i * (count - 1) / max(1, self.options.writes - 1)) for i in range(self.options.writes)}
+            )
             for at in chosen:
                 for error, stays in ((28, False), (5, False), (28, True)):
-                    def attempt(at=at, error=error, stays=stays):
+
+                    def attempt(at=at, error=error, stays=stays, base=base, words=words, name=name, expected=expected):
                         self.fresh(base)
-                        result = self.run(words, {"MMQ_FAULT_AT": str(-at if stays else at), "MMQ_FAULT_ERRNO": str(error)})
+                        result = self.run(
+                            words, {"MMQ_FAULT_AT": str(-at if stays else at), "MMQ_FAULT_ERRNO": str(error)}
+                        )
                         result.expect_well(name)
                         if result.code == 0:
                             if self.content(name) != expected:
@@ -267,6 +305,7 @@ class Torture(Trial):
                             where = difference(expected, found) if isinstance(found, dict) else "the result"
                             raise Failure(f"after the run that followed, {where} is another")
                         return "error, then whole"
+
                     self.trying(row, f"call {at} of {count}, errno {error}{', stays' if stays else ''}", attempt)
 
     def no_half(self, name: str, expected) -> None:
@@ -311,16 +350,21 @@ class Torture(Trial):
                 os.replace(self.work / "other", study)
 
         for what, harm, codes in (
-                ("model shortened", shorten, (0, 1, 2)), ("model replaced", replace_model, (0, 2)),
-                ("study removed", remove_study, (0, 1)), ("study replaced", replace_study, (0, 1, 2))):
+            ("model shortened", shorten, (0, 1, 2)),
+            ("model replaced", replace_model, (0, 2)),
+            ("study removed", remove_study, (0, 1)),
+            ("study replaced", replace_study, (0, 1, 2)),
+        ):
             row = self.row("files", what)
             for number in range(self.options.rounds // 5 + 1):
+
                 def attempt(harm=harm, codes=codes, what=what):
                     self.fresh(base)
 
                     def meanwhile(process):
                         time.sleep(self.random.random() * 0.25)
                         harm(process)
+
                     try:
                         result = self.run(words, meanwhile=meanwhile)
                         result.expect_well(what)
@@ -330,15 +374,18 @@ class Torture(Trial):
                     finally:
                         language.unlink()
                         language.write_bytes(whole)
+
                 self.trying(row, f"round {number}", attempt)
         row = self.row("files", "study after a shortened model")
         for number in range(self.options.rounds // 5 + 1):
+
             def attempt():
                 self.fresh(base)
 
                 def meanwhile(process):
                     time.sleep(self.random.random() * 0.2)
                     shorten(process)
+
                 try:
                     self.run(words, meanwhile=meanwhile).expect_well("shortened")
                 finally:
@@ -348,6 +395,7 @@ class Torture(Trial):
                 if self.content("activation") != expected:
                     raise Failure("the study is another")
                 return "same study"
+
             self.trying(row, f"round {number}", attempt)
 
     def two_writers(self) -> None:
@@ -359,6 +407,7 @@ class Torture(Trial):
             expected = self.content(name)
             row = self.row("writers", name)
             for number in range(self.options.rounds // 5 + 1):
+
                 def attempt(base=base, words=words, name=name, expected=expected):
                     self.fresh(base)
                     codes = []
@@ -368,6 +417,7 @@ class Torture(Trial):
                         second = self.run(words)
                         second.expect_well("the second")
                         codes.append(second.code)
+
                     first = self.run(words, meanwhile=meanwhile)
                     first.expect_well("the first")
                     codes.append(first.code)
@@ -376,6 +426,7 @@ class Torture(Trial):
                     if self.content(name) != expected:
                         raise Failure("the result is another")
                     return "one refused" if any(codes) else "one after the other"
+
                 self.trying(row, f"round {number}", attempt)
 
     def clock(self) -> None:
@@ -395,6 +446,7 @@ class Torture(Trial):
                 if result.code or self.content(name) != expected:
                     raise Failure(f"exit code {result.code}, or another result: {result.errors[-300:]!r}")
                 return "same result"
+
             self.trying(row, "clock", attempt)
 
     def kills(self) -> None:
@@ -419,7 +471,9 @@ def main() -> int:
     given.add_argument("--only", default=",".join(NAMES))
     given.add_argument("--arch", default=",".join(CHECKPOINTS))
     given.add_argument("--rounds", type=int, default=300, help="changed inputs of each kind")
-    given.add_argument("--writes", type=int, default=60, help="writes of each command that fail, besides the first and last")
+    given.add_argument(
+        "--writes", type=int, default=60, help="writes of each command that fail, besides the first and last"
+    )
     given.add_argument("--kills", type=int, default=500, help="kills of each model's commands, together")
     given.add_argument("--seed", type=int, default=1)
     given.add_argument("--mmq", type=Path, default=MMQ)

@@ -55,8 +55,9 @@ def contents(path: Path):
             ("answer_set", "id", "answer_set"), ("answer", "answer_set", "answer_set"),
             ("lens_pass", "id", "lens_pass"), ("lens_sample", "pass", "lens_pass"),
             ("deviation_sample", "pass", "lens_pass"), ("pass", "id", "pass"),
-            ("count", "pass", "pass")]:
-        for row in rows[table]:
+            ("count", "pass", "pass"), ("block", "pass", "pass"), ("block_count", "pass", "pass"),
+            ("activation_sum", "pass", "pass")]:
+        for row in rows.get(table, []):
             row[key] = named[parent][row[key]]
     return {name: sorted(repr(tuple(row.values())) for row in table)
             for name, table in rows.items()}
@@ -86,6 +87,7 @@ class Trial:
         self.picture = GOLDEN / arch / "images/small.png"
         self.model = work / "model"
         self.bench = work / "bench"
+        self.domains = "rs,com"
         self.train, self.val = train, val
         write_bench(self.bench, "train", train)
         write_bench(self.bench, "val", val)
@@ -93,7 +95,7 @@ class Trial:
     def arguments(self, command: str, target: Path) -> list[str]:
         """The command that changes `target`: a study, or a model folder."""
         model = ["--model", str(self.model)]
-        bench = ["--bench", str(self.bench), "--domain", "rs,com"]
+        bench = ["--bench", str(self.bench), "--domain", self.domains]
         study = ["--study", str(target)]
         return {
             "convert": [str(self.checkpoint), "--output", str(target), "--type", "q4_0", "--force"],

@@ -5,6 +5,20 @@ import math
 import numpy as np
 
 
+def entropies(p: np.ndarray) -> np.ndarray:
+    """The entropy of p [neurons, domains] normalised over the domains, [neurons]."""
+    total = np.zeros(len(p))
+    for column in p.T:
+        total += column
+    entropy = np.zeros(len(p))
+    for column in p.T:
+        used = column > 0
+        share = column[used] / total[used]
+        # math.log, not numpy's: its vector form may differ in the last bit, which would move ties.
+        entropy[used] += share * np.array([math.log(value) for value in share.tolist()])
+    return -entropy
+
+
 def neuron_sets(counts, tokens, top_rate: float, filter_rate: float, bar_rate: float):
     """`counts` [domains, layers, neurons], `tokens` [domains]. Returns the filter threshold, the activation bar,
     how many neurons are selected, and the sets, [domains][layers] ascending.
@@ -17,16 +31,7 @@ def neuron_sets(counts, tokens, top_rate: float, filter_rate: float, bar_rate: f
     ascending = np.sort(p, axis=None)
     threshold = ascending[round(p.size * filter_rate) - 1]
     bar = ascending[round(p.size * bar_rate) - 1]
-    total = np.zeros(len(p))
-    for domain in range(domains):
-        total += p[:, domain]
-    entropy = np.zeros(len(p))
-    for domain in range(domains):
-        used = p[:, domain] > 0
-        share = p[used, domain] / total[used]
-        # math.log, not numpy's: its vector form may differ in the last bit, which would move ties.
-        entropy[used] += share * np.array([math.log(value) for value in share.tolist()])
-    entropy = -entropy
+    entropy = entropies(p)
     entropy[~(p > threshold).any(axis=1)] = math.inf
     order = np.lexsort((np.arange(len(p)), entropy))
     chosen = np.sort(order[: round(len(p) * top_rate)])

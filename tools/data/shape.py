@@ -204,7 +204,8 @@ def text_config(size: dict, rows: int, **more) -> dict:
     return config | more
 
 
-def write_llava_next(folder: Path, size: dict, pieces: int, rows: int, dtype: str) -> None:
+def write_llava_next(folder: Path, size: dict, pieces: int, rows: int, dtype: str, **text) -> None:
+    """`text`: more of the language model's configuration."""
     vision = size["vision"]
     side = vision["side"]
     grid = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side], [3 * side, side], [side, 3 * side]]
@@ -212,8 +213,8 @@ def write_llava_next(folder: Path, size: dict, pieces: int, rows: int, dtype: st
         "architectures": ["LlavaNextForConditionalGeneration"], "ignore_index": -100,
         "image_grid_pinpoints": grid, "image_token_index": pieces, "model_type": "llava_next",
         "projector_hidden_act": "gelu",
-        "text_config": text_config(size["text"], rows, max_position_embeddings=4096,
-                                   pad_token_id=0, rms_norm_eps=1e-5, torch_dtype=dtype),
+        "text_config": text_config(size["text"], rows, **{
+            "max_position_embeddings": 4096, "pad_token_id": 0, "rms_norm_eps": 1e-5, "torch_dtype": dtype} | text),
         "tie_word_embeddings": False, "torch_dtype": dtype, "use_image_newline_parameter": True,
         "vision_config": {
             "hidden_size": vision["hidden"], "image_size": side,

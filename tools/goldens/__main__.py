@@ -15,10 +15,11 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tools.common.commands import import_module, parser
 from tools.common.paths import GOLDEN
 
-# In the order in which they are made: formats and lens read the checkpoints.
+# In the order in which they are made: formats, lens and interventions read the checkpoints.
 MODULES = {
-    "llava-next": "models", "instructblip": "models", "formats": "formats", "lens": "lens", "lingo-judge": "judge",
-    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation",
+    "llava-next": "models", "instructblip": "models", "formats": "formats", "ggml": "ggml", "lens": "lens",
+    "interventions": "interventions", "lingo-judge": "judge", "text": "text", "image": "image",
+    "bench": "bench", "study": "study", "evaluation": "evaluation",
 }
 
 

@@ -2,11 +2,13 @@
 
 - quantize.safetensors: `<case>` f32 [rows, cols] and `<case>.<type>` u8 [rows, bytes], the blocks
   that gguf.quants.quantize makes of it, and `<case>.<type>.back` f32, what dequantize makes of those.
+  For the types that the package only dequantizes, `any.<type>` are random blocks.
 - every-value.gguf: a file written by GGUFWriter with every value type and several tensor types, and
   every-value.json: what is in it.
 - convert.json: for each checkpoint in Tests/Golden/llava-next and each type, every tensor's name
   in the GGUF files with its type, shape and the FNV-1a hash of its bytes, computed from the checkpoint
-  with gguf.quants and the row permutation of llama.cpp's converter.
+  with gguf.quants and the row permutation of llama.cpp's converter. No hash where that package does
+  not quantize the type.
 """
 
 import json
@@ -26,6 +28,9 @@ from tools.common.llama_cpp import DECODER, permute
 
 TYPE = gguf.GGMLQuantizationType
 TYPES = {"f16": TYPE.F16, "bf16": TYPE.BF16, "q8_0": TYPE.Q8_0, "q4_0": TYPE.Q4_0}
+# Types that the package dequantizes, but does not quantize.
+SEARCHED = {"iq4_nl": TYPE.IQ4_NL}
+FOUR_BITS = (TYPE.Q4_0, TYPE.IQ4_NL)
 
 
 def quantizer_cases() -> dict[str, np.ndarray]:
@@ -70,6 +75,15 @@ def make_quantize(out: Path) -> None:
                 back = dequantize(blocks, type_)
             tensors[f"{name}.{type_name}"] = blocks.view(np.uint8).reshape(len(values), -1)
             tensors[f"{name}.{type_name}.back"] = np.ascontiguousarray(back, np.float32)
+    random = np.random.default_rng(5)
+    for type_name, type_ in SEARCHED.items():
+        _, block_bytes = gguf.GGML_QUANT_SIZES[type_]
+        blocks = random.integers(0, 256, (8, 12, block_bytes)).astype(np.uint8)
+        scales = (random.standard_normal((8, 12)) * 0.01).astype(np.float16)
+        blocks[..., :2] = scales[..., None].view(np.uint8)
+        blocks = blocks.reshape(8, -1)
+        tensors[f"any.{type_name}"] = blocks
+        tensors[f"any.{type_name}.back"] = np.ascontiguousarray(dequantize(blocks, type_), np.float32)
     save_file(tensors, out / "quantize.safetensors")
 
 
@@ -173,10 +187,10 @@ def target(name: str, dimensions: int) -> tuple[str, str]:
 def stored(kind: str, wanted: TYPE, cols: int) -> TYPE:
     if kind == "plain":
         return TYPE.F32
-    quantized = wanted in (TYPE.Q8_0, TYPE.Q4_0)
+    quantized = wanted in (TYPE.Q8_0, *FOUR_BITS)
     if kind == "kernel" and quantized:
         return TYPE.F16
-    if kind == "embedding" and wanted == TYPE.Q4_0:
+    if kind == "embedding" and wanted in FOUR_BITS:
         wanted = TYPE.Q8_0
     return TYPE.F16 if quantized and cols % 32 else wanted
 
@@ -195,7 +209,8 @@ def make_convert(golden: Path) -> None:
             with safe_open(path, "pt") as file:
                 for name in file.keys():
                     tensors[source_name(name)] = file.get_tensor(name).to(torch.float32).numpy()
-        result[folder.name] = {"f32": {}} | {name: {} for name in TYPES}
+        types = {"f32": TYPE.F32} | TYPES | SEARCHED
+        result[folder.name] = {name: {} for name in types}
         for name, values in sorted(tensors.items()):
             if name.endswith(("position_ids", "inv_freq")):
                 continue
@@ -204,12 +219,12 @@ def make_convert(golden: Path) -> None:
                 values = permute(values, heads)
             if gguf_name.startswith("blk.") and gguf_name.endswith("attn_k.weight"):
                 values = permute(values, kv_heads)
-            for type_name, wanted in ({"f32": TYPE.F32} | TYPES).items():
+            for type_name, wanted in types.items():
                 type_ = stored(kind, wanted, values.shape[-1])
-                data = quantize(np.ascontiguousarray(values), type_).tobytes()
-                result[folder.name][type_name][gguf_name] = [
-                    type_.name, list(values.shape), fnv1a_digits(data),
-                ]
+                entry = [type_.name, list(values.shape)]
+                if type_ not in SEARCHED.values():
+                    entry.append(fnv1a_digits(quantize(np.ascontiguousarray(values), type_).tobytes()))
+                result[folder.name][type_name][gguf_name] = entry
     lines = []
     for variant, types in result.items():
         for type_name, entries in types.items():

@@ -113,3 +113,17 @@ public func isFolder(_ path: String) -> Bool? {
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
     return isFolder.boolValue
 }
+
+/// Lets the process hold as many files open as the system allows.
+public func raiseFileLimit() {
+    var limit = rlimit()
+    #if os(Linux)
+        let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    #else
+        let kind = RLIMIT_NOFILE
+    #endif
+    if getrlimit(kind, &limit) == 0, limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(kind, &limit)
+    }
+}

@@ -39,6 +39,12 @@ public enum InputLedger {
         }
     }
 
+    /// Lets a file be written that was read only to go on with it: the command's own output.
+    public static func goOn(with path: String) {
+        guard let identity = FileIdentity(path: path) else { return }
+        state.lock.withLock { _ = state.opened.removeValue(forKey: identity) }
+    }
+
     /// Refuses an output that would replace an input; `name` is what the user called it.
     ///
     /// - Throws: `InputError`, `.outputIsInput`, naming both.

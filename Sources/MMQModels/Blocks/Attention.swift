@@ -34,7 +34,7 @@ struct Attention {
     ) throws -> Rows {
         let own = pass.operand(x)
         let q = query.apply(own, in: .query)
-        let seen = memory.map(pass.operand) ?? own
+        let seen = memory.map { pass.operand($0) } ?? own
         let k = key.apply(seen, in: .key)
         let v = value.apply(seen, in: .value)
         if let angles { RotaryPositions.turn(q, k, by: angles, pass) }

@@ -32,11 +32,11 @@ struct GatedFeedForward {
     func apply(_ x: Rows, at site: Site, _ pass: Pass) -> Rows {
         let y = pass.rows(.delta, x.count, down.outputs)
         x.forEachChunk { chunk in
-            let operand = pass.operand(x[chunk])
+            let operand = pass.operand(x[chunk], first: chunk.lowerBound)
             let gates = gate.apply(operand, in: .gate)
             let ups = up.apply(operand, in: .up)
             pass.activate(CSIMD_SILU, gates, times: ups, at: site, first: chunk.lowerBound)
-            down.apply(pass.operand(gates), to: y[chunk])
+            down.apply(pass.operand(gates, first: chunk.lowerBound), to: y[chunk])
         }
         return y
     }

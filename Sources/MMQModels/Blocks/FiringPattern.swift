@@ -63,8 +63,11 @@ public final class FiringPattern {
 
     /// Pairs of a neuron and a token in a layer at which this pattern and another differ.
     ///
+    /// - Parameter tokens: count these only; nil for all. As many as the layer saw.
     /// - Throws: `InputError.prompt` if the two passes saw different numbers of tokens.
-    public func differences(_ other: FiringPattern, module: Int, layer: Int) throws -> UInt64 {
+    public func differences(
+        _ other: FiringPattern, module: Int, layer: Int, tokens chosen: [Bool]? = nil
+    ) throws -> UInt64 {
         guard modules[module] == other.modules[module] else {
             throw InputError.prompt("modules of other shapes cannot be compared")
         }
@@ -76,6 +79,11 @@ public final class FiringPattern {
                     + "other")
         }
         guard let a = mine.bits, let b = its.bits else { return 0 }
-        return csimd_differing_bits(a, b, mine.rows * rowBytes(module))
+        let width = rowBytes(module)
+        guard let chosen else { return csimd_differing_bits(a, b, mine.rows * width) }
+        precondition(chosen.count == mine.rows)
+        return chosen.indices.reduce(0) {
+            $0 + (chosen[$1] ? csimd_differing_bits(a + $1 * width, b + $1 * width, width) : 0)
+        }
     }
 }

@@ -5,24 +5,39 @@ final class ProductOperand {
     fileprivate let pass: Pass
     private var input: csimd_input
     private var isQuantized = false
+    private let rows: Rows
+    private let first: Int
+    private lazy var measured = pass.inputs?.measure(rows, first: first)
 
-    fileprivate init(_ x: Rows, _ pass: Pass) {
+    fileprivate init(_ x: Rows, first: Int, _ pass: Pass) {
         self.pass = pass
+        rows = x
+        self.first = first
+        let integers = pass.workspace.activations.kernel
         input = csimd_input(
-            x: x.data, tokens: x.count, cols: x.width, stride: x.width,
-            quantized: pass.workspace.quantized(bytes: csimd_quantized_bytes(x.count, x.width)))
+            x: x.data, tokens: x.count, cols: x.width, stride: x.width, integers: integers,
+            quantized: pass.workspace.quantized(
+                bytes: csimd_quantized_bytes(x.count, x.width, integers)))
     }
 
     /// How many rows there are.
     var count: Int { input.tokens }
 
-    /// The operand for a product that takes it in int8 or in f32.
+    /// Measures it, where inputs are measured, for the product of that name.
+    fileprivate func note(for name: String) {
+        guard let inputs = pass.inputs, let measured else { return }
+        inputs.add(name, measured)
+        pass.did(.other)
+    }
+
+    /// The operand for a product that takes it in integers or in f32.
     fileprivate func prepared(inIntegers: Bool) -> csimd_input {
         if inIntegers, !isQuantized {
             csimd_quantize_activations(&input)
             isQuantized = true
-            // Four bytes are read, one is written.
-            pass.did(.rounding, bytes: input.tokens * input.cols * 5)
+            // Four bytes are read, one or two are written.
+            let written = input.integers == CSIMD_INT8 ? 1 : 2
+            pass.did(.rounding, bytes: input.tokens * input.cols * (4 + written))
         }
         return input
     }
@@ -30,11 +45,17 @@ final class ProductOperand {
 
 extension Pass {
     /// x as the operand of products. Only the latest may be in use.
-    func operand(_ x: Rows) -> ProductOperand { ProductOperand(x, self) }
+    ///
+    /// - Parameter first: which row of the pass the first row of x is.
+    func operand(_ x: Rows, first: Int = 0) -> ProductOperand {
+        ProductOperand(x, first: first, self)
+    }
 }
 
 /// y = x W^T + b, W [outputs, inputs] as it lies in the file.
 struct Linear {
+    /// The weight's name in its file, under which its inputs are measured; nil: they never are.
+    var name: String?
     /// The weight [outputs, inputs].
     let matrix: csimd_matrix
     /// The bias [outputs].
@@ -53,8 +74,9 @@ struct Linear {
     /// y [rows of x, outputs].
     func apply(_ x: ProductOperand, to y: Rows) {
         precondition(y.count == x.count && y.width == outputs)
+        if let name { x.note(for: name) }
         var matrix = matrix
-        let inIntegers = csimd_takes_int8(&matrix)
+        let inIntegers = csimd_takes_integers(&matrix)
         var input = x.prepared(inIntegers: inIntegers)
         if x.pass.few {
             csimd_matvec(&matrix, bias, &input, y.data, y.width)

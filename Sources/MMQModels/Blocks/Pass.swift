@@ -23,11 +23,16 @@ struct Pass {
     /// Decoding: a few tokens, each weight read once. A prompt always takes the other path, so that
     /// its results do not depend on how many tokens it has.
     let few: Bool
+    /// Where the inputs of products are measured, if they are.
+    let inputs: InputStatistics?
     private let runs: [Run]
 
     /// A pass over all tokens of pictures or of a prompt.
-    init(_ workspace: Workspace, observation: Observation? = nil) {
+    init(
+        _ workspace: Workspace, observation: Observation? = nil, inputs: InputStatistics? = nil
+    ) {
         self.workspace = workspace
+        self.inputs = inputs
         few = false
         runs = [Run(rows: 0..<Int.max, observation: observation)]
     }
@@ -35,6 +40,7 @@ struct Pass {
     /// A decoding step: row i is the next token of a sequence that `observations[i]` looks at.
     init(_ workspace: Workspace, stepOf observations: [Observation?]) {
         self.workspace = workspace
+        inputs = nil
         few = true
         runs = observations.enumerated().map { Run(rows: $0..<$0 + 1, observation: $1) }
     }
@@ -69,34 +75,39 @@ struct Pass {
         for run in runs {
             let rows = run.rows.clamped(to: first..<first + x.count)
             guard !rows.isEmpty else { continue }
-            let offset = (rows.lowerBound - first) * x.width
-            Self.withSite(site, rows.count, run.observation) {
+            Self.forEachSite(site, rows, run.observation) { rows, site in
+                let offset = (rows.lowerBound - first) * x.width
                 if let factor {
                     csimd_activate_gated(
-                        activation, x.data + offset, factor.data + offset, rows.count, x.width, $0)
+                        activation, x.data + offset, factor.data + offset, rows.count, x.width,
+                        site)
                 } else {
-                    csimd_activate(activation, x.data + offset, rows.count, x.width, $0)
+                    csimd_activate(activation, x.data + offset, rows.count, x.width, site)
                 }
             }
         }
         did(.activation, bytes: 2 * x.bytes + (factor?.bytes ?? 0))
     }
 
-    /// Runs `body` with the site for the next `rows` tokens, or with nil if nobody observes.
-    private static func withSite(
-        _ site: Site, _ rows: Int, _ observation: Observation?,
-        _ body: (UnsafePointer<csimd_site>?) -> Void
+    /// Runs `body` with the site of rows that are counted together, one such part after the other;
+    /// with all of them and nil if nobody observes.
+    private static func forEachSite(
+        _ site: Site, _ rows: Range<Int>, _ observation: Observation?,
+        _ body: (Range<Int>, UnsafePointer<csimd_site>?) -> Void
     ) {
-        guard let observation else { return body(nil) }
-        var site = observation.site(module: site.module, layer: site.layer, rows: rows)
-        withUnsafePointer(to: &site) { body($0) }
+        guard let observation else { return body(rows, nil) }
+        for part in observation.parts(rows, module: site.module) {
+            var site = observation.site(
+                module: site.module, layer: site.layer, rows: part.rows.count,
+                positions: part.positions)
+            withUnsafePointer(to: &site) { body(part.rows, $0) }
+        }
     }
 
     /// Notes that every layer of a module saw the pass's first `tokens` rows.
     func saw(tokens: Int, module: Int) {
         for run in runs {
-            run.observation?.saw(
-                tokens: run.rows.clamped(to: 0..<tokens).count, module: module)
+            run.observation?.saw(run.rows.clamped(to: 0..<tokens), module: module)
         }
     }
 }

@@ -22,7 +22,7 @@ struct Weights {
     func linear(_ name: String, bias: Bool = true) throws -> Linear {
         let hasBias = bias && files.has(name + ".bias")
         return Linear(
-            matrix: try matrix(name + ".weight"),
+            name: name + ".weight", matrix: try matrix(name + ".weight"),
             bias: hasBias ? try vector(name + ".bias") : nil)
     }
 

@@ -38,6 +38,11 @@ final class Workspace {
         case cosSin
     }
 
+    /// What products round activations to.
+    let activations: Activations
+
+    init(activations: Activations) { self.activations = activations }
+
     /// Where times go while a pass is looked into.
     var stages: StageTimes?
 

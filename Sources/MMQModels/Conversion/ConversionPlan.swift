@@ -14,6 +14,14 @@ public enum StoredType: String, Sendable, CaseIterable {
     case q8_0
     /// 4 bits, a scale per 32; embedding table and output head stay q8_0.
     case q4_0
+    /// 4 bits, sixteen uneven levels and a scale per 32: less error than q4_0 at its size.
+    case iq4_nl
+
+    /// Whether the type has blocks: rows that are no whole blocks become f16.
+    public var isQuantized: Bool { self == .q8_0 || isFourBits }
+
+    /// Whether a matrix takes four bits a weight.
+    public var isFourBits: Bool { self == .q4_0 || self == .iq4_nl }
 
     /// The GGUF type of a tensor of that kind; quantized rows must come in whole blocks, others
     /// fall back to f16.
@@ -21,10 +29,12 @@ public enum StoredType: String, Sendable, CaseIterable {
         let wanted: GGUFTensorType
         switch (row.kind, self) {
         case (.plain, _), (_, .f32): wanted = .f32
-        case (_, .f16), (.kernel, .q8_0), (.kernel, .q4_0): wanted = .f16
+        case (_, .f16): wanted = .f16
         case (_, .bf16): wanted = .bf16
-        case (_, .q8_0), (.embedding, .q4_0): wanted = .q8_0
+        case (.kernel, _): wanted = .f16
+        case (_, .q8_0), (.embedding, _): wanted = .q8_0
         case (.matrix, .q4_0): wanted = .q4_0
+        case (.matrix, .iq4_nl): wanted = .iq4_nl
         }
         return row.cols % wanted.blockElements == 0 ? wanted : .f16
     }
@@ -36,6 +46,7 @@ public enum StoredType: String, Sendable, CaseIterable {
         case .f16: 1
         case .q4_0: 2
         case .q8_0: 7
+        case .iq4_nl: 25
         case .bf16: 32
         }
     }
@@ -47,6 +58,8 @@ struct PlannedTensor: Sendable {
     let file: SafetensorsFile
     let source: SafetensorsTensor
     let type: GGUFTensorType
+    /// How much the error of each column counts, [cols]; nil: all alike.
+    var importance: [Float]?
 
     /// Where in the source's data, in elements, the tensor begins.
     var firstElement: Int {
@@ -90,7 +103,7 @@ struct ConversionPlan: Sendable {
             used.insert(source.name)
             let stored = type(row.role)
             if row.cols % blockElements != 0, row.kind == .matrix || row.kind == .embedding,
-                stored == .q8_0 || stored == .q4_0
+                stored.isQuantized
             {
                 fallbacks.append(row.name)
             }
@@ -102,6 +115,32 @@ struct ConversionPlan: Sendable {
                 .extraTensor, file: checkpoint[name]?.file.path ?? checkpoint.folder,
                 item: "tensor '\(name)'", expected: "only tensors of a \(architecture) model",
                 found: "one more")
+        }
+    }
+
+    /// Takes what an importance file says of the decoder's four-bit weights.
+    ///
+    /// - Throws: `InputError` if the file is of another model: it lacks a weight, has one too many or
+    ///   one of another width.
+    mutating func weigh(with file: ImportanceFile) throws {
+        let language = tensors.filter { $0.row.role == .language }
+        let known = Set(language.map(\.row.name))
+        for name in file.names where !known.contains(name) {
+            throw InputError(
+                .mismatch, file: file.path, item: "tensor '\(name)'",
+                "an importance file of another model: this one has no such weight")
+        }
+        for i in tensors.indices {
+            let (row, type) = (tensors[i].row, tensors[i].type)
+            guard row.role == .language, row.kind == .matrix, type == .q4_0 || type == .iq4_nl
+            else { continue }
+            guard let importance = try file.importance(of: row.name, inputs: row.cols) else {
+                throw InputError(
+                    .missingTensor, file: file.path, item: "tensor '\(row.name).in_sum2'",
+                    expected: "an entry for every four-bit weight of the model",
+                    found: "no such tensor")
+            }
+            tensors[i].importance = importance
         }
     }
 

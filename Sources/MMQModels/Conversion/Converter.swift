@@ -10,6 +10,10 @@ public struct ConversionOptions: Sendable {
     public var type: StoredType
     /// The type of the vision file's weights.
     public var visionType: StoredType
+    /// What the model rounds activations to if nothing else is said when it is opened.
+    public var activations: Activations
+    /// The importance file that errors in four-bit weights of the decoder are weighed with.
+    public var importance: String?
     /// Threads to convert with.
     public var threads: Int
     /// Whether files of the same name may be replaced.
@@ -17,11 +21,14 @@ public struct ConversionOptions: Sendable {
 
     /// The command line's defaults.
     public init(
-        type: StoredType = .q4_0, visionType: StoredType = .q8_0, threads: Int = 1,
+        type: StoredType = .q4_0, visionType: StoredType = .q8_0,
+        activations: Activations = .int8, importance: String? = nil, threads: Int = 1,
         replace: Bool = false
     ) {
         self.type = type
         self.visionType = visionType
+        self.activations = activations
+        self.importance = importance
         self.threads = threads
         self.replace = replace
     }
@@ -65,15 +72,17 @@ public final class Converter: Sendable {
         }
         model = try Architectures.configuration(configFile: folder.file("config.json"))
         self.options = options
-        plan = try ConversionPlan(
+        var plan = try ConversionPlan(
             model: model, checkpoint: SafetensorsCheckpoint(folder: path),
             language: options.type, vision: options.visionType)
+        if let file = options.importance { try plan.weigh(with: ImportanceFile(path: file)) }
+        self.plan = plan
         sourceBytes = plan.sourceBytes
         let general = GeneralMetadata(name: folder.name)
         let tokenizers = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
             general.members(architecture: "llama", kind: .model, type: options.type)
-            + model.text.metadata + tokenizers.language
+            + model.text.metadata + tokenizers.language + options.activations.metadata
         visionMetadata =
             try general.members(architecture: "clip", kind: .mmproj, type: options.visionType)
             + model.visionMetadata + ProcessorMetadata.read(folder, model: model)

@@ -108,7 +108,8 @@ final class TensorConverter: @unchecked Sendable {  // shared state is behind th
                 guard let output = stored.baseAddress, let base = values.baseAddress else { return }
                 for r in 0..<piece.rows.count {
                     let from = Self.sourceRow(r, headRows: tensor.headRows)
-                    _ = csimd_quantize_row(type, base + from * cols, output + r * rowBytes, cols)
+                    _ = csimd_quantize_row(
+                        type, base + from * cols, tensor.importance, output + r * rowBytes, cols)
                 }
             }
             let part = UnsafeRawBufferPointer(rebasing: stored[..<(piece.rows.count * rowBytes)])

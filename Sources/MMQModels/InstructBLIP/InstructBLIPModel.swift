@@ -54,20 +54,38 @@ public final class InstructBLIPModel: VisionLanguageModel {
             ?? Int32(config.text.vocabularySize)
         backend = LanguageBackend(
             decoder: decoder, imageToken: imageToken, module: Module.lang,
-            contextLength: config.text.contextLength)
+            contextLength: config.text.contextLength, activations: files.activations)
         stopTokens = try files.stopTokens(tokenizer)
         modules = config.modules
     }
 
     /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
+        let pixels = try images.process(image)
+        let (ids, instruction) = try ids(prompt)
+        return PreparedInput(
+            inputIDs: ids, imageTokens: config.queryTokens,
+            picture: InstructBLIPInput(
+                pixelValues: pixels,
+                pixelShape: [3, config.vision.imageSize, config.vision.imageSize],
+                instruction: instruction, model: self),
+            backend: backend)
+    }
+
+    /// The tower's tokens, whatever the picture's size.
+    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+        _ = try ids(prompt)
+        return vision.tokens
+    }
+
+    /// The prompt's ids, placeholders in front, and the Q-Former's.
+    private func ids(_ prompt: String) throws -> (ids: [Int32], instruction: [Int32]) {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.
         let text = ["<image>\n", "<image>"].reduce(prompt) {
             PromptText.replacing($1, in: $0, with: "")
         }
         // A length left in the tokenizer's file cuts both; the queries count against the prompt's.
         let longest = tokenizer.tables.processorMaximumLength
-        let pixels = try images.process(image)
         let instruction = instructionTokenizer.encode(
             text, addSpecialTokens: true, maximumLength: longest)
         guard instruction.count <= qformer.contextLength else {
@@ -79,13 +97,7 @@ public final class InstructBLIPModel: VisionLanguageModel {
                 text, addSpecialTokens: true, maximumLength: longest.map { $0 - config.queryTokens }
             )
         try backend.check(ids, imageTokens: config.queryTokens)
-        return PreparedInput(
-            inputIDs: ids, imageTokens: config.queryTokens,
-            picture: InstructBLIPInput(
-                pixelValues: pixels,
-                pixelShape: [3, config.vision.imageSize, config.vision.imageSize],
-                instruction: instruction, model: self),
-            backend: backend)
+        return (ids, instruction)
     }
 
     /// Runs tower, Q-Former and projection: [query tokens, hidden].

@@ -54,7 +54,7 @@ struct DisentangledEncoder {
         let first = config.row(distance: -reach)
         rows = config.row(distance: reach) - first + 1
         rowOfDistance = (-reach...reach).map { config.row(distance: $0) - first }
-        let pass = Pass(Workspace())
+        let pass = Pass(Workspace(activations: .int8))
         let distances = pass.rows(.stream, rows, hidden)
         distances.data.update(
             from: try file.vector("rel_embd.weight") + first * hidden, count: distances.size)
@@ -184,7 +184,9 @@ struct DisentangledEncoder {
         _ cols: Int, _ stride: Int, _ y: UnsafeMutablePointer<Float>, _ outputStride: Int
     ) {
         var matrix = csimd_matrix(type: CSIMD_F32, data: w, rows: rows, cols: cols)
-        var input = csimd_input(x: x, tokens: tokens, cols: cols, stride: stride, quantized: nil)
+        var input = csimd_input(
+            x: x, tokens: tokens, cols: cols, stride: stride, integers: CSIMD_INT8,
+            quantized: nil)
         csimd_matmul(&matrix, nil, &input, y, outputStride)
     }
 }

@@ -126,7 +126,7 @@ public final class LingoJudge: @unchecked Sendable {  // read-only after init
         guard !ids.isEmpty, ids.count <= Self.maximumTokens,
             ids.allSatisfy({ $0 >= 0 && $0 < config.vocabularySize })
         else { throw InputError.prompt("1 to \(Self.maximumTokens) ids of the vocabulary") }
-        let pass = Pass(Workspace())
+        let pass = Pass(Workspace(activations: .int8))
         let states = encoder.run(ids, pass, seen: seen)
         // The first token's state stands for the text.
         let pooled = pooler.apply(pass.operand(states[0..<1]), in: .delta)

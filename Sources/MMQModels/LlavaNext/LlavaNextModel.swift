@@ -48,7 +48,7 @@ public final class LlavaNextModel: VisionLanguageModel {
             weights: weights, config: config.text, hasHead: files.has("output.weight"))
         backend = LanguageBackend(
             decoder: decoder, imageToken: Int32(config.imageTokenID), module: Module.lang,
-            contextLength: config.text.contextLength)
+            contextLength: config.text.contextLength, activations: files.activations)
         stopTokens = try files.stopTokens(tokenizer)
         modules = config.modules
     }
@@ -56,9 +56,7 @@ public final class LlavaNextModel: VisionLanguageModel {
     /// Token ids with placeholders expanded, and pixels.
     public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
         let tiling = try images.process(image)
-        let count = try images.imageTokenCount(
-            width: image.width, height: image.height, patchSize: config.vision.patchSize,
-            additionalTokens: 1, dropsFirstToken: true)
+        let count = try imageTokens(PixelSize(height: image.height, width: image.width))
         let packed = vision.patches + unpadded(tiling).tokenCount
         guard packed == count else {
             throw InputError(
@@ -66,6 +64,25 @@ public final class LlavaNextModel: VisionLanguageModel {
                 expected: "grids of whole tiles of \(config.vision.imageSize) pixels",
                 found: "a grid whose \(packed) features are not \(count) tokens")
         }
+        return PreparedInput(
+            inputIDs: try ids(prompt, imageTokens: count), imageTokens: count,
+            picture: LlavaNextInput(tiling: tiling, model: self), backend: backend)
+    }
+
+    /// Every tile's tokens.
+    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+        _ = try ids(prompt, imageTokens: imageTokens(size))
+        return images.tileCount(of: size) * vision.tokens
+    }
+
+    private func imageTokens(_ size: PixelSize) throws -> Int {
+        try images.imageTokenCount(
+            width: size.width, height: size.height, patchSize: config.vision.patchSize,
+            additionalTokens: 1, dropsFirstToken: true)
+    }
+
+    /// The prompt's ids, the picture's place filled with `count` placeholders.
+    private func ids(_ prompt: String, imageTokens count: Int) throws -> [Int32] {
         let pictures = PromptText.count(PromptText.image, in: prompt)
         guard pictures == 1 else {
             throw InputError.prompt(
@@ -79,9 +96,7 @@ public final class LlavaNextModel: VisionLanguageModel {
             expanded, addSpecialTokens: true,
             maximumLength: tokenizer.tables.processorMaximumLength)
         try backend.check(ids, imageTokens: count)
-        return PreparedInput(
-            inputIDs: ids, imageTokens: count,
-            picture: LlavaNextInput(tiling: tiling, model: self), backend: backend)
+        return ids
     }
 
     /// See ``LlavaNextConfig/grids(settings:side:width:height:isImage:)``.

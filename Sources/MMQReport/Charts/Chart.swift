@@ -98,11 +98,13 @@ struct ChartScale {
 
     /// A scale whose ends are ticks.
     ///
-    /// - Parameter least: the least distance of its ends; equal values are no reason to show
-    ///   their last digits.
+    /// - Parameters:
+    ///   - least: the least distance of its ends; equal values are no reason to show their last
+    ///     digits.
+    ///   - most: where it ends though a tick may lie beyond: shares are at most 100 per cent.
     init(
         _ values: [Double], from start: Double, to end: Double, ticks wanted: Int = 4,
-        least: Double = 0
+        least: Double = 0, most: Double? = nil
     ) {
         let values = values.filter(\.isFinite)
         let bottom = values.min() ?? 0
@@ -110,7 +112,8 @@ struct ChartScale {
         let peak = max(values.max() ?? 1, bottom + (span > 0 ? span : 1e-3))
         let step = Self.step(bottom, peak, wanted)
         low = (bottom / step).rounded(.down) * step
-        let top = (peak / step - 1e-9).rounded(.up) * step
+        var top = (peak / step - 1e-9).rounded(.up) * step
+        if let most, values.allSatisfy({ $0 <= most }), low < most { top = min(top, most) }
         high = top > low ? top : low + step
         self.start = start
         self.end = end

@@ -42,7 +42,7 @@ struct ForestChart {
             rows.flatMap { [$0.value, $0.interval?.low, $0.interval?.high] }
             .compactMap { $0 } + [baseline].compactMap { $0 } + includes
         let x = ChartScale(
-            values.map { $0 * 100 }, from: left, to: right, ticks: 3, least: 10)
+            values.map { $0 * 100 }, from: left, to: right, ticks: 3, least: 10, most: 100)
         let bottom = top + Double(rows.count) * rowHeight
         var drawing = SVGDrawing()
         let (ticks, places) = x.ticks(3)
@@ -81,7 +81,7 @@ struct ForestChart {
     }
 
     /// The drawing has room for a dozen letters; the table has the whole name.
-    private static func shortened(_ name: String) -> String {
+    static func shortened(_ name: String) -> String {
         name.count > 14 ? name.prefix(13) + "…" : name
     }
 }

@@ -31,7 +31,7 @@ struct LineChart {
         let (left, right, top, bottom) = (46.0, 350.0, 24.0, 186.0)
         let factor = isShare ? 100.0 : 1
         let values = series.flatMap { $0.values.compactMap { $0.map { $0 * factor } } } + includes
-        let y = ChartScale(values, from: bottom, to: top)
+        let y = ChartScale(values, from: bottom, to: top, most: isShare ? 100 : nil)
         let x = ChartScale(
             low: 0, high: Double(max(1, layers - 1)), from: left + 8, to: right - 8)
         var drawing = SVGDrawing()

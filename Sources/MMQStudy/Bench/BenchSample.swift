@@ -96,6 +96,24 @@ public struct BenchSample: Sendable, Equatable {
     }
 }
 
+extension BenchSample {
+    /// The size of the picture that `picture` would give, from the files' headers.
+    ///
+    /// - Throws: what reading a header throws; `InputError` if the heights differ.
+    public func pictureSize() throws -> PixelSize {
+        let sizes = try pictures.map { try PixelSize(ofPicture: $0) }
+        guard let first = sizes.first else {
+            throw InputError(.badInput, file: domain.rawValue, "sample \(position) has no picture")
+        }
+        if let other = sizes.firstIndex(where: { $0.height != first.height }) {
+            throw InputError(
+                .badInput, file: pictures[other],
+                "\(sizes[other].height) rows, but \(pictures[0]), left of it, has \(first.height)")
+        }
+        return PixelSize(height: first.height, width: sizes.reduce(0) { $0 + $1.width })
+    }
+}
+
 /// What the walk over a bench meets.
 public enum BenchItem: Sendable, Equatable {
     /// A sample.

@@ -70,7 +70,7 @@ struct AerialTable: BenchTable {
         var answers: [Int] = []
         try readList("answers", of: answerFile) { reader, _ in
             answers.append(reader.offset)
-            try reader.skip()
+            try checkSize(of: reader.skip(), reader)
         }
         // The official code looks answers up by their place, not by their id.
         if let bad = firstAnswers.firstIndex(where: { $0 < 0 || Int($0) >= answers.count }) {
@@ -218,6 +218,7 @@ struct EverydayTable: BenchTable {
                     try reader.skip()
                 }
             }
+            try checkSize(of: start..<reader.offset, reader)
             guard let id else {
                 throw reader.error("annotation \(number) has no 'question_id'", at: start)
             }
@@ -238,10 +239,21 @@ struct EverydayTable: BenchTable {
                 throw reader.error("the key \"\(key)\" is not a question's number")
             }
             places[id] = reader.offset
-            try reader.skip()
+            try checkSize(of: reader.skip(), reader)
         }
         try reader.finish()
         return places
+    }
+}
+
+/// Refuses answers that take long to read: any number of questions may name the same ones, and each
+/// reads them again. (VQAv2's have some 1,500 bytes.)
+private func checkSize(of answers: Range<Int>, _ reader: JSONReader) throws {
+    let most = 1 << 14
+    guard answers.count <= most else {
+        throw reader.error(
+            "answers of \(answers.count) bytes to a question; up to \(most) are read",
+            at: answers.lowerBound)
     }
 }
 

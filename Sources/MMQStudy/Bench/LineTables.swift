@@ -72,9 +72,17 @@ struct DocumentTable: BenchTable {
         guard let answers = record.value["answers"] else {
             throw record.error("answers", "not there")
         }
+        var attributes = record.attributes(["question_id"])
+        // Pages of one document share its name: `documents/xnbl0037_1.png` is page 1 of xnbl0037.
+        if let name = record.value["name"]?.text?.split(separator: "/").last,
+            let end = name.lastIndex(of: "_"),
+            name[name.index(after: end)...].first?.isNumber == true
+        {
+            attributes["document"] = String(name[..<end])
+        }
         return BenchContent(
             index: place, question: try record.text("question"), answer: answers,
-            attributes: record.attributes(["question_id"]), pictures: [["\(folder)/\(picture)"]])
+            attributes: attributes, pictures: [["\(folder)/\(picture)"]])
     }
 }
 

@@ -43,13 +43,18 @@ struct MedicalTable: BenchTable {
         let letter = cells[label].printed
         let name = cells[figure].printed
         let isLetter = ["A", "B", "C", "D"].contains(letter)
+        // Which option an answer resembles most is told from their texts.
+        var attributes = Dictionary(
+            choices.map { ($0.name, cells[$0.column].printed) }, uniquingKeysWith: { $1 })
+        // `PMC1064097_F1.jpg` is a figure of the article PMC1064097.
+        if name.hasPrefix("PMC"), let end = name.firstIndex(of: "_") {
+            attributes["article"] = String(name[..<end])
+        }
         return BenchContent(
             index: row, question: cells[question].printed,
             options: "[" + choices.map { cells[$0.column].repr }.joined(separator: ", ") + "]",
             answer: .string(isLetter ? letter : cells[answer].printed),
-            // Which option an answer resembles most is told from their texts.
-            attributes: Dictionary(
-                choices.map { ($0.name, cells[$0.column].printed) }, uniquingKeysWith: { $1 }),
+            attributes: attributes,
             pictures: [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]])
     }
 }

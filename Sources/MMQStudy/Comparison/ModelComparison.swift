@@ -7,6 +7,21 @@ import MMQModels
 ///
 /// Needs both models at once; the studies of two runs do not keep single tokens.
 public struct ModelComparison: Sendable, Codable {
+    /// Pairs of a neuron and a token.
+    public struct Pairs: Sendable, Equatable, Codable {
+        /// How many there are.
+        public internal(set) var pairs: UInt64 = 0
+        /// Those that fire in both models or in neither.
+        public internal(set) var alike: UInt64 = 0
+        /// alike / pairs; nil where there are none.
+        public var share: Double? { pairs > 0 ? Double(alike) / Double(pairs) : nil }
+
+        mutating func add(_ pairs: Int, differing: UInt64) {
+            self.pairs += UInt64(pairs)
+            alike += UInt64(pairs) - differing
+        }
+    }
+
     /// One layer of a module.
     public struct Firing: Sendable, Equatable, Codable {
         /// The module.
@@ -17,6 +32,10 @@ public struct ModelComparison: Sendable, Codable {
         public internal(set) var pairs: UInt64 = 0
         /// Pairs that fire in both models or in neither.
         public internal(set) var alike: UInt64 = 0
+        /// The pairs at image positions; nil but in the decoder.
+        public internal(set) var image: Pairs?
+        /// The pairs at all other positions; nil but in the decoder.
+        public internal(set) var text: Pairs?
         /// alike / pairs; nil where the layer saw no token.
         public var share: Double? { pairs > 0 ? Double(alike) / Double(pairs) : nil }
     }
@@ -74,23 +93,33 @@ public struct ModelComparison: Sendable, Codable {
         _ first: any VisionLanguageModel, _ second: any VisionLanguageModel, image: RGBImage,
         prompt: String, options: LensOptions = LensOptions()
     ) throws {
-        let input = try first.prepare(image: image, prompt: prompt)
+        _ = try add(
+            ObservedPass(first, image: image, prompt: prompt), second, image: image,
+            prompt: prompt, options: options)
+    }
+
+    /// Runs the second model over what the first was run over.
+    ///
+    /// - Returns: what the second counted.
+    /// - Throws: `InputError`, `.mismatch` if the models see other tokens.
+    mutating func add(
+        _ first: ObservedPass, _ second: any VisionLanguageModel, image: RGBImage, prompt: String,
+        options: LensOptions
+    ) throws -> [ModuleCounts] {
         let other = try second.prepare(image: image, prompt: prompt)
-        guard input.hasTokens(of: other) else {
+        guard first.input.hasTokens(of: other) else {
             throw InputError(
                 .mismatch, file: "compare",
                 "the two models turn this picture and prompt into different tokens")
         }
-        // Counting, too: only then do the layers run whose output is not used.
-        let mine = Observation(modules: first.modules, counting: true, recording: true)
-        let theirs = Observation(modules: second.modules, counting: true, recording: true)
-        let states = try first.hiddenStates(
-            input, features: input.imageFeatures(observation: mine), observation: mine)
-        let isImage = first.imagePositions(input)
+        let theirs = ObservedPass.observation(of: second)
+        let isImage = first.model.imagePositions(first.input)
         var layers = lens
-        if layers.isEmpty { layers = Array(repeating: LensLayer(), count: states.layers) }
+        if layers.isEmpty {
+            layers = Array(repeating: LensLayer(), count: first.states.layers)
+        }
         try second.compareLens(
-            with: states, of: first, other,
+            with: first.states, of: first.model, other,
             features: other.imageFeatures(observation: theirs), observation: theirs,
             options: options
         ) { layer, difference in
@@ -102,21 +131,63 @@ public struct ModelComparison: Sendable, Codable {
                 if image { layers[layer].image = sum } else { layers[layer].text = sum }
             }
         }
-        guard let a = mine.firing, let b = theirs.firing else { return }
         var counted = firing
-        var next = 0
-        for (number, module) in first.modules.enumerated() {
-            for layer in 0..<module.layers {
-                let pairs = UInt64(a.tokens(module: number, layer: layer) * module.neurons)
-                counted[next].pairs += pairs
-                counted[next].alike +=
-                    pairs - (try a.differences(b, module: number, layer: layer))
-                next += 1
+        if let a = first.observation.firing, let b = theirs.firing {
+            var next = 0
+            for (number, module) in first.model.modules.enumerated() {
+                for layer in 0..<module.layers {
+                    let positions = module == first.model.decoderModule ? isImage : nil
+                    try counted[next].add(a, b, module: number, layer: layer, isImage: positions)
+                    next += 1
+                }
             }
         }
         // All or nothing: an error above leaves the sums as they were.
         firing = counted
         lens = layers
         samples += 1
+        return theirs.counts()
+    }
+}
+
+extension ModelComparison.Firing {
+    /// Adds what two patterns say of a layer; `isImage` of every position, in the decoder.
+    fileprivate mutating func add(
+        _ a: FiringPattern, _ b: FiringPattern, module: Int, layer: Int, isImage: [Bool]?
+    ) throws {
+        let neurons = a.modules[module].neurons
+        var all = ModelComparison.Pairs(pairs: pairs, alike: alike)
+        let differing = try a.differences(b, module: module, layer: layer)
+        all.add(a.tokens(module: module, layer: layer) * neurons, differing: differing)
+        (pairs, alike) = (all.pairs, all.alike)
+        guard let isImage else { return }
+        let atImage = try a.differences(b, module: module, layer: layer, tokens: isImage)
+        let tokens = isImage.count { $0 }
+        var (image, text) = (image ?? .init(), text ?? .init())
+        image.add(tokens * neurons, differing: atImage)
+        text.add((isImage.count - tokens) * neurons, differing: differing - atImage)
+        (self.image, self.text) = (image, text)
+    }
+}
+
+/// A pass of a model over a picture and a prompt with all that comparisons need of it.
+struct ObservedPass {
+    let model: any VisionLanguageModel
+    let input: PreparedInput
+    let observation: Observation
+    let states: HiddenStates
+
+    init(_ model: any VisionLanguageModel, image: RGBImage, prompt: String) throws {
+        self.model = model
+        input = try model.prepare(image: image, prompt: prompt)
+        observation = Self.observation(of: model)
+        states = try model.hiddenStates(
+            input, features: input.imageFeatures(observation: observation),
+            observation: observation)
+    }
+
+    /// Counting, too: only then do the layers run whose output is not used.
+    static func observation(of model: any VisionLanguageModel) -> Observation {
+        Observation(modules: model.modules, counting: true, recording: true)
     }
 }

@@ -35,7 +35,7 @@ struct DrivingAccuracy {
                         question: try first.requiredQuestion(), reference: cleaned(reference),
                         answer: cleaned(first.answer)))
             }
-            return UnitScore(key: question.key, value: best > 0 ? 1 : 0)
+            return UnitScore(key: question.key, value: best > 0 ? 1 : 0, cluster: first.cluster)
         }
     }
 
@@ -53,7 +53,8 @@ struct DrivingAccuracy {
                         answer: row.answer) > 0
                 }
             }
-            return UnitScore(key: question.key, value: isRight ? 1 : 0)
+            return UnitScore(
+                key: question.key, value: isRight ? 1 : 0, cluster: question.answers[0].cluster)
         }
     }
 

@@ -6,8 +6,11 @@ public struct MeanScore: Sendable, Equatable, Codable {
     public let samples: Int
     /// The mean: 0...1, except that MMNeuron's rule for `med` may count a sample more than once.
     public let value: Double
-    /// Its 95 % interval: percentile bootstrap over the samples.
+    /// Its 95 % interval: percentile bootstrap over the samples, or over the groups of samples that
+    /// belong together (`Domain.clusterKey`).
     public let interval: Interval
+    /// How many such groups; as many as samples where each is its own.
+    public let clusters: Int
 }
 
 /// One score of one domain under one mask setting.
@@ -72,50 +75,62 @@ public struct Evaluator {
     public func scores(
         of answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases
     ) throws -> [Score] {
-        var scores: [Score] = []
+        let found = try evaluate(answers, forms: forms)
+        if let problem = found.problems.first { throw problem.error }
+        return found.scores
+    }
+
+    /// Scores, what sets do on benches of other domains, and the chance of such effects.
+    ///
+    /// Domains do not depend on each other: answers that cannot be scored (imported ones may have
+    /// another form, or lack their references) leave the others' scores as they are.
+    ///
+    /// - Throws: whatever the judge throws.
+    public func evaluate(
+        _ answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases
+    ) throws -> Evaluation {
+        var evaluation = Evaluation()
+        var benches: [MetricForm: [Domain: BenchUnits]] = [:]
         for domain in Domain.allCases {
             let held = answers.filter { $0.domain == domain }
             var settings: [String] = []
             for answer in held where !settings.contains(answer.setting) {
                 settings.append(answer.setting)
             }
-            for form in forms {
-                for (number, metric) in Metric.all(domain, form).enumerated() {
-                    let found = try self.scores(domain, form, metric, settings, held)
-                    // A second rule that lacks what it needs is not worth a line.
-                    scores += number == 0 ? found : found.filter { $0.missing == nil }
-                }
-            }
-        }
-        return scores
-    }
-
-    /// The scores of the domains that can be scored, and what is wrong with the others' answers.
-    ///
-    /// Domains do not depend on each other: answers that cannot be scored (imported ones may have
-    /// another form, or lack their references) leave the others' scores as they are.
-    ///
-    /// - Throws: whatever the judge throws.
-    public func scoresOfEachDomain(
-        of answers: [ScoredAnswer], forms: [MetricForm] = MetricForm.allCases
-    ) throws -> (scores: [Score], problems: [(domain: Domain, error: InputError)]) {
-        var scores: [Score] = []
-        var problems: [(domain: Domain, error: InputError)] = []
-        for domain in Domain.allCases {
             do {
-                scores += try self.scores(
-                    of: answers.filter { $0.domain == domain }, forms: forms)
+                var found: [Score] = []
+                for form in forms {
+                    for (number, metric) in Metric.all(domain, form).enumerated() {
+                        let (scores, units) = try self.scores(
+                            domain, form, metric, settings, held)
+                        // A second rule that lacks what it needs is not worth a line.
+                        found += number == 0 ? scores : scores.filter { $0.missing == nil }
+                        if number == 0, !units.isEmpty {
+                            benches[form, default: [:]][domain] = BenchUnits(
+                                metric: metric.title(judge: judge), settings: settings,
+                                units: units)
+                        }
+                    }
+                }
+                evaluation.scores += found
             } catch let error as InputError where error.code == .badInput {
-                problems.append((domain, error))
+                for form in forms { benches[form]?[domain] = nil }
+                evaluation.problems.append((domain, error))
             }
         }
-        return (scores, problems)
+        for form in forms {
+            evaluation.controls += controls(form, benches[form] ?? [:])
+            evaluation.matrices += matrices(form, benches[form] ?? [:])
+        }
+        evaluation.correct()
+        return evaluation
     }
 
-    private func scores(
+    /// The scores under every setting by one rule, and what each sample scored, by setting.
+    func scores(
         _ domain: Domain, _ form: MetricForm, _ metric: Metric, _ settings: [String],
         _ answers: [ScoredAnswer]
-    ) throws -> [Score] {
+    ) throws -> (scores: [Score], units: [String: [UnitScore]]) {
         var unitsBySetting: [String: [UnitScore]] = [:]
         var scores: [Score] = []
         for setting in settings {
@@ -127,25 +142,26 @@ public struct Evaluator {
             case .missing(let what): score.missing = what
             case .units(let units):
                 unitsBySetting[setting] = units
-                score.score = mean(units.map(\.value))
+                score.score = mean(units)
                 let grouped = groups(units, metric)
                 score.groups = grouped.groups
                 score.average = grouped.average
             }
             scores.append(score)
         }
-        guard let base = unitsBySetting[baseline] else { return scores }
+        guard let base = unitsBySetting[baseline] else { return (scores, unitsBySetting) }
         for (i, score) in scores.enumerated() where score.setting != baseline {
             scores[i].change = change(unitsBySetting[score.setting] ?? [], base)
         }
-        return scores
+        return (scores, unitsBySetting)
     }
 
-    private func mean(_ values: [Double], stream: UInt64 = 0) -> MeanScore? {
-        resampling.interval(values, stream: stream).map {
+    private func mean(_ units: [UnitScore], stream: UInt64 = 0) -> MeanScore? {
+        let clusters = Clusters(units.map(\.value), keys: units.map(\.cluster))
+        return resampling.interval(clusters, stream: stream).map {
             MeanScore(
-                samples: values.count, value: values.reduce(0, +) / Double(values.count),
-                interval: $0)
+                samples: units.count, value: clusters.mean, interval: $0,
+                clusters: clusters.count)
         }
     }
 
@@ -156,43 +172,46 @@ public struct Evaluator {
         var groups: [Score.Group] = []
         var average: MeanScore?
         for kind in metric.groupings {
-            let values = Dictionary(grouping: units.filter { $0.groups[kind] != nil }) {
+            let byName = Dictionary(grouping: units.filter { $0.groups[kind] != nil }) {
                 $0.groups[kind] ?? ""
-            }.mapValues { $0.map(\.value) }
-            let names = values.keys.sorted()
+            }
+            let names = byName.keys.sorted()
             var drawn = Array(repeating: 0.0, count: resampling.draws)
             for (number, name) in names.enumerated() {
-                let list = values[name] ?? []
-                let draws = resampling.means(list, stream: UInt64(number) + 1)
+                let some = byName[name] ?? []
+                let clusters = Clusters(some.map(\.value), keys: some.map(\.cluster))
+                let draws = resampling.means(clusters, stream: UInt64(number) + 1)
                 for i in draws.indices { drawn[i] += draws[i] / Double(names.count) }
                 groups.append(
                     .init(
                         kind: kind, name: name,
                         score: MeanScore(
-                            samples: list.count, value: list.reduce(0, +) / Double(list.count),
-                            interval: Resampling.interval(ofDraws: draws))))
+                            samples: some.count, value: clusters.mean,
+                            interval: Resampling.interval(ofDraws: draws),
+                            clusters: clusters.count)))
             }
             if metric.averagesGroups, kind == metric.groupings.first, !names.isEmpty {
                 let scores = groups.filter { $0.kind == kind }.map(\.score)
                 average = MeanScore(
                     samples: scores.reduce(0) { $0 + $1.samples },
                     value: scores.reduce(0) { $0 + $1.value } / Double(scores.count),
-                    interval: Resampling.interval(ofDraws: drawn))
+                    interval: Resampling.interval(ofDraws: drawn),
+                    clusters: scores.reduce(0) { $0 + $1.clusters })
             }
         }
         return (groups, average)
     }
 
-    private func change(_ units: [UnitScore], _ base: [UnitScore]) -> Change? {
+    /// The differences between two settings of the samples that both answered.
+    static func differences(_ units: [UnitScore], _ base: [UnitScore]) -> Clusters {
         let others = Dictionary(base.map { ($0.key, $0.value) }) { first, _ in first }
-        let differences = units.compactMap { unit in
-            others[unit.key].map { unit.value - $0 }
+        let pairs = units.compactMap { unit in
+            others[unit.key].map { (unit.value - $0, unit.cluster) }
         }
-        guard let interval = resampling.interval(differences) else { return nil }
-        let (p, test) = resampling.signFlip(differences)
-        return Change(
-            against: baseline, pairs: differences.count,
-            difference: differences.reduce(0, +) / Double(differences.count), interval: interval,
-            p: p, test: test)
+        return Clusters(pairs.map(\.0), keys: pairs.map(\.1))
+    }
+
+    func change(_ units: [UnitScore], _ base: [UnitScore]) -> Change? {
+        change(Self.differences(units, base))
     }
 }

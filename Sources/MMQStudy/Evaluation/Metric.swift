@@ -13,6 +13,8 @@ struct UnitScore: Sendable, Equatable {
     /// By what the same unit is found under another setting.
     let key: String
     let value: Double
+    /// The group of samples that it belongs to, where the data set has such groups.
+    var cluster: String?
     /// The groups that it belongs to: kind (`question_type`) and name (`what color is the`).
     var groups: [String: String] = [:]
 }
@@ -61,7 +63,7 @@ struct Metric: Sendable {
             return .units(
                 try zip(answers, keys).map { answer, key in
                     UnitScore(
-                        key: key, value: try score(answer),
+                        key: key, value: try score(answer), cluster: answer.cluster,
                         groups: answer.attributes.filter { groupings.contains($0.key) })
                 })
         }
@@ -97,7 +99,9 @@ struct Metric: Sendable {
                         }
                         let text = PythonText(answer.answer).lowered()
                         let isRight = confident.contains { PythonText($0).lowered() == text }
-                        units.append(UnitScore(key: key, value: isRight ? 1 : 0))
+                        units.append(
+                            UnitScore(
+                                key: key, value: isRight ? 1 : 0, cluster: answer.cluster))
                     }
                     return .units(units)
                 }
@@ -105,13 +109,13 @@ struct Metric: Sendable {
         case (.doc, .official):
             [
                 each("ANLS") {
-                    ANLS.official(answer: $0.answer, references: try $0.references())
+                    ANLS.official(answer: $0.answer, references: try $0.comparedReferences())
                 }
             ]
         case (.doc, .mmneuron):
             [
                 each("ANLS without a cut") {
-                    ANLS.uncut(answer: $0.answer, references: try $0.references())
+                    ANLS.uncut(answer: $0.answer, references: try $0.comparedReferences())
                 }
             ]
         case (.rs, .official):
@@ -164,10 +168,13 @@ struct Metric: Sendable {
                 return .missing("the answers come without 'choices'")
             }
             let label = try answer.truth()
+            try answer.check(choices + [label], most: ScoredAnswerLimit.choice)
             let place = ["A", "B", "C", "D"].firstIndex(of: label)
             let isRight = ChoiceAccuracy.byChoices(
                 answer: answer.answer, choices: choices, label: place.map { choices[$0] } ?? label)
-            units.append(UnitScore(key: key, value: isRight ? 1 : 0))
+            units.append(
+                UnitScore(
+                    key: key, value: isRight ? 1 : 0, cluster: answer.cluster))
         }
         return .units(units)
     }

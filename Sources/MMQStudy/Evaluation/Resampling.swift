@@ -35,6 +35,13 @@ public struct Change: Sendable, Equatable, Codable {
     public let p: Double
     /// How p was found.
     public let test: Test
+    /// Independent groups that the pairs fall into; as many as pairs where every sample is its own.
+    public let clusters: Int
+    /// p corrected for all tests that are shown together (Holm); nil where it stands alone.
+    public internal(set) var holm: Double?
+    /// The smallest difference that so many pairs would have shown with a probability of 80 %; nil
+    /// where they could show none.
+    public let detectable: Double?
 }
 
 /// Bootstrap intervals and sign-flip tests from one seed: equal input gives equal output on every
@@ -82,9 +89,28 @@ public struct Resampling: Sendable, Equatable {
         return means
     }
 
+    /// The means of bootstrap samples of groups: as many groups as there are, drawn with
+    /// replacement.
+    func means(_ clusters: Clusters, stream: UInt64 = 0) -> [Double] {
+        if clusters.areSingle { return means(clusters.sums, stream: stream) }
+        let count = UInt64(clusters.count)
+        var random = SplitMix64(seed: seed, stream: stream)
+        let sizes = clusters.sizes.map(Double.init)
+        return (0..<draws).map { _ in
+            var (sum, size) = (0.0, 0.0)
+            for _ in 0..<clusters.count {
+                let place = Int(((random.next() >> 32) &* count) >> 32)
+                sum += clusters.sums[place]
+                size += sizes[place]
+            }
+            return sum / size
+        }
+    }
+
     /// The percentile bootstrap interval of a mean; nil without values.
-    func interval(_ values: [Double], stream: UInt64 = 0) -> Interval? {
-        values.isEmpty ? nil : Self.interval(ofDraws: means(values, stream: stream))
+    func interval(_ clusters: Clusters, stream: UInt64 = 0) -> Interval? {
+        clusters.count == 0
+            ? nil : Self.interval(ofDraws: means(clusters, stream: stream))
     }
 
     /// From the 2.5 % to the 97.5 % quantile, interpolated between neighbours.
@@ -97,6 +123,11 @@ public struct Resampling: Sendable, Equatable {
             return sorted[below] + (sorted[above] - sorted[below]) * (place - Double(below))
         }
         return Interval(low: quantile(0.025), high: quantile(0.975))
+    }
+
+    /// The two-sided p value of paired differences under random signs, each group's as a whole.
+    func signFlip(_ clusters: Clusters) -> (p: Double, test: Change.Test) {
+        signFlip(clusters.sums)
     }
 
     /// The two-sided p value of paired differences under random signs.
@@ -147,7 +178,7 @@ public struct Resampling: Sendable, Equatable {
 extension SplitMix64 {
     /// Numbers of their own for each stream of a seed: streams begin far apart, since the state is
     /// itself a scrambled number.
-    fileprivate init(seed: UInt64, stream: UInt64) {
+    init(seed: UInt64, stream: UInt64) {
         var mixer = seed &+ stream &* 0xd1b5_4a32_d192_ed03
         mixer ^= mixer >> 29
         self.init(seed: mixer &* 0xbf58_476d_1ce4_e5b9)

@@ -1,6 +1,16 @@
 import MMQBase
 import MMQFormats
 
+/// What is compared with what grows faster than a file: no answers of a model come near.
+enum ScoredAnswerLimit {
+    /// Characters of an answer or a reference (`doc`).
+    static let comparedText = 1 << 14
+    /// Characters of a choice's text or its label (`med`).
+    static let choice = 1024
+    /// Annotators of a question (`com`); VQAv2 has ten.
+    static let annotators = 1000
+}
+
 /// One answer with what is needed to score it.
 public struct ScoredAnswer: Sendable, Equatable {
     /// The domain.
@@ -41,6 +51,10 @@ public struct ScoredAnswer: Sendable, Equatable {
         self.source = source
     }
 
+    /// The group of samples that it belongs to; nil where it stands alone, or the answer does not
+    /// say.
+    var cluster: String? { domain.clusterKey.flatMap { attributes[$0] } }
+
     // MARK: - Ground truth
 
     func error(_ problem: String) -> InputError {
@@ -61,6 +75,24 @@ public struct ScoredAnswer: Sendable, Equatable {
             throw error("expected a text or a list of texts as ground truth, found \(found)")
         }
         return texts
+    }
+
+    /// The references, where texts are compared by edit distance: that takes the product of their
+    /// lengths.
+    func comparedReferences() throws -> [String] {
+        let references = try references()
+        try check(references + [answer], most: ScoredAnswerLimit.comparedText)
+        return references
+    }
+
+    /// Refuses texts that would be compared for minutes.
+    func check(_ texts: [String], most: Int) throws {
+        // Bytes first: they are at hand, and never fewer than characters.
+        for text in texts where text.utf8.count > most && text.unicodeScalars.count > most {
+            throw error(
+                "a text of \(text.unicodeScalars.count) characters; texts of up to \(most) are "
+                    + "compared")
+        }
     }
 
     /// The one text (`med`; `rs`, where it may be the record's `answer`).
@@ -107,6 +139,11 @@ public struct ScoredAnswer: Sendable, Equatable {
         guard let list = groundTruth.array ?? groundTruth["answers"]?.array, !list.isEmpty else {
             throw error("expected the annotators' answers as ground truth, found \(found)")
         }
+        guard list.count <= ScoredAnswerLimit.annotators else {
+            throw error(
+                "\(list.count) annotators' answers; up to \(ScoredAnswerLimit.annotators) are "
+                    + "compared, each with each")
+        }
         return list
     }
 
@@ -129,7 +166,9 @@ public struct ScoredAnswer: Sendable, Equatable {
         for number in 0..<lines.count {
             let record = try lines.record(number)
             if record.value["problem"]?.text != nil { continue }
-            let keys = ["question_id", "segment_id", "type", "question_type", "answer_type"]
+            let keys =
+                ["question_id", "segment_id", "type", "question_type", "answer_type"]
+                + [domain.clusterKey].compactMap { $0 }.filter { $0 != "segment_id" }
             var attributes = record.attributes(keys)
             for (key, value) in textMembers(record.value["attributes"]) {
                 attributes[key] = attributes[key] ?? value

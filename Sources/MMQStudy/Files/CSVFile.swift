@@ -28,6 +28,9 @@ struct CSVFile {
 
     var count: Int { rows.count }
 
+    /// PMC-VQA has ten.
+    private static let mostColumns = 100
+
     /// Reads the structure of a file.
     init(path: String) throws {
         let file = try MappedFile(path: path)
@@ -40,6 +43,13 @@ struct CSVFile {
                 throw InputError(.badInput, file: path, offset: 0, "a header that is not UTF-8")
             }
             return text
+        }
+        // Every column is looked at in every row, cells that a row lacks too.
+        guard header.count <= Self.mostColumns else {
+            throw InputError(
+                .tooLarge, file: path, item: "header",
+                expected: "at most \(Self.mostColumns) columns",
+                found: "\(header.count)")
         }
         // pandas guesses types for so many rows at a time (its `low_memory`), a power of two.
         var blockRows = 1

@@ -5,10 +5,10 @@ import MMQModels
 
 /// Answers as files, and back.
 ///
-///     FOLDER/<model>/answers/<domain>/<setting>.jsonl
+///     FOLDER/<model>/answers/<domain>/<setting>.jsonl; the setting of a named set has a folder more
 ///         {"index", "ground_truth", "answer", "position", "question", "attributes"} a line
 ///     FOLDER/<model>/answers/<domain>/<setting>.mask.json
-///         the neurons that were off, in the form that --mask takes; not for `none`
+///         what was done to neurons, in the form that --mask takes; not for `none`
 ///
 /// A sample without an answer has an empty one and the reason under "problem".
 public enum AnswerFiles {
@@ -25,16 +25,16 @@ public enum AnswerFiles {
     {
         var written: [String] = []
         for set in try study.answerSets(split: split) {
-            let path = "\(folder)/answers/\(set.domain.rawValue)"
-            try makeFolder(path)
+            let setting = "\(folder)/answers/\(set.domain.rawValue)/\(set.setting)"
+            try makeFolder(URL(fileURLWithPath: setting).deletingLastPathComponent().path)
             let answers = try study.answers(
                 domain: set.domain, split: split, setting: set.setting)
             let text = try answers.map { try line($0) + "\n" }.joined()
-            let file = "\(path)/\(set.setting).jsonl"
+            let file = setting + ".jsonl"
             try OutputFile.write(Array(text.utf8), to: file)
             written.append(file)
             if !set.mask.isEmpty {
-                let file = "\(path)/\(set.setting)\(maskSuffix)"
+                let file = setting + maskSuffix
                 try OutputFile.write(Array(maskText(set.mask).utf8), to: file)
                 written.append(file)
             }
@@ -44,9 +44,12 @@ public enum AnswerFiles {
 
     /// Whether a file lies where this layout has answers.
     static func isAnswerFile(_ path: String) -> Bool {
-        let parent = URL(fileURLWithPath: path).deletingLastPathComponent()
+        let above = URL(fileURLWithPath: path).deletingLastPathComponent()
+            .deletingLastPathComponent()
         return path.hasSuffix(".jsonl")
-            && parent.deletingLastPathComponent().lastPathComponent == "answers"
+            && [above, above.deletingLastPathComponent()].contains {
+                $0.lastPathComponent == "answers"
+            }
     }
 
     /// Reads answers into a study. The folder that a file lies in names the domain, the file the
@@ -59,8 +62,13 @@ public enum AnswerFiles {
     public static func read(_ files: [String], into study: Study, split: String = "val") throws {
         for file in files {
             let url = URL(fileURLWithPath: file)
-            let setting = url.deletingPathExtension().lastPathComponent
-            let folder = url.deletingLastPathComponent().lastPathComponent
+            var setting = url.deletingPathExtension().lastPathComponent
+            var folder = url.deletingLastPathComponent().lastPathComponent
+            let above = url.deletingLastPathComponent().deletingLastPathComponent()
+            if Domain(rawValue: folder) == nil, Domain(rawValue: above.lastPathComponent) != nil {
+                setting = folder + "/" + setting
+                folder = above.lastPathComponent
+            }
             guard let domain = Domain(rawValue: folder) else {
                 let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
                 throw InputError(
@@ -79,7 +87,7 @@ public enum AnswerFiles {
                 AnswerSet(
                     domain: domain, split: split, setting: setting, model: PassState.imported,
                     bench: PassState.imported, options: "{}",
-                    mask: exists(mask) ? try neurons(mask) : [:]),
+                    mask: exists(mask) ? try masks(mask) : [:]),
                 answers: answers)
         }
     }
@@ -156,26 +164,30 @@ public enum AnswerFiles {
         return JSONValue.object(object).jsonLine
     }
 
-    private static func maskText(_ mask: [String: [[Int]]]) -> String {
+    private static func maskText(_ mask: [String: [LayerMask]]) -> String {
         let modules = mask.sorted { $0.key < $1.key }.map { name, layers in
-            let lists = layers.map { "[" + $0.map(String.init).joined(separator: ", ") + "]" }
-            return "  \(jsonString(name)): [" + lists.joined(separator: ", ") + "]"
+            "  \(jsonString(name)): [" + layers.map(\.json).joined(separator: ", ") + "]"
         }
         return "{\n" + modules.joined(separator: ",\n") + "\n}\n"
     }
 
-    private static func neurons(_ file: String) throws -> [String: [[Int]]] {
+    private static func masks(_ file: String) throws -> [String: [LayerMask]] {
         guard case .object(let object) = try JSONValue(file: file) else {
             throw InputError(.badInput, file: file, "expected an object")
         }
-        var mask: [String: [[Int]]] = [:]
+        var mask: [String: [LayerMask]] = [:]
         for (name, layers) in object.members {
-            let lists = layers.array?.map { $0.array?.map(\.integer) }
-            guard let lists, !lists.contains(where: { $0?.contains(nil) ?? true }) else {
+            guard let list = layers.array else {
                 throw InputError(
-                    .badInput, file: file, item: name, "expected lists of integers")
+                    .badInput, file: file, item: name, "expected a list of layers")
             }
-            mask[name] = lists.map { ($0 ?? []).compactMap { $0 } }
+            mask[name] = try list.enumerated().map { layer, value in
+                try LayerMask(json: value) {
+                    InputError(
+                        .badInput, file: file, item: "\(name), layer \(layer)", expected: $0,
+                        found: $1)
+                }
+            }
         }
         return mask
     }

@@ -18,17 +18,38 @@ public struct CountingPlan {
     let goal: Goal
     let again: Bool
     let allowsOutside: Bool
+    let blocks: Int?
+    let apart: Bool?
+    let shard: Shard?
+
+    /// Blocks of samples unless said otherwise.
+    public static let usualBlocks = 16
 
     /// Counting with a model over the bench in a folder.
     ///
     /// - Parameters:
     ///   - again: drop what an earlier run counted.
     ///   - allowsOutside: whether pictures may lie outside the bench's folder.
+    ///   - blocks: into how many blocks samples are counted, 2...256; nil for as many as the study
+    ///     has, or the usual number.
+    ///   - apart: whether the picture's positions and the text's are counted apart; nil for what the
+    ///     study does, or yes.
+    ///   - shard: which samples are counted; nil for all.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal,
-        again: Bool = false, allowsOutside: Bool = false
+        again: Bool = false, allowsOutside: Bool = false, blocks: Int? = nil, apart: Bool? = nil,
+        shard: Shard? = nil
     ) throws {
+        if let blocks, !PassState.blockRange.contains(blocks) {
+            throw InputError(
+                .badInput, file: "blocks", item: String(blocks),
+                "samples are counted in \(PassState.blockRange.lowerBound) to "
+                    + "\(PassState.blockRange.upperBound) blocks")
+        }
+        self.blocks = blocks
+        self.apart = apart
+        self.shard = shard
         self.study = study
         self.model = model
         self.bench = bench
@@ -45,8 +66,8 @@ public struct CountingPlan {
     }
 }
 
-/// Counts the samples of a domain. They are added one after the other in the bench's order, so the
-/// sums do not depend on where earlier runs ended, down to the last bit.
+/// Counts the samples of a domain. Everything adds up exactly, so the sums do not depend on where
+/// earlier runs ended, down to the last bit.
 final class CountingStep: RunStep {
     let samples: BenchSplit
     let start: RunCursor
@@ -56,7 +77,11 @@ final class CountingStep: RunStep {
 
     private let plan: CountingPlan
     private var state: PassState
-    private var totals: [ModuleCounts]
+    private let counts: PassCounts
+    private let ordinals: [String: Int]
+    private var part: ShardRun?
+
+    var shard: Shard? { part?.shard }
 
     init(_ plan: CountingPlan, _ domain: Domain) throws {
         self.plan = plan
@@ -66,8 +91,19 @@ final class CountingStep: RunStep {
             allowsOutside: plan.allowsOutside)
         state = PassState(
             domain: domain, split: plan.split, form: .simple, bench: samples.fingerprint)
-        totals = plan.model.modules.map { ModuleCounts(shape: $0) }
+        state.blocks = plan.blocks ?? CountingPlan.usualBlocks
+        state.apart = plan.apart ?? true
+        ordinals = Dictionary(
+            plan.model.modules.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
         if plan.again { try study.removePass(domain: domain, split: plan.split) }
+        let goal =
+            switch plan.goal {
+            case .visionTokens(let wanted): "\(wanted) vision tokens"
+            case .samples(let wanted): "\(wanted) samples"
+            }
+        let progress = try study.progress(
+            of: StudyItem(state), as: plan.shard,
+            isThere: study.pass(domain: domain, split: plan.split) != nil, goal: goal)
         if let stored = try study.pass(domain: domain, split: plan.split) {
             guard stored.bench == state.bench else {
                 throw InputError(
@@ -76,12 +112,34 @@ final class CountingStep: RunStep {
                         ? "holds imported counts of this domain; count into another study"
                         : "counted from other annotations than those in \(plan.bench)")
             }
+            guard plan.blocks == nil || plan.blocks == stored.blocks,
+                plan.apart == nil || plan.apart == stored.apart
+            else {
+                throw InputError(
+                    .mismatch, file: study.path, item: domain.rawValue,
+                    "counted in \(stored.blocks) blocks, positions "
+                        + (stored.apart ? "apart" : "together")
+                        + "; start over with \(CommandHint.again)")
+            }
             state = stored
-            totals = try study.counts(domain: domain, split: plan.split)
+            counts = try study.passCounts(stored)
+        } else {
+            counts = PassCounts()
         }
         start = RunCursor(
             position: state.cursor, samples: state.samples, skipped: state.skipped,
             missingFrames: state.missingFrames)
+        part = try ShardRun(progress) { shard in
+            try ShardRun.plan(
+                shard,
+                BenchSplit(
+                    bench: plan.bench, domain: domain, split: plan.split, form: .simple,
+                    allowsOutside: plan.allowsOutside),
+                tokens: {
+                    try plan.model.visionTokens(size: $0.pictureSize(), prompt: $0.prompt)
+                },
+                isReached: { Self.isReached(plan.goal, samples: $0, visionTokens: $1) })
+        }
     }
 
     /// A pass may be taken further than an earlier run did: the totals are those of one run with
@@ -106,38 +164,69 @@ final class CountingStep: RunStep {
     }
 
     private func isReached(samples: Int, visionTokens: Int64) -> Bool {
-        switch plan.goal {
+        Self.isReached(plan.goal, samples: samples, visionTokens: visionTokens)
+    }
+
+    private static func isReached(
+        _ goal: CountingPlan.Goal, samples: Int, visionTokens: Int64
+    ) -> Bool {
+        switch goal {
         case .visionTokens(let wanted): visionTokens >= wanted
         case .samples(let wanted): samples >= wanted
         }
     }
 
     func fraction(_ cursor: RunCursor) -> Double {
-        switch plan.goal {
+        if let part { return part.fraction }
+        return switch plan.goal {
         case .visionTokens(let wanted):
             fraction(Double(state.visionTokens), of: Double(wanted), cursor)
         case .samples(let wanted): fraction(Double(cursor.samples), of: Double(wanted), cursor)
         }
     }
 
+    func passBy(_ sample: BenchSample) throws {
+        saw(try Int64(plan.model.visionTokens(size: sample.pictureSize(), prompt: sample.prompt)))
+    }
+
+    private func saw(_ visionTokens: Int64) {
+        state.visionTokensBefore = state.visionTokens
+        state.visionTokens += visionTokens
+    }
+
     func begin(_ sample: BenchSample) throws -> Bool {
         let counts = try plan.model.count(image: sample.picture(), prompt: sample.prompt)
-        guard counts.map(\.shape) == totals.map(\.shape),
-            let vision = counts.first(where: { $0.shape.name == plan.model.visionModule })
-        else {
+        guard Set(counts.map(\.shape)) == Set(plan.model.modules) else {
             throw InputError(
                 .failed, file: plan.study.path, "the model counted other modules than it has")
         }
-        for i in totals.indices { totals[i].add(counts[i]) }
-        state.visionTokensBefore = state.visionTokens
-        state.visionTokens += vision.tokens
+        try self.counts.add(
+            counts, block: sample.position % state.blocks, ordinals: ordinals, apart: state.apart)
+        let seen = counts.reduce(0) {
+            $0 + ($1.shape.name == plan.model.visionModule ? $1.tokens : 0)
+        }
+        if part != nil {
+            // The other parts go by it: another number would give them other samples.
+            let planned = try plan.model.visionTokens(
+                size: sample.pictureSize(), prompt: sample.prompt)
+            guard Int64(planned) == seen else {
+                throw InputError(
+                    .failed, file: sample.pictures.first ?? state.domain.rawValue,
+                    "planned as \(planned) vision tokens, counted as \(seen)")
+            }
+        }
+        saw(seen)
         return true
     }
 
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
         state = result(cursor, .interrupted)
         state.finished = outcome == .reached || outcome == .exhausted
-        try plan.study.commit(state, totals)
+        let progress = part?.at(done: counts.samples.values.reduce(0, +), outcome)
+        try plan.study.atomically {
+            try plan.study.commit(state, counts)
+            if let progress { try plan.study.store(progress) }
+        }
     }
 
     /// Where the pass stands.

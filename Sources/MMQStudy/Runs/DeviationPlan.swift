@@ -12,35 +12,38 @@ public struct DeviationPlan {
     /// - Parameters:
     ///   - again: drop what an earlier run measured.
     ///   - allowsOutside: whether pictures may lie outside the bench's folder.
+    ///   - shard: which samples are measured; nil for all.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
-        samples: Int, again: Bool = false, allowsOutside: Bool = false
+        samples: Int, again: Bool = false,
+        allowsOutside: Bool = false, shard: Shard? = nil
     ) throws {
         plan = MeasuringStep.Plan(
             study: study, bench: bench, split: split, samples: samples, again: again,
-            allowsOutside: allowsOutside)
+            allowsOutside: allowsOutside, shard: shard, model: model)
         self.model = model
         try study.bind(modules: model.modules, fingerprint: model.fingerprint)
     }
 
     /// The deviations over a domain's samples, from where the study stands.
     ///
-    /// - Parameter setting: a `MaskSetting`'s name: which modules' neurons the masks switch off.
+    /// - Parameter masked: which modules' neurons the masks change, and how; those of every domain
+    ///   unless it names one.
     /// - Throws: `InputError`, `.mismatch` where no neurons were identified.
-    public func step(_ domain: Domain, setting: String) throws -> some RunStep<LensPass> {
+    public func step(_ domain: Domain, _ masked: MaskSetting) throws -> some RunStep<LensPass> {
         let study = plan.study
-        let masked = try MaskSetting(name: setting, of: model.architecture)
         guard let first = masked.modules.first else {
             throw InputError(
-                .mismatch, file: study.path, item: setting, "a deviation needs a mask")
+                .mismatch, file: study.path, item: masked.name, "a deviation needs a mask")
         }
-        guard let domains = try study.identification(module: first)?.domains else {
+        guard let domains = try study.identification(module: first, set: masked.set)?.domains else {
             throw InputError(
                 .mismatch, file: study.path, item: first,
                 "no neurons were identified in this module")
         }
-        let masks = try domains.map { domain in
+        let wanted = masked.domain.map { [$0] } ?? domains
+        let masks = try wanted.map { domain in
             let neurons = try masked.neurons(
                 of: domain, in: study, seed: MeasuringStep.controlSeed)
             return (domain, try NeuronMask(layers: neurons, modules: model.modules))
@@ -49,7 +52,7 @@ public struct DeviationPlan {
         // Towers run again only where a mask touches them.
         let inTowers = masked.modules.contains { $0 != model.decoderModule.name }
         return try MeasuringStep(
-            plan, .deviation, domain: domain, setting: setting,
+            plan, .deviation, domain: domain, setting: masked.name,
             options: "masks " + options.joined(separator: ", ")
         ) { [model] sample in
             let input = try model.prepare(image: sample.picture(), prompt: sample.prompt)
@@ -90,14 +93,17 @@ extension DeviationSample {
 }
 
 extension NeuronMask {
-    /// A mask's neurons in a short text that changes with them.
+    /// A mask in a short text that changes with it.
     var fingerprint: String {
         var hash = StableHash()
         for (name, layers) in layers.sorted(by: { $0.key < $1.key }) {
             hash.add(name.utf8)
             for layer in layers {
-                for neuron in [layer.count] + layer {
+                for neuron in [layer.count] + layer.neurons {
                     hash.add(littleEndian: UInt64(neuron))
+                }
+                for value in layer.scales + layer.shifts {
+                    hash.add(littleEndian: UInt64(value.bitPattern))
                 }
             }
         }

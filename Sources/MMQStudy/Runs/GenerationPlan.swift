@@ -18,6 +18,8 @@ public struct GenerationPlan {
         public var batch: Int
         /// What an answer depends on.
         public var options: AnswerOptions
+        /// Which samples are answered; nil for all.
+        public var shard: Shard?
         /// Whether answers made in another way are thrown away; otherwise they are an error.
         public var replaces: Bool
 
@@ -25,7 +27,7 @@ public struct GenerationPlan {
         public init(
             domains: [Domain] = Domain.allCases, masks: [MaskSetting], split: String = "val",
             samples: Int = 1000, batch: Int = 4, options: AnswerOptions = AnswerOptions(),
-            replaces: Bool = false
+            shard: Shard? = nil, replaces: Bool = false
         ) {
             self.domains = domains
             self.masks = masks
@@ -33,6 +35,7 @@ public struct GenerationPlan {
             self.samples = samples
             self.batch = batch
             self.options = options
+            self.shard = shard
             self.replaces = replaces
         }
     }
@@ -66,8 +69,9 @@ public struct GenerationPlan {
     let bench: String
     let settings: Settings
     let allowsOutside: Bool
-    /// [domain][setting]: which neurons are off, found before anything is computed.
-    private var neurons: [Domain: [[String: [[Int]]]]] = [:]
+    /// [domain]: the settings, each once, with what they do to neurons, found before anything is
+    /// computed.
+    private var masks: [Domain: [(setting: MaskSetting, neurons: [String: [LayerMask]])]] = [:]
 
     /// Answering with a model over the bench in a folder.
     ///
@@ -95,9 +99,10 @@ public struct GenerationPlan {
             try study.bind(modules: model.modules, fingerprint: model.fingerprint)
         }
         for domain in settings.domains {
-            neurons[domain] = try settings.masks.map {
-                try $0.neurons(of: domain, in: study, seed: settings.options.seed)
-            }
+            var known: Set<MaskSetting> = []
+            masks[domain] = try settings.masks.map { $0.on(domain) }
+                .filter { known.insert($0).inserted }
+                .map { ($0, try $0.neurons(of: domain, in: study, seed: settings.options.seed)) }
         }
     }
 
@@ -108,18 +113,21 @@ public struct GenerationPlan {
         try GenerationStep(self, domain)
     }
 
-    /// The settings of a domain with what the study holds of each, its set begun if there is none.
-    func lanes(_ domain: Domain, bench fingerprint: String) throws -> [Lane] {
-        guard let neurons = neurons[domain] else {
+    /// A domain's sets of answers, each with what the study holds in its place.
+    ///
+    /// - Throws: `InputError`, `.mismatch` where that was made in another way and is not to be replaced.
+    func sets(_ domain: Domain, bench fingerprint: String) throws -> [(
+        set: AnswerSet, held: AnswerSet?
+    )] {
+        guard let masks = masks[domain] else {
             throw InputError(
                 .failed, file: study.path, item: domain.rawValue, "not among the planned domains")
         }
-        var lanes: [Lane] = []
-        for (setting, off) in zip(settings.masks, neurons) {
+        return try masks.map { setting, neurons in
             let set = AnswerSet(
                 domain: domain, split: settings.split, setting: setting.name,
                 model: model.fingerprint, bench: fingerprint, options: settings.options.json,
-                mask: off)
+                mask: neurons)
             let held = try study.answerSet(
                 domain: domain, split: settings.split, setting: setting.name)
             if let held, held != set, !settings.replaces {
@@ -128,12 +136,33 @@ public struct GenerationPlan {
                     Self.difference(held, set) + "; answer into another study, or let this run "
                         + "replace them (\(CommandHint.replace))")
             }
+            return (set, held)
+        }
+    }
+
+    /// The settings of a domain with what the study holds of each, its set begun if there is none.
+    func lanes(_ domain: Domain, bench fingerprint: String) throws -> [Lane] {
+        // The same for every setting.
+        var total: Int?
+        return try sets(domain, bench: fingerprint).map { set, held in
             if held != set { try study.begin(set) }
             let done = try study.answeredPositions(
-                domain: domain, split: settings.split, setting: setting.name)
-            lanes.append(try Lane(set: set, model: model, done: done))
+                domain: domain, split: settings.split, setting: set.setting)
+            let progress = try study.progress(
+                of: StudyItem(set), as: settings.shard, isThere: !done.isEmpty,
+                goal: "\(settings.samples) samples")
+            let part = try ShardRun(progress) { shard in
+                try total
+                    ?? ShardRun.plan(
+                        shard,
+                        BenchSplit(
+                            bench: bench, domain: domain, split: settings.split, form: .full,
+                            allowsOutside: allowsOutside),
+                        isReached: { samples, _ in samples >= settings.samples })
+            }
+            total = part?.progress.total
+            return try Lane(set: set, model: model, done: done, part: part)
         }
-        return lanes
     }
 
     private static func difference(_ held: AnswerSet, _ set: AnswerSet) -> String {
@@ -143,6 +172,7 @@ public struct GenerationPlan {
         if held.options != set.options {
             return "holds answers made with other options (\(held.options))"
         }
-        return "holds answers made with other neurons off than are identified now"
+        return "holds answers made with other neurons masked than are identified now, or to other "
+            + "values than the counts now have"
     }
 }

@@ -51,8 +51,12 @@ final class GenerationStep: RunStep {
 
     func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= plan.settings.samples }
 
+    var shard: Shard? { plan.settings.shard }
+
     func fraction(_ cursor: RunCursor) -> Double {
-        let wanted = min(plan.settings.samples, samples.count) * lanes.count
+        let wanted = lanes.reduce(0) {
+            $0 + ($1.part?.progress.total ?? min(plan.settings.samples, samples.count))
+        }
         let held = counts.held + counts.answered + counts.problems
         return min(1, Double(held) / Double(max(1, wanted)))
     }
@@ -110,8 +114,18 @@ final class GenerationStep: RunStep {
     }
 
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
-        guard !complete.isEmpty else { return }
-        try plan.study.add(complete)
+        let ended = outcome == .reached || outcome == .exhausted
+        guard !complete.isEmpty || (shard != nil && ended) else { return }
+        var progress: [ShardProgress] = []
+        for lane in lanes {
+            let new = complete.count { $0.set.setting == lane.set.setting }
+            guard new > 0 || ended, let done = lane.part?.progress.done else { continue }
+            if let stored = lane.part?.at(done: done + new, outcome) { progress.append(stored) }
+        }
+        try plan.study.atomically {
+            try plan.study.add(complete)
+            for part in progress { try plan.study.store(part) }
+        }
         complete = []
     }
 

@@ -7,18 +7,23 @@ final class Lane {
     let set: AnswerSet
     /// Positions that the study holds.
     let done: Set<Int>
-    /// Switches neurons off in the towers; nil if none is off there.
+    /// Masks neurons of the towers; nil if none is masked there.
     let towers: Observation?
-    /// Switches neurons off in the decoder; nil if none is off there.
+    /// Masks neurons of the decoder; nil if none is masked there.
     let decoder: Observation?
-    /// The neurons that `towers` switches off: features are shared between lanes where these agree.
-    let towerNeurons: [String: [[Int]]]
+    /// What `towers` does: features are shared between lanes where these agree.
+    let towerNeurons: [String: [LayerMask]]
+    /// How far this machine's part has come; nil where it answers all.
+    var part: ShardRun?
 
-    init(set: AnswerSet, model: any VisionLanguageModel, done: Set<Int>) throws {
+    init(
+        set: AnswerSet, model: any VisionLanguageModel, done: Set<Int>, part: ShardRun? = nil
+    ) throws {
+        self.part = part
         self.set = set
         self.done = done
         let off = set.mask.filter { $0.value.contains { !$0.isEmpty } }
-        func observation(_ neurons: [String: [[Int]]]) throws -> Observation? {
+        func observation(_ neurons: [String: [LayerMask]]) throws -> Observation? {
             guard !neurons.isEmpty else { return nil }
             return Observation(
                 modules: model.modules, counting: false,
@@ -39,7 +44,7 @@ final class SampleCache {
 
     private var position: Int?
     private var input: Swift.Result<PreparedInput, InputError>?
-    private var features: [[String: [[Int]]]: [Float]] = [:]
+    private var features: [[String: [LayerMask]]: [Float]] = [:]
 
     /// Pixels and token ids of a sample, made by `prepare` at the first of its jobs.
     func input(

@@ -12,15 +12,16 @@ public struct LensPlan {
     /// - Parameters:
     ///   - again: drop what an earlier run measured.
     ///   - allowsOutside: whether pictures may lie outside the bench's folder.
+    ///   - shard: which samples are measured; nil for all.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any VisionLanguageModel, bench: String, split: String = "train",
         samples: Int, options: LensOptions = LensOptions(), again: Bool = false,
-        allowsOutside: Bool = false
+        allowsOutside: Bool = false, shard: Shard? = nil
     ) throws {
         plan = MeasuringStep.Plan(
             study: study, bench: bench, split: split, samples: samples, again: again,
-            allowsOutside: allowsOutside)
+            allowsOutside: allowsOutside, shard: shard, model: model)
         self.model = model
         self.options = LensOptions(top: 1, hidesFiller: options.hidesFiller)
         try study.bind(modules: model.modules, fingerprint: model.fingerprint)
@@ -28,9 +29,11 @@ public struct LensPlan {
 
     /// The lens over a domain, from where the study stands.
     ///
-    /// - Parameter setting: a `MaskSetting`'s name: which modules' neurons of this domain are off.
-    public func step(_ domain: Domain, setting: String = "none") throws -> some RunStep<LensPass> {
-        let masked = try MaskSetting(name: setting, of: model.architecture)
+    /// - Parameter setting: which neurons are masked, and how; nil for none.
+    public func step(
+        _ domain: Domain, _ setting: MaskSetting? = nil
+    ) throws -> some RunStep<LensPass> {
+        let masked = try setting?.on(domain) ?? MaskSetting(name: "none", of: model.architecture)
         let mask =
             try masked.modules.isEmpty
             ? nil
@@ -41,7 +44,7 @@ public struct LensPlan {
         var description = "\(model.lensVocabulary(options)) words"
         if let mask { description += ", mask \(mask.fingerprint)" }
         return try MeasuringStep(
-            plan, .lens, domain: domain, setting: setting, options: description
+            plan, .lens, domain: domain, setting: masked.name, options: description
         ) { [model, options] sample in
             let reading = try model.lens(
                 image: sample.picture(), prompt: sample.prompt, mask: mask, options: options)

@@ -1,4 +1,5 @@
 import MMQBase
+import MMQModels
 
 /// Measures something of every sample of a domain and keeps it with the sample: the lens, the
 /// deviation under masks.
@@ -14,6 +15,15 @@ final class MeasuringStep: RunStep {
         let again: Bool
         /// Whether pictures may lie outside the bench's folder.
         let allowsOutside: Bool
+        /// Which samples are measured; nil for all.
+        let shard: Shard?
+        /// Says which samples it can take.
+        let model: any CountingModel
+
+        /// Throws as the model does for a sample that it cannot take.
+        func check(_ sample: BenchSample) throws {
+            _ = try model.visionTokens(size: sample.pictureSize(), prompt: sample.prompt)
+        }
     }
 
     /// What random controls are drawn with.
@@ -26,6 +36,9 @@ final class MeasuringStep: RunStep {
     private var pass: LensPass
     private let measure: (BenchSample) throws -> LensPass.Measurement
     private var measured: LensPass.Measurement?
+    private var part: ShardRun?
+
+    var shard: Shard? { part?.shard }
 
     /// - Parameter options: what the numbers depend on; going on with others is an error.
     init(
@@ -40,17 +53,31 @@ final class MeasuringStep: RunStep {
         pass = LensPass(
             kind: kind, domain: domain, split: plan.split, setting: setting,
             bench: samples.fingerprint, options: options)
-        if let stored = try plan.study.lensPass(
+        var stored = try plan.study.lensPass(
             kind, domain: domain, split: plan.split, setting: setting)
-        {
-            if plan.again {
-                try plan.study.remove(stored)
-            } else {
-                try Self.check(stored, pass, plan)
-                pass = stored
-            }
+        if plan.again, let old = stored {
+            try plan.study.remove(old)
+            stored = nil
+        }
+        let progress = try plan.study.progress(
+            of: StudyItem(pass), as: plan.shard, isThere: stored != nil,
+            goal: "\(plan.samples) samples")
+        if let stored {
+            try Self.check(stored, pass, plan)
+            pass = stored
         }
         start = RunCursor(position: pass.cursor, samples: pass.samples, skipped: pass.skipped)
+        part = try ShardRun(progress) { shard in
+            try ShardRun.plan(
+                shard,
+                BenchSplit(
+                    bench: plan.bench, domain: domain, split: plan.split, form: .simple,
+                    allowsOutside: plan.allowsOutside),
+                tokens: {
+                    try plan.check($0)
+                    return 0
+                }, isReached: { samples, _ in samples >= plan.samples })
+        }
     }
 
     private static func check(_ stored: LensPass, _ wanted: LensPass, _ plan: Plan) throws {
@@ -74,8 +101,10 @@ final class MeasuringStep: RunStep {
     func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= plan.samples }
 
     func fraction(_ cursor: RunCursor) -> Double {
-        fraction(Double(cursor.samples), of: Double(plan.samples), cursor)
+        part?.fraction ?? fraction(Double(cursor.samples), of: Double(plan.samples), cursor)
     }
+
+    func passBy(_ sample: BenchSample) throws { try plan.check(sample) }
 
     func begin(_ sample: BenchSample) throws -> Bool {
         measured = try measure(sample)
@@ -85,7 +114,12 @@ final class MeasuringStep: RunStep {
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
         pass = result(cursor, .interrupted)
         pass.finished = outcome == .exhausted
-        try plan.study.commit(pass, measured)
+        let done = (part?.progress.done ?? 0) + (measured == nil ? 0 : 1)
+        let progress = part?.at(done: done, outcome)
+        try plan.study.atomically {
+            try plan.study.commit(pass, measured)
+            if let progress { try plan.study.store(progress) }
+        }
         measured = nil
     }
 

@@ -99,16 +99,35 @@ public final class ResumableRun<Step: RunStep> {
         case nil:
             outcome = .exhausted
             isPending = true
-        case .missing(_, let files):
-            tell(.missing(files: files))
+        case .missing(let position, let files):
             here.skipped += 1
+            guard isOwn(position) else { return passed() }
+            tell(.missing(files: files))
             try settle(done: 0)
+        case .sample(let sample) where !isOwn(sample.position):
+            do {
+                try step.passBy(sample)
+                here.samples += 1
+                here.missingFrames += sample.missing.count
+            } catch let error as InputError {
+                guard error.reasonOfSample != nil else { throw error }
+                here.skipped += 1
+            }
+            passed()
         case .sample(let sample):
             if !sample.missing.isEmpty { tell(.missing(files: sample.missing)) }
             here.samples += 1
             here.missingFrames += sample.missing.count
             waiting = step.jobs(of: sample).reversed().map { (sample, $0) }
         }
+    }
+
+    private func isOwn(_ position: Int) -> Bool { step.shard?.takes(position) ?? true }
+
+    /// Another machine's sample lies behind: that alone is no reason to store anything.
+    private func passed() {
+        isPending = true
+        if underWay == 0, waiting.isEmpty { settled = here }
     }
 
     /// Something is done, or passed over: stores it if it is time, and tells.

@@ -16,6 +16,8 @@ public protocol RunStep<Result>: AnyObject {
     var samples: BenchSplit { get }
     /// Where the study stands: the run goes on from here.
     var start: RunCursor { get }
+    /// Which samples are this machine's; nil for all of them.
+    var shard: Shard? { get }
     /// Jobs that may be under way at the same time, 1 or more.
     var width: Int { get }
     /// The longest time between commits; zero commits whenever something is done.
@@ -30,6 +32,11 @@ public protocol RunStep<Result>: AnyObject {
     /// The part of the work that is done, 0...1.
     func fraction(_ cursor: RunCursor) -> Double
 
+    /// A sample that another machine takes is passed by: whatever goals depend on goes on as if it
+    /// had been taken here.
+    ///
+    /// - Throws: `InputError` with a `reasonOfSample` if the model cannot take the sample.
+    func passBy(_ sample: BenchSample) throws
     /// What there is to do with a sample, in the order in which it is to be begun; nothing where
     /// the study holds all of it.
     func jobs(of sample: BenchSample) -> [Job]
@@ -55,6 +62,10 @@ public protocol RunStep<Result>: AnyObject {
 }
 
 extension RunStep {
+    /// All samples.
+    public var shard: Shard? { nil }
+    /// Nothing depends on it.
+    public func passBy(_ sample: BenchSample) throws {}
     /// Jobs done one at a time, each committed by itself.
     public var width: Int { 1 }
     /// A commit whenever something is done.

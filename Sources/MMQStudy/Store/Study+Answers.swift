@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import MMQBase
 import MMQFormats
+import MMQModels
 
 /// Answers of one domain's samples under one mask setting, and how they were made: a row of
 /// `answer_set`.
@@ -18,13 +19,13 @@ public struct AnswerSet: Sendable, Equatable, Codable {
     public let bench: String
     /// What an answer depends on beside model, bench and mask, as JSON (`AnswerOptions`).
     public let options: String
-    /// The neurons that were off: for each module one ascending list per layer.
-    public let mask: [String: [[Int]]]
+    /// What was done to neurons: for each module one mask per layer.
+    public let mask: [String: [LayerMask]]
 
     /// A set that nothing was added to yet.
     public init(
         domain: Domain, split: String, setting: String, model: String, bench: String,
-        options: String, mask: [String: [[Int]]]
+        options: String, mask: [String: [LayerMask]]
     ) {
         self.domain = domain
         self.split = split
@@ -189,6 +190,7 @@ extension Study {
             try set.record.insert(db)
             for answer in answers { try insert(db, answer, set) }
         }
+        try removeShards(of: StudyItem(set))
     }
 
     /// Adds answers to sets that were begun, all or none of them.

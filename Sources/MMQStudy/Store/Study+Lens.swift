@@ -285,5 +285,6 @@ extension Study {
             try db.execute(
                 sql: "DELETE FROM lens_pass WHERE \(LensPass.condition)", arguments: pass.key)
         }
+        try removeShards(of: StudyItem(pass))
     }
 }

@@ -20,6 +20,8 @@ public final class Study {
     /// The file's path.
     public let path: String
     private let database: DatabaseQueue
+    /// What SQLite opened it under.
+    private let location: String
     private let lock: StudyLock?
     private let isNew: Bool
     /// Which file was opened: another one may come to lie at the path, or none.
@@ -44,7 +46,7 @@ public final class Study {
         for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
         lock = access == .reading ? nil : try StudyLock(study: path)
         do {
-            database = try Self.translating(path) { try Self.open(path, access) }
+            (database, location) = try Self.translating(path) { try Self.open(path, access) }
             identity = FileIdentity(path: path)
         } catch {
             // Half a header would not even be taken for an empty file next time.
@@ -53,17 +55,41 @@ public final class Study {
         }
     }
 
-    private static func open(_ path: String, _ access: Access) throws -> DatabaseQueue {
+    private static func open(
+        _ path: String, _ access: Access
+    ) throws -> (DatabaseQueue, location: String) {
+        let location = absolute(path)
+        do {
+            return (try open(path, at: location, access), location)
+        } catch let error as DatabaseError
+            where access == .reading && isAtRest(path)
+            && [.SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_READONLY].contains(error.resultCode)
+        {
+            // SQLite's shared memory cannot lie beside it: a mount to read from, or a file system
+            // that maps no files. Nobody has it open for writing, and it is read as it lies.
+            let location = URL(fileURLWithPath: path).absoluteString + "?immutable=1"
+            return (try open(path, at: location, access), location)
+        }
+    }
+
+    /// Whether everything is in the file itself: a writer keeps a journal beside it.
+    private static func isAtRest(_ path: String) -> Bool {
+        suffixes.dropFirst().allSatisfy { $0 == "-shm" || !exists(path + $0) }
+    }
+
+    private static func open(
+        _ path: String, at location: String, _ access: Access
+    ) throws -> DatabaseQueue {
         // Ask first: opening in WAL mode would already write to a database of something else.
         if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int,
             size > 0
         {
             do {
-                try check(path, readonly: true)
+                try check(path, at: location, readonly: true)
             } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
                 // A process killed while it made the file left a journal, which only who may write
                 // can roll back.
-                try check(path, readonly: false)
+                try check(path, at: location, readonly: false)
             }
         } else if access != .writing {
             throw InputError(.badInput, file: path, "an empty file, not a study")
@@ -73,7 +99,7 @@ public final class Study {
         // it again, which changes the file, and its date.
         if access != .reading { configuration.journalMode = .wal }
         configuration.busyMode = .timeout(30)
-        let database = try DatabaseQueue(path: absolute(path), configuration: configuration)
+        let database = try DatabaseQueue(path: location, configuration: configuration)
         let migrator = StudySchema.migrator
         if try database.read(migrator.hasBeenSuperseded) {
             throw InputError(.badInput, file: path, "made by a newer mmq")
@@ -89,11 +115,11 @@ public final class Study {
     private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
 
     /// Looks whether the file is a study, and whole, without making it one.
-    private static func check(_ path: String, readonly: Bool) throws {
+    private static func check(_ path: String, at location: String, readonly: Bool) throws {
         var configuration = Configuration()
         configuration.readonly = readonly
         configuration.busyMode = .timeout(30)
-        try DatabaseQueue(path: absolute(path), configuration: configuration).read { db in
+        try DatabaseQueue(path: location, configuration: configuration).read { db in
             let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
             // What a process killed right after making the file leaves behind: nothing but the
             // list of migrations.
@@ -122,13 +148,43 @@ public final class Study {
     /// The file itself and what SQLite keeps beside it.
     private static let suffixes = ["", "-wal", "-shm", "-journal"]
 
-    private static func remove(_ path: String) {
+    static func remove(_ path: String) {
         for suffix in suffixes {
             try? FileManager.default.removeItem(atPath: path + suffix)
         }
     }
 
+    /// Closes the file: everything is in it then, and nothing beside it. The study cannot be used
+    /// afterwards, but is locked as long as it lives.
+    func close() throws { try Self.translating(path) { try database.close() } }
+
+    /// Gives a closed study's file another name, replacing a study of that name.
+    static func move(_ path: String, to target: String) throws {
+        // What lies beside the old one would be taken for the new one's.
+        let old = exists(target) ? try Study(path: target, access: .updating) : nil
+        try old?.close()
+        guard rename(path, target) == 0 else {
+            throw InputError.system(.writeFailed, file: target, errno)
+        }
+        withExtendedLifetime(old) {}
+    }
+
     // MARK: - Reading and writing
+
+    /// Runs `body` in a transaction that sees another study's tables as those of the schema `source`.
+    func copying(_ other: Study, _ body: (Database) throws -> Void) throws {
+        try Self.translating(path) {
+            try database.writeWithoutTransaction { db in
+                try db.execute(
+                    sql: "ATTACH DATABASE ? AS source", arguments: [other.location])
+                defer { try? db.execute(sql: "DETACH DATABASE source") }
+                try db.inTransaction {
+                    try body(db)
+                    return .commit
+                }
+            }
+        }
+    }
 
     /// Runs `body` over what is stored.
     func read<T>(_ body: (Database) throws -> T) throws -> T {
@@ -185,6 +241,11 @@ public final class Study {
         return access(folder, W_OK | X_OK) == 0 && (!exists(path) || access(path, W_OK) == 0)
     }
 
+    /// What SQLite says where files cannot be mapped into memory.
+    private static let sharedMemory: [ResultCode] = [
+        .SQLITE_IOERR_SHMOPEN, .SQLITE_IOERR_SHMSIZE, .SQLITE_IOERR_SHMMAP, .SQLITE_IOERR_SHMLOCK,
+    ]
+
     private static func translating<T>(_ path: String, _ body: () throws -> T) throws -> T {
         do {
             return try body()
@@ -204,6 +265,11 @@ public final class Study {
                     "cannot be opened for writing: \(text)")
             case .SQLITE_BUSY, .SQLITE_LOCKED:
                 throw InputError(.locked, file: path, "in use by another process: \(text)")
+            case .SQLITE_IOERR where sharedMemory.contains(error.extendedResultCode):
+                throw InputError(
+                    .failed, file: path,
+                    "its file system has no shared memory, which who writes to a study needs: put it "
+                        + "on a local disk")
             default:
                 throw InputError(.failed, file: path, "database: \(text)")
             }

@@ -21,7 +21,8 @@ private struct ModuleRow: StudyRow {
 
     var damage: String? {
         let most = StudyLimit.neurons
-        guard (1...most).contains(layers), (1...most).contains(neurons), layers * neurons <= most
+        guard (1...StudyLimit.layers).contains(layers), (1...most).contains(neurons),
+            layers * neurons <= most
         else { return "\(name) of \(layers) × \(neurons) neurons" }
         return nil
     }
@@ -64,6 +65,15 @@ extension Study {
     func ordinal(of module: String, _ db: Database) throws -> Int? {
         try ModuleRow.Record.fetchOne(
             db, sql: "SELECT * FROM module WHERE name = ?", arguments: [module])?.row.ordinal
+    }
+
+    /// Checks that the study's neurons are those of a model with these modules: neuron sets serve any
+    /// model that has such neurons.
+    public func checkModules(_ wanted: [ModuleShape]) throws {
+        guard try Set(modules()) == Set(wanted) else {
+            throw InputError(
+                .mismatch, file: path, item: "model", "made with modules of other shapes")
+        }
     }
 
     /// Makes this the study of a model, or checks that it is.

@@ -5,7 +5,12 @@ import MMQModels
 /// A row of `identification`.
 private struct IdentificationRow: StudyRow {
     static let table = "identification"
+    /// Given by the table.
+    var id: Int64?
+    let name: String
     let module: Int
+    let rule: Identification.Rule
+    let positions: Positions
     /// Names in order, separated by spaces.
     let domains: String
     let split: String
@@ -20,7 +25,7 @@ private struct IdentificationRow: StudyRow {
 /// A row of `neuron_set`.
 private struct NeuronSetRow: StudyRow {
     static let table = "neuron_set"
-    let module: Int
+    let identification: Int64
     let domain: Domain
     /// One ascending list per layer.
     let neurons: [[Int]]
@@ -42,8 +47,13 @@ extension Study {
         let held = try passes().filter { $0.split == split && $0.form == .simple }.map(\.domain)
         let wanted = domains ?? held
         let counts = try wanted.compactMap { domain in
-            try self.counts(domain: domain, split: split).first { $0.shape.name == module }
-                .map { (domain: domain, counts: $0) }
+            try self.counts(domain: domain, split: split, positions: settings.positions)
+                .first { $0.shape.name == module }.map { (domain: domain, counts: $0) }
+        }
+        guard settings.positions == .all || !counts.isEmpty else {
+            throw InputError(
+                .mismatch, file: path, item: module,
+                "this module sees no \(settings.positions.rawValue) positions")
         }
         // The computation does not know the file that the counts came from.
         return try InputError.about(file: path) {
@@ -51,47 +61,66 @@ extension Study {
         }
     }
 
-    /// Stores found neurons, in place of those found before in the same module.
-    public func save(_ found: Identification) throws {
+    /// Stores found neurons, in place of those found before in the same module under the same name.
+    public func save(_ found: Identification, set: SetName = .usual) throws {
         try write { db in
             guard let module = try ordinal(of: found.module.name, db) else {
                 throw InputError(.mismatch, file: path, item: found.module.name, "no such module")
             }
-            try db.execute(sql: "DELETE FROM identification WHERE module = ?", arguments: [module])
+            try db.execute(
+                sql: "DELETE FROM identification WHERE module = ? AND name = ?",
+                arguments: [module, set.name])
             try IdentificationRow(
-                module: module, domains: found.domains.map(\.rawValue).joined(separator: " "),
+                name: set.name, module: module, rule: found.settings.rule,
+                positions: found.settings.positions,
+                domains: found.domains.map(\.rawValue).joined(separator: " "),
                 split: found.split, topRate: found.settings.topRate,
                 filterRate: found.settings.filterRate,
                 activationBar: found.settings.activationBar,
                 filterThreshold: found.filterThreshold,
                 activationThreshold: found.activationThreshold, selected: found.selected
             ).record.insert(db)
+            let id = db.lastInsertedRowID
             for (domain, neurons) in zip(found.domains, found.neurons) {
-                try NeuronSetRow(module: module, domain: domain, neurons: neurons)
+                try NeuronSetRow(identification: id, domain: domain, neurons: neurons)
                     .record.insert(db)
             }
         }
     }
 
-    /// The neurons that were found last in a module; nil if none were looked for.
-    public func identification(module name: String) throws -> Identification? {
+    /// The names of the sets that neurons were found under, the usual one first.
+    public func setNames() throws -> [SetName] {
+        let names = try read { db in
+            try String.fetchAll(
+                db, sql: "SELECT name FROM identification GROUP BY name ORDER BY min(id)")
+        }
+        return try names.map(SetName.init).sorted { $0.isUsual && !$1.isUsual }
+    }
+
+    /// The domains that neurons of a set were found for, in any module.
+    public func setDomains(_ set: SetName) throws -> [Domain] {
+        let found = try modules().compactMap { try identification(module: $0.name, set: set) }
+        return Domain.allCases.filter { domain in
+            found.contains { $0.domains.contains(domain) }
+        }
+    }
+
+    /// The neurons that were found last in a module under a set's name; nil if none were looked for.
+    public func identification(module name: String, set: SetName = .usual) throws -> Identification?
+    {
         let module = try module(name)
         let (head, sets) = try read { db in
-            (
-                try IdentificationRow.Record.fetchOne(
-                    db,
-                    sql: """
-                        SELECT identification.* FROM identification JOIN module
-                        ON identification.module = ordinal WHERE name = ?
-                        """, arguments: [name])?.row,
-                try NeuronSetRow.Record.fetchAll(
-                    db,
-                    sql: """
-                        SELECT neuron_set.* FROM neuron_set JOIN module
-                        ON neuron_set.module = ordinal WHERE name = ?
-                        """, arguments: [name]
-                ).map(\.row)
-            )
+            let head = try IdentificationRow.Record.fetchOne(
+                db,
+                sql: """
+                    SELECT identification.* FROM identification JOIN module
+                    ON identification.module = ordinal
+                    WHERE module.name = ? AND identification.name = ?
+                    """, arguments: [name, set.name])?.row
+            let sets = try NeuronSetRow.Record.fetchAll(
+                db, sql: "SELECT * FROM neuron_set WHERE identification = ?", arguments: [head?.id]
+            ).map(\.row)
+            return (head, sets)
         }
         guard let head else { return nil }
         guard (0...module.layers * module.neurons).contains(head.selected) else {
@@ -117,7 +146,7 @@ extension Study {
             module: module, domains: domains, split: head.split,
             settings: .init(
                 topRate: head.topRate, filterRate: head.filterRate,
-                activationBar: head.activationBar),
+                activationBar: head.activationBar, rule: head.rule, positions: head.positions),
             filterThreshold: head.filterThreshold,
             activationThreshold: head.activationThreshold, selected: head.selected,
             neurons: neurons)

@@ -27,6 +27,13 @@ public struct PassState: Sendable, Equatable, Codable {
     public internal(set) var visionTokensBefore: Int64 = 0
     /// Whether the goal was reached or the bench ended.
     public internal(set) var finished = false
+    /// Into how many blocks samples are counted: each into that of its position modulo the number.
+    public internal(set) var blocks = 1
+    /// Whether the picture's positions and the text's are counted apart.
+    public internal(set) var apart = false
+
+    /// How many blocks a pass may have.
+    public static let blockRange = 2...256
 
     /// Stands for the annotations of counts that came from a file.
     public static let imported = "imported"
@@ -47,7 +54,7 @@ extension PassState: StudyRow {
         firstBeyond(
             ("cursor", cursor), ("samples", samples), ("skipped", skipped),
             ("missing_frames", missingFrames), ("vision_tokens", Int(visionTokens)),
-            ("vision_tokens_before", Int(visionTokensBefore)))
+            ("vision_tokens_before", Int(visionTokensBefore)), ("blocks", blocks))
     }
 }
 
@@ -61,6 +68,15 @@ private struct CountRow: StudyRow {
     let sums: Blob
 
     var damage: String? { firstBeyond(("tokens", Int(tokens))) }
+}
+
+extension PassState {
+    /// The number under which other tables know the pass.
+    func id(_ db: Database) throws -> Int64? {
+        try Int64.fetchOne(
+            db, sql: "SELECT id FROM pass WHERE domain = ? AND split = ? AND form = ?",
+            arguments: [domain.rawValue, split, form.rawValue])
+    }
 }
 
 extension Study {
@@ -83,35 +99,59 @@ extension Study {
 
     /// What a pass has counted, one entry per module, in the model's order.
     ///
-    /// - Throws: `InputError`, `.mismatch` if the study holds no such pass, `.badInput` if its
-    ///   numbers are not of the modules, or a neuron fired more often than there were tokens.
+    /// - Parameter positions: over which; a module that has seen none of that kind is left out.
+    /// - Throws: `InputError`, `.mismatch` if the study holds no such pass, or the pass does not tell
+    ///   positions apart, `.badInput` if its numbers are not of the modules, or a neuron fired more
+    ///   often than there were tokens.
     public func counts(
-        domain: Domain, split: String, form: PromptForm = .simple
+        domain: Domain, split: String, form: PromptForm = .simple, positions: Positions = .all
     ) throws -> [ModuleCounts] {
         let modules = try modules()
-        let rows = try read { db in
-            try modules.compactMap { shape in
-                try CountRow.Record.fetchOne(
-                    db,
-                    sql: """
-                        SELECT count.* FROM count
-                        JOIN module ON module = ordinal JOIN pass ON pass = id
-                        WHERE domain = ? AND split = ? AND form = ? AND name = ?
-                        """, arguments: [domain.rawValue, split, form.rawValue, shape.name]
-                ).map { (shape, $0.row) }
-            }
-        }
-        guard !rows.isEmpty else {
+        guard let pass = try pass(domain: domain, split: split, form: form) else {
             throw InputError(
                 .mismatch, file: path, item: domain.rawValue,
                 "the study holds no counts of this domain's \(split) split")
         }
-        return try rows.map(moduleCounts)
+        guard positions == .all || pass.apart else {
+            throw InputError(
+                .mismatch, file: path, item: domain.rawValue,
+                "counted without telling the picture's positions from the text's; count with "
+                    + "\(CommandHint.positions)")
+        }
+        let (rows, held) = try read { db in
+            guard let id = try pass.id(db) else { return ([CountRow](), PassCounts()) }
+            return (
+                try CountRow.Record.fetchAll(
+                    db, sql: "SELECT * FROM count WHERE pass = ?", arguments: [id]
+                ).map(\.row), try PassCounts(of: id, db)
+            )
+        }
+        let found = try modules.enumerated().compactMap { module, shape -> ModuleCounts? in
+            let parts =
+                try rows.filter { $0.module == module }.map { try moduleCounts(shape, $0) }
+                + held.counts(of: module, shape).filter {
+                    positions == .all || $0.positions == positions
+                }
+            guard var whole = parts.first else { return nil }
+            for part in parts.dropFirst() { whole.add(part) }
+            if positions == .all {
+                whole.positions = .all
+                // Rounded once: from the sums of both kinds of positions together.
+                held.roundSums(of: module, &whole, beside: rows.contains { $0.module == module })
+            }
+            return whole
+        }
+        guard !found.isEmpty else {
+            throw InputError(
+                .mismatch, file: path, item: domain.rawValue,
+                "the study holds no counts of this domain's \(split) split")
+        }
+        return found
     }
 
     private func moduleCounts(_ shape: ModuleShape, _ row: CountRow) throws -> ModuleCounts {
-        var counts = ModuleCounts(shape: shape)
-        let size = counts.counts.count
+        // Nothing of the module's size is made before there are as many numbers.
+        let size = shape.layers * shape.neurons
         guard let fired: [Int64] = row.counts.numbers(), let sums = row.sums.doubles(),
             fired.count == size, sums.count == size
         else {
@@ -125,23 +165,24 @@ extension Study {
                 CountRow.table,
                 "\(shape.name): a neuron fired \(wrong) times in \(row.tokens) tokens")
         }
+        var counts = ModuleCounts(shape: shape)
         counts.tokens = row.tokens
         counts.counts = fired
         counts.sums = sums
+        counts.squares = []
+        counts.maxima = []
         return counts
     }
 
-    /// Stores totals and the place that they reach to, both or neither. Neuron sets that were found
-    /// from the domain's earlier counts go: they are not those of the new ones.
+    /// What a pass has counted, in blocks.
+    func passCounts(_ pass: PassState) throws -> PassCounts {
+        try read { db in try pass.id(db).map { try PassCounts(of: $0, db) } ?? PassCounts() }
+    }
+
+    /// Stores totals without blocks, and the place that they reach to, both or neither. Neuron sets
+    /// that were found from the domain's earlier counts go: they are not those of the new ones.
     func commit(_ state: PassState, _ counts: [ModuleCounts]) throws {
-        try write { db in
-            try state.record.upsert(db)
-            try removeIdentifications(db, domain: state.domain, split: state.split)
-            guard
-                let pass = try Int64.fetchOne(
-                    db, sql: "SELECT id FROM pass WHERE domain = ? AND split = ? AND form = ?",
-                    arguments: [state.domain.rawValue, state.split, state.form.rawValue])
-            else { return }
+        try commit(state) { db, pass in
             for entry in counts {
                 guard let module = try ordinal(of: entry.shape.name, db) else { continue }
                 try CountRow(
@@ -149,6 +190,20 @@ extension Study {
                     sums: Blob(entry.sums)
                 ).record.upsert(db)
             }
+        }
+    }
+
+    /// The same of counts in blocks: what changed since they were stored last.
+    func commit(_ state: PassState, _ counts: PassCounts) throws {
+        try commit(state) { db, pass in try counts.store(pass, db) }
+        counts.settle()
+    }
+
+    private func commit(_ state: PassState, _ store: (Database, Int64) throws -> Void) throws {
+        try write { db in
+            try state.record.upsert(db)
+            try removeIdentifications(db, domain: state.domain, split: state.split)
+            if let pass = try state.id(db) { try store(db, pass) }
         }
     }
 
@@ -160,6 +215,8 @@ extension Study {
                 arguments: [domain.rawValue, split, form.rawValue])
             try removeIdentifications(db, domain: domain, split: split)
         }
+        try removeShards(
+            of: StudyItem(kind: .counts, domain: domain, split: split, setting: form.rawValue))
     }
 
     private func removeIdentifications(_ db: Database, domain: Domain, split: String) throws {

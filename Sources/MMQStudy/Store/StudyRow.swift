@@ -29,8 +29,10 @@ extension StudyRow {
 enum StudyLimit {
     /// Amounts (of tokens, of samples) and places: sums of many do not overflow.
     static let amount = 1 << 53
-    /// Neurons of a module: arrays are made of this size.
+    /// Neurons of a module in all its layers.
     static let neurons = 1 << 28
+    /// Layers of a module: lists are made of this size. As many as a model may have.
+    static let layers = 4096
 }
 
 /// A row that is not as runs write it. It becomes an `InputError` where the file's name is known.

@@ -12,6 +12,9 @@ enum StudySchema {
         migrator.registerMigration("1 counts and neuron sets") { try $0.execute(sql: counts) }
         migrator.registerMigration("answers") { try $0.execute(sql: answers) }
         migrator.registerMigration("lens and deviation") { try $0.execute(sql: lens) }
+        migrator.registerMigration("blocks and positions") { try $0.execute(sql: blocks) }
+        migrator.registerMigration("sets side by side") { try $0.execute(sql: sets) }
+        migrator.registerMigration("shards") { try $0.execute(sql: shards) }
         return migrator
     }
 
@@ -60,7 +63,7 @@ enum StudySchema {
 
     private static let answers = """
         -- How the answers of a domain under a mask setting were made. mask: JSON,
-        -- {module: [[neurons] per layer]}; options: JSON.
+        -- {module: [mask per layer]} as in a mask file; options: JSON.
         CREATE TABLE answer_set (
             id INTEGER PRIMARY KEY,
             domain TEXT NOT NULL, split TEXT NOT NULL, setting TEXT NOT NULL,
@@ -101,6 +104,80 @@ enum StudySchema {
             image_tokens INTEGER NOT NULL, text_tokens INTEGER NOT NULL,
             sums BLOB NOT NULL,
             PRIMARY KEY (pass, place, mask)) STRICT;
+        """
+
+    private static let blocks = """
+        -- blocks: into how many the samples are counted, by position modulo their number;
+        -- apart: whether the picture's positions and the text's are counted apart.
+        ALTER TABLE pass ADD COLUMN blocks INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE pass ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
+        -- `count` holds what has no blocks: imported counts, and those of an mmq that knew
+        -- none. A pass's counts are those in `count` and in `block_count` together.
+        CREATE TABLE block (
+            pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
+            block INTEGER NOT NULL, samples INTEGER NOT NULL,
+            PRIMARY KEY (pass, block)) STRICT;
+        -- positions: all, image or text. counts: unsigned, little-endian, 1, 2 or 4 bytes
+        -- each, whatever the greatest needs, [layers, neurons].
+        CREATE TABLE block_count (
+            pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
+            block INTEGER NOT NULL,
+            module INTEGER NOT NULL REFERENCES module(ordinal),
+            positions TEXT NOT NULL,
+            tokens INTEGER NOT NULL, counts BLOB NOT NULL,
+            PRIMARY KEY (pass, block, module, positions)) STRICT;
+        -- Over all blocks. sums, squares: 128-bit integers of 2^-64, little-endian, exact, so
+        -- that they can be added up in any order (ExactSums); maxima: float32.
+        CREATE TABLE activation_sum (
+            pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
+            module INTEGER NOT NULL REFERENCES module(ordinal),
+            positions TEXT NOT NULL,
+            sums BLOB NOT NULL, squares BLOB NOT NULL, maxima BLOB NOT NULL,
+            PRIMARY KEY (pass, module, positions)) STRICT;
+        """
+
+    private static let sets = """
+        -- name: of the set, `default` where none is named. domains: their names in order,
+        -- separated by spaces
+        CREATE TABLE named_identification (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL, module INTEGER NOT NULL REFERENCES module(ordinal),
+            rule TEXT NOT NULL, positions TEXT NOT NULL,
+            domains TEXT NOT NULL, split TEXT NOT NULL,
+            top_rate REAL NOT NULL, filter_rate REAL NOT NULL,
+            activation_bar REAL NOT NULL,
+            filter_threshold REAL NOT NULL, activation_threshold REAL NOT NULL,
+            selected INTEGER NOT NULL,
+            UNIQUE (name, module)) STRICT;
+        INSERT INTO named_identification
+            SELECT NULL, 'default', module, 'dape', 'all', domains, split, top_rate,
+                filter_rate, activation_bar, filter_threshold, activation_threshold, selected
+            FROM identification ORDER BY module;
+        -- neurons: JSON, one ascending list per layer
+        CREATE TABLE named_neuron_set (
+            identification INTEGER NOT NULL
+                REFERENCES named_identification(id) ON DELETE CASCADE,
+            domain TEXT NOT NULL, neurons TEXT NOT NULL,
+            PRIMARY KEY (identification, domain)) STRICT;
+        INSERT INTO named_neuron_set
+            SELECT id, neuron_set.domain, neurons FROM neuron_set
+            JOIN named_identification ON neuron_set.module = named_identification.module;
+        DROP TABLE neuron_set;
+        DROP TABLE identification;
+        ALTER TABLE named_identification RENAME TO identification;
+        ALTER TABLE named_neuron_set RENAME TO neuron_set;
+        """
+
+    private static let shards = """
+        -- Parts of what a study holds, where it does not hold all of it. kind: counts, answers,
+        -- lens or deviation; setting: of counts the form of the prompt; goal: how far all parts go
+        -- together; digest: of what the part holds, once it was merged.
+        CREATE TABLE shard (
+            kind TEXT NOT NULL, domain TEXT NOT NULL, split TEXT NOT NULL,
+            setting TEXT NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,
+            goal TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL,
+            finished INTEGER NOT NULL, seconds REAL NOT NULL, digest TEXT,
+            PRIMARY KEY (kind, domain, split, setting, part)) STRICT;
         """
 
     /// Compares a file's tables with those that the migrations make.

@@ -2,23 +2,27 @@ import ArgumentParser
 import MMQImage
 import MMQModels
 
-/// A picture and which neurons are off.
+/// A picture and what is masked.
 struct InputOptions: ParsableArguments {
     @Option(help: "The picture, JPEG or PNG.")
     var image: String
 
-    @Option(
-        help: """
-            A mask file: {"\(Architectures.moduleNames[0])": [[12, 40], [], ...], ...}, neurons off \
-            in each layer.
-            """)
-    var mask: String?
+    @OptionGroup var masking: MaskOptions
+
+    @Option(help: "The study file (SQLite) whose neurons --mask names.")
+    var study: String?
+
+    func validate() throws {
+        if study != nil, masking.mask == nil {
+            throw ValidationError("--study goes with --mask.")
+        }
+    }
 
     /// Decodes the picture.
     func picture() throws -> RGBImage { try RGBImage.decode(path: image) }
 
-    /// Reads the mask, checked against the model.
+    /// The mask, checked against the model.
     func mask(for model: any VisionLanguageModel) throws -> NeuronMask? {
-        try mask.map { try NeuronMask(path: $0, modules: model.modules) }
+        try masking.read(for: model, study: study)
     }
 }

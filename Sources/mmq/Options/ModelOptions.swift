@@ -1,6 +1,11 @@
 import ArgumentParser
 import CSIMD
+import Foundation
+import MMQBase
 import MMQModels
+import MMQStudy
+
+extension Activations: ExpressibleByArgument {}
 
 /// Which model, and on how many threads.
 struct ModelOptions: ParsableArguments {
@@ -12,6 +17,14 @@ struct ModelOptions: ParsableArguments {
 
     @Option(help: "The vision part's GGUF file, in place of --model.")
     var vision: String?
+
+    @Option(
+        help: """
+            What quantized products round activations to: int8, or int16, closer to the original \
+            and slower on prompts (default: what the study was begun with, else what convert \
+            left, else int8).
+            """)
+    var activations: Activations?
 
     @OptionGroup var threading: ThreadOptions
 
@@ -27,19 +40,32 @@ struct ModelOptions: ParsableArguments {
     /// Whether a model was named at all.
     var isGiven: Bool { model != nil || language != nil }
 
-    /// Opens the files, checked against the tensor table.
-    func files() throws -> ModelFiles {
-        if let language, let vision { return try ModelFiles(language: language, vision: vision) }
+    /// Opens the files, checked against the tensor table, for going on with a study if there is one
+    /// of that name.
+    func files(study: String? = nil) throws -> ModelFiles {
+        let activations = try activations ?? Self.activations(of: study)
+        if let language, let vision {
+            return try ModelFiles(language: language, vision: vision, activations: activations)
+        }
         guard let model else {
             throw ValidationError("Name a model: --model DIR, or --language FILE --vision FILE.")
         }
-        return try ModelFiles(folder: model)
+        return try ModelFiles(folder: model, activations: activations)
+    }
+
+    /// What a study's model was opened with; nil if there is no study or it has no model yet.
+    private static func activations(of study: String?) throws -> Activations? {
+        // A process that was killed while it made the file leaves an empty one.
+        guard let study, let file = try? InputFile(path: study), file.count > 0 else { return nil }
+        return try Study(path: study, access: .reading).model().map(Activations.init(fingerprint:))
     }
 
     /// Opens the model and sets the kernels' threads.
-    func open() throws -> any VisionLanguageModel {
+    ///
+    /// - Parameter study: the study file that is gone on with: its activations are the default.
+    func open(study: String? = nil) throws -> any VisionLanguageModel {
         try threading.apply()
-        return try files().open()
+        return try files(study: study).open()
     }
 }
 

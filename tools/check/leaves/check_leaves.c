@@ -320,9 +320,10 @@ static double exact_activation(csimd_activation kind, double x) {
 }
 
 static void check_activations(void) {
-    static uint8_t mask[4096];
+    static float scales[4096], shifts[4096], maxima[4096], want_maxima[4096];
     static int64_t counts[4096], want_counts[4096];
-    static double sums[4096], want_sums[4096];
+    static double sums[4096], want_sums[4096], squares[4096], want_squares[4096];
+    static const csimd_site none;
     for (int kind = 0; kind < 3; kind++) {
         double worst = 0;
         int part = 0;
@@ -343,18 +344,23 @@ static void check_activations(void) {
                 in[i + 5] = x[i + 5] = extremes[i];
             }
             for (size_t i = 0; i < n; i++) {
-                mask[i] = random_bits() % 3 == 0;
+                // Left alone, off, put to a value, scaled and moved.
+                uint32_t how = random_bits() % 4;
+                scales[i] = how == 0 ? 1.0f : how == 3 ? normal() : 0.0f;
+                shifts[i] = how == 0 ? -0.0f : how == 1 ? 0.0f : normal();
                 counts[i] = want_counts[i] = random_bits();
                 sums[i] = want_sums[i] = (double)normal();
+                squares[i] = want_squares[i] = (double)normal();
+                maxima[i] = want_maxima[i] = normal();
             }
-            bool masked = part % 2, counted = part % 5 != 0, gated = part % 3 != 1;
-            tested->activate_row(kind, x, NULL, n, NULL, NULL, NULL);
+            bool changed = part % 2, counted = part % 5 != 0, gated = part % 3 != 1;
+            tested->activate_row(kind, x, NULL, n, &none);
             expect_untouched(x, n, "activate_row");
             float* plain = buffer(3, n % 7);
             memcpy(plain, in, n * sizeof(float));
             float* z = buffer(4, 0);
             memcpy(z, in, n * sizeof(float));
-            scalar->activate_row(kind, z, NULL, n, NULL, NULL, NULL);
+            scalar->activate_row(kind, z, NULL, n, &none);
             for (size_t i = 0; i < n; i++) {
                 double want = exact_activation(kind, (double)in[i]);
                 double size = fabs((double)in[i]) > 1 ? fabs((double)in[i]) : 1;
@@ -365,16 +371,33 @@ static void check_activations(void) {
                 expect((x[i] > 0) == (z[i] > 0), "kind %d of %a fires: %a, scalar %a", kind,
                        (double)in[i], (double)x[i], (double)z[i]);
             }
-            tested->activate_row(kind, plain, gated ? up : NULL, n, masked ? mask : NULL,
-                                 counted ? counts : NULL, counted ? sums : NULL);
+            const csimd_site site = {
+                .scale = changed ? scales : NULL,
+                .shift = changed ? shifts : NULL,
+                .counts = counted ? counts : NULL,
+                .sums = counted ? sums : NULL,
+                .squares = counted ? squares : NULL,
+                .maxima = counted ? maxima : NULL,
+            };
+            tested->activate_row(kind, plain, gated ? up : NULL, n, &site);
             for (size_t i = 0; i < n; i++) {
-                float v = masked && mask[i] ? 0 : x[i];
+                float v = x[i];
+                if (changed) {
+                    v = scales[i] == 0 ? shifts[i] : fmaf(scales[i], v, shifts[i]);
+                }
                 want_counts[i] += counted && v > 0;
                 want_sums[i] += counted ? (double)v : 0;
+                want_squares[i] += counted ? (double)v * (double)v : 0;
+                want_maxima[i] = counted && v > want_maxima[i] ? v : want_maxima[i];
                 expect(same(plain[i], gated ? v * up[i] : v), "site of kind %d n %zu", kind, n);
                 expect(counts[i] == want_counts[i], "count of kind %d n %zu at %zu", kind, n, i);
                 expect(sums[i] == want_sums[i] || (isnan(sums[i]) && isnan(want_sums[i])),
                        "sum of kind %d n %zu at %zu", kind, n, i);
+                expect(squares[i] == want_squares[i] ||
+                           (isnan(squares[i]) && isnan(want_squares[i])),
+                       "squares of kind %d n %zu at %zu", kind, n, i);
+                expect(same(maxima[i], want_maxima[i]), "maximum of kind %d n %zu at %zu", kind, n,
+                       i);
             }
             expect_untouched(plain, n, "activate_row");
         }
@@ -399,8 +422,11 @@ int main(void) {
         check_simple();
         check_exp();
         check_activations();
-        check_int8(CSIMD_Q8_0);
-        check_int8(CSIMD_Q4_0);
+        for (int planes = 1; planes <= CSIMD_PLANES; planes++) {
+            check_integers(CSIMD_Q8_0, planes);
+            check_integers(CSIMD_Q4_0, planes);
+            check_integers(CSIMD_IQ4_NL, planes);
+        }
     }
     bool pass = sets > 0 && all_failures == 0;
     printf("%s: %d instruction sets, last %s, %ld failures\n", pass ? "PASS" : "FAIL", sets,

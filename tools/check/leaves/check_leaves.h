@@ -61,5 +61,5 @@ static inline bool near(double got, double want, double bound) {
 
 /// to_f32 and from_f32 of every type: the bits of plain C.
 void check_weights(void);
-/// Products of Q8_0 or Q4_0 weights with int8 activations.
-void check_int8(csimd_type type);
+/// Products of weights of a quantized type with activations of one plane (int8) or two (int16).
+void check_integers(csimd_type type, int planes);

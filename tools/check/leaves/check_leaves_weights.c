@@ -1,5 +1,7 @@
 // The leaves that work on weights: conversions of every type, and products of quantized ones.
 #include <float.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "check_leaves.h"
 
@@ -56,9 +58,17 @@ static void check_weights_of(csimd_type type, size_t n, int kind) {
     }
     memset(a, 0xa5, bytes + GUARD);
     memset(b, 0xa5, bytes + GUARD);
-    tested->from_f32(type, x, a, n);
-    scalar->from_f32(type, x, b, n);
-    expect(memcmp(a, b, bytes) == 0, "from_f32 type %d n %zu kind %d", type, n, kind);
+    float* importance = buffer(3, n % 3);
+    for (size_t i = 0; i < n; i++) {
+        // Some nothing, and some blocks nothing at all.
+        importance[i] = i % 11 == 0 || i / 32 % 5 == 4 ? 0 : expf(4 * normal());
+    }
+    for (int weighted = 0; weighted < 2; weighted++) {
+        tested->from_f32(type, x, weighted ? importance : NULL, a, n);
+        scalar->from_f32(type, x, weighted ? importance : NULL, b, n);
+        expect(memcmp(a, b, bytes) == 0, "from_f32 type %d n %zu kind %d weighted %d", type, n,
+               kind, weighted);
+    }
     expect_all(a + bytes, 0xa5, GUARD, "from_f32");
     for (size_t i = 0; kind == 7 && i < bytes; i++) {
         a[i] = b[i] = (uint8_t)random_bits();
@@ -71,8 +81,9 @@ static void check_weights_of(csimd_type type, size_t n, int kind) {
 }
 
 void check_weights(void) {
-    static const csimd_type types[] = {CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0};
-    for (int it = 0; it < 5; it++) {
+    static const csimd_type types[] = {CSIMD_F32,  CSIMD_F16,  CSIMD_BF16,
+                                       CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL};
+    for (int it = 0; it < 6; it++) {
         for (int kind = 0; kind < KINDS; kind++) {
             if (csimd_is_quantized(types[it])) {
                 for (size_t n = 32; n <= 2048; n += n < 320 ? 32 : 864) {
@@ -93,8 +104,8 @@ void check_weights(void) {
         }
         tested->to_f32(types[it], h, arena[1], 65536);
         scalar->to_f32(types[it], h, arena[2], 65536);
-        tested->from_f32(types[it], arena[1], a, 65536);
-        scalar->from_f32(types[it], arena[2], b, 65536);
+        tested->from_f32(types[it], arena[1], NULL, a, 65536);
+        scalar->from_f32(types[it], arena[2], NULL, b, 65536);
         for (uint32_t i = 0; i < 65536; i++) {
             expect(bits_of(arena[1][i]) == bits_of(arena[2][i]), "to_f32 type %d of %04x",
                    types[it], i);
@@ -110,27 +121,31 @@ void check_weights(void) {
 
 enum { TOKENS = 14, MAX_COLS = 2048 };
 typedef struct quantized {
-    int8_t q[TOKENS * MAX_COLS + 64];
+    int8_t q[CSIMD_PLANES][TOKENS * MAX_COLS + 64];
     float scales[TOKENS * MAX_COLS / 32];
-    int32_t sums[TOKENS * MAX_COLS / 32];
+    int32_t sums[CSIMD_PLANES][TOKENS * MAX_COLS / 32];
 } quantized;
 static _Alignas(64) quantized mine, theirs;
 
-static csimd_q8_rows quantize(const csimd_kernels* kernels, quantized* to, const float* x,
-                              size_t cols) {
+static csimd_q8_rows quantize(const csimd_kernels* kernels, int planes, quantized* to,
+                              const float* x, size_t cols) {
     for (size_t t = 0; t < TOKENS; t++) {
-        kernels->quantize_i8(x + t * cols, cols, to->q + t * cols, to->scales + t * (cols / 32),
-                             to->sums + t * (cols / 32));
+        csimd_q8_output at = {.scales = to->scales + t * (cols / 32)};
+        for (int p = 0; p < planes; p++) {
+            at.q[p] = to->q[p] + t * cols;
+            at.sums[p] = to->sums[p] + t * (cols / 32);
+        }
+        kernels->quantize_row(x + t * cols, cols, &at);
     }
-    return (csimd_q8_rows){.q = to->q,
+    return (csimd_q8_rows){.plane = {{to->q[0], to->sums[0]}, {to->q[1], to->sums[1]}},
+                           .planes = planes,
                            .scales = to->scales,
-                           .sums = to->sums,
                            .tokens = TOKENS,
                            .blocks = cols / 32,
                            .stride = cols};
 }
 
-void check_int8(csimd_type type) {
+void check_integers(csimd_type type, int planes) {
     static const size_t all_cols[] = {32, 64, 96, 160, 1024, 2048};
     static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[64 * MAX_COLS],
         panel_b[64 * MAX_COLS];
@@ -162,9 +177,22 @@ void check_int8(csimd_type type) {
                 }
             }
         }
-        csimd_q8_rows a = quantize(tested, &mine, x, cols), b = quantize(scalar, &theirs, x, cols);
+        csimd_q8_rows a = quantize(tested, planes, &mine, x, cols);
+        csimd_q8_rows b = quantize(scalar, planes, &theirs, x, cols);
         for (size_t i = 0; i < TOKENS * cols; i++) {
-            expect(a.q[i] == b.q[i], "q of cols %zu at %zu", cols, i);
+            const size_t block = i / 32;
+            int q = b.plane[0].q[i];
+            for (int p = 0; p < planes; p++) {
+                expect(a.plane[p].q[i] == b.plane[p].q[i], "q of cols %zu at %zu", cols, i);
+            }
+            if (planes > 1) {
+                q = 128 * q + b.plane[1].q[i];
+                expect(b.plane[1].q[i] >= -64 && b.plane[1].q[i] < 64, "low plane at %zu", i);
+            }
+            const double wanted = (double)x[i], step = (double)b.scales[block];
+            expect(!(fabs(wanted - q * step) > step * (0.5001 + abs(q) * 0x1p-22)) ||
+                       fabs(wanted) < 0x1p-100,
+                   "q of cols %zu at %zu: %d x %g for %g", cols, i, q, step, wanted);
         }
         for (size_t i = 0; i < TOKENS * blocks; i++) {
             expect(same(a.scales[i], b.scales[i]), "scale of cols %zu at %zu", cols, i);
@@ -199,7 +227,7 @@ void check_int8(csimd_type type) {
             }
         }
         for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
-            static char few[TOKENS * MAX_COLS * 2];
+            static char few[TOKENS * MAX_COLS * 3];
             memset(y, 0xff, sizeof y);
             memset(z, 0xff, sizeof z);
             size_t row0 = tokens % 3;
@@ -220,7 +248,8 @@ void check_int8(csimd_type type) {
                         memcpy(&d, w + r * row_bytes + k * block_bytes, 2);
                         double scale = fabs((double)csimd_f16_to_f32_one(d)) *
                                        (double)a.scales[t * blocks + k];
-                        size += scale * 32 * 127 * (type == CSIMD_Q8_0 ? 127 : 8);
+                        size += scale * 32 * (planes == 1 ? 127 : 16319) *
+                                (type == CSIMD_Q4_0 ? 8 : 127);
                     }
                     double bound = size * FLT_EPSILON / 2 * ((double)blocks + 4);
                     expect(same(y[t * 40 + r], z[t * 40 + r]) ||
@@ -231,5 +260,11 @@ void check_int8(csimd_type type) {
             }
         }
     }
-    report(type == CSIMD_Q8_0 ? "int8 Q8_0" : "int8 Q4_0");
+    static char name[32];
+    snprintf(name, sizeof name, "%s x int%d",
+             type == CSIMD_Q8_0   ? "Q8_0"
+             : type == CSIMD_Q4_0 ? "Q4_0"
+                                  : "IQ4_NL",
+             8 * planes);
+    report(name);
 }

@@ -1,0 +1,133 @@
+import Foundation
+import MMQBase
+import MMQFormats
+import MMQModels
+import MMQReport
+import MMQStudy
+
+extension Targets {
+    /// The bench of the tests, of which annotations are damaged.
+    private static func bench(_ files: [String], _ domains: [Domain]) throws -> Target {
+        let folders = FolderCases()
+        try folders.add("study/bench", files: files)
+        return folders.target { chosen in
+            for domain in domains {
+                for split in ["train", "val"] {
+                    attempt { try walk(chosen.folder, domain, split) }
+                }
+            }
+        }
+    }
+
+    private static func walk(_ bench: String, _ domain: Domain, _ split: String) throws {
+        let walk = try BenchSplit(bench: bench, domain: domain, split: split, form: .full)
+        for _ in 0..<100 {
+            guard try walk.next() != nil else { break }
+        }
+    }
+
+    static func csv() throws -> Target {
+        let whole = try bench(["med/train.csv"], [.med])
+        return Target {
+            let cases = try JSONValue(
+                parsing: Golden.bytes("study/csv.json"), file: "study/csv.json")
+            let texts = (cases.array ?? []).compactMap { $0["text"]?.bytes }
+            return try whole.seeds()
+                + texts.enumerated().map { Seed("case-\($0)", [0] + $1) }
+        } run: {
+            try whole.run($0)
+        }
+    }
+
+    static func jsonLines() throws -> Target {
+        try bench(["ad/train/train.jsonl", "doc/validation.jsonl"], [.ad, .doc])
+    }
+
+    static func benchJSON() throws -> Target {
+        try bench(
+            [
+                "rs/USGS_split_train_answers.json", "rs/USGS_split_train_questions.json",
+                "vqav2/v2_OpenEnded_mscoco_train2014_questions.json",
+                "vqav2/v2_OpenEnded_mscoco_val2014_questions.json",
+                "vqav2/v2_mscoco_train2014_annotations.json",
+                "vqav2/v2_mscoco_val2014_ansdict.json",
+            ], [.rs, .com])
+    }
+
+    static func mask() -> Target {
+        let modules = [
+            ModuleShape(name: "lang", layers: 2, neurons: 40),
+            ModuleShape(name: "vision", layers: 3, neurons: 9),
+        ]
+        return Target {
+            [
+                Seed("small", text: #"{"lang": [[12, 39], []], "vision": [[0], [1, 2.0], [8]]}"#),
+                Seed("golden", try Golden.bytes("llava-next/hub-f16/mask.json")),
+            ]
+        } run: { input in
+            let mask = try NeuronMask(json: Data(input), modules: modules, file: "mask")
+            for module in modules {
+                precondition(mask.count(module: module.name) <= module.layers * module.neurons)
+            }
+        }
+    }
+
+    /// Answers from elsewhere, scored: the first byte is the domain.
+    static func answers() throws -> Target {
+        let path = Scratch.path("answers.jsonl")
+        let lines = [
+            #"{"index":0,"question":"q","question_id":"a","segment_id":"s","ground_truth":["red car","a car"],"answer":"a car."}"#,
+            #"{"index":1,"ground_truth":"B","answer":["B: yes"],"choices":["A: no","B: yes","C: x","D: y"],"type":"t"}"#,
+            #"{"index":2,"ground_truth":{"answer":"42m2","type":"area"},"answer":"about 40m2","attributes":{"type":"area"}}"#,
+            #"{"index":3,"ground_truth":{"answers":[{"answer":"two","answer_id":1,"answer_confidence":"yes"},{"answer":"don't","answer_id":2,"answer_confidence":"no"}],"answer_type":"number"},"answer":"2, the dont."}"#,
+            #"{"index":4,"ground_truth":["Héllo 1,000"],"answer":"hello 1000"}"#,
+            #"{"index":5,"problem":"no picture","ground_truth":["x"],"answer":""}"#,
+        ]
+        return Target {
+            lines.enumerated().map { number, line in
+                Seed("line-\(number)", [UInt8(number % 5)] + Array((line + "\n").utf8))
+            } + [Seed("all", [4] + Array(lines.joined(separator: "\n").utf8))]
+        } run: { input in
+            guard let first = input.first else { return }
+            let domain = Domain.allCases[Int(first) % Domain.allCases.count]
+            try Scratch.write(Array(input.dropFirst()), to: path)
+            attempt { _ = try AnswerFiles.answers(path) }
+            let read = try ScoredAnswer.read(path: path, domain: domain)
+            let evaluator = Evaluator(
+                judge: ExactJudge(), resampling: Resampling(draws: 20, seed: 1))
+            _ = try evaluator.scores(of: read.answers)
+        }
+    }
+
+    /// Files that a report takes: a lens over one picture, a comparison of models.
+    static func lens() throws -> Target {
+        let path = Scratch.path("input.json")
+        let lens = #"""
+            {"model":"m","prompt":"p","part":"block","layers":2,"positions":2,"top":2,
+            "input_ids":[1,2],"is_image":[true,false],"top_ids":[[[1,2],[3,1]],[[2,1],[1,2]]],
+            "top_probabilities":[[[0.5,0.25],[0.5,null]],[[1,0],[0.125,0.1]]],
+            "entropies":[[0.5,1],[2,null]],"words":{"1":"a","2":"b","3":"c"}}
+            """#
+        let models = #"""
+            [{"domain":"rs","comparison":{"samples":2,"firing":[{"module":"lang","layer":0,
+            "agreement":0.5,"first":0.25,"second":0.5,"alike":0.5,"jaccard":0.5,"cosine":0.5}],
+            "lens":[]}}]
+            """#
+        return Target {
+            [Seed("lens", [0] + Array(lens.utf8)), Seed("models", [1] + Array(models.utf8))]
+        } run: { input in
+            guard let first = input.first else { return }
+            try Scratch.write(Array(input.dropFirst()), to: path)
+            if first % 2 == 0 {
+                let lens = try PictureLens(file: path, top: 3, limit: 1 << 16)
+                for place in lens.layers.indices.prefix(3) {
+                    for position in 0..<min(3, lens.positions) {
+                        _ = lens.reading(place: place, position: position)
+                    }
+                }
+            } else {
+                _ = try ModelFidelity(file: path)
+            }
+        }
+    }
+}

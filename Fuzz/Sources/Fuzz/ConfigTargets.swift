@@ -1,0 +1,68 @@
+import Foundation
+import MMQBase
+import MMQImage
+import MMQModels
+
+extension Targets {
+    /// The descriptions in a checkpoint folder: read for a conversion, without its writing.
+    static func config() throws -> Target {
+        let folders = FolderCases()
+        for name in [
+            "llava-next/hub-f16", "llava-next/shards-f16", "instructblip/hub-f32",
+            "instructblip/new-f16", "lingo-judge/plain",
+        ] {
+            try folders.add(
+                name + "/checkpoint",
+                files: [
+                    "config.json", "generation_config.json", "model.safetensors.index.json",
+                    "processor_config.json", "preprocessor_config.json",
+                ])
+        }
+        return folders.target { chosen in
+            attempt {
+                let inspection = try Inspection(path: chosen.folder)
+                precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
+            }
+            let options = ConversionOptions(type: .q8_0)
+            if try JudgeConverter.accepts(checkpoint: chosen.folder) {
+                _ = try JudgeConverter(checkpoint: chosen.folder, options: options)
+            } else {
+                _ = try Converter(checkpoint: chosen.folder, options: options)
+            }
+        }
+    }
+
+    /// Picture settings, and a small picture processed as they say.
+    static func processor() -> Target {
+        let picture = RGBImage(
+            width: 9, height: 7, pixels: (0..<9 * 7 * 3).map { UInt8(truncatingIfNeeded: $0 * 7) })
+        /// Larger results take as long as their size says: no finding.
+        let largestArea = 1 << 16
+        return Target {
+            try Golden.files("", ending: "preprocessor_config.json", "processor_config.json")
+                .map { Seed($0.replacingOccurrences(of: "/", with: "-"), try Golden.bytes($0)) }
+        } run: { input in
+            attempt {
+                let config = try LlavaNextImageConfig.parse(
+                    json: input, file: "settings", kind: "LlavaNextImageProcessor")
+                let processor = try LlavaNextImageProcessor(config: config)
+                let grid = LlavaNextGeometry.bestResolution(
+                    for: PixelSize(height: 7, width: 9), of: config.gridPinpoints)
+                guard let grid, config.outputSize.height <= 512, config.outputSize.width <= 512,
+                    grid.height <= 512, grid.width <= 512,
+                    config.baseSize.height <= 512, config.baseSize.width <= 512
+                else { return }
+                let tiles = (grid.height / config.tileSide + 2) * (grid.width / config.tileSide + 2)
+                guard tiles * config.outputSize.height * config.outputSize.width <= largestArea
+                else { return }
+                _ = try processor.process(picture)
+            }
+            let config = try SquashImageConfig.parse(
+                json: input, file: "settings", kind: "BlipImageProcessor")
+            let processor = try SquashImageProcessor(config: config)
+            if config.size.height <= 256, config.size.width <= 256 {
+                _ = try processor.process(picture)
+            }
+        }
+    }
+}

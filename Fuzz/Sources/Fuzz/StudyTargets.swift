@@ -1,0 +1,219 @@
+import Foundation
+import GRDB
+import MMQBase
+import MMQFormats
+import MMQModels
+import MMQReport
+import MMQStudy
+
+extension Targets {
+    private static let wholeStudy = Golden.folder + "/study/whole.sqlite"
+
+    /// What the golden study exports, a file of it damaged, imported into a new study.
+    static func importFiles() throws -> Target {
+        let folder = try Scratch.makeFolder("export")
+        let files = try StudyExport.write(
+            Study(path: wholeStudy, access: .reading), to: folder, model: "model")
+        let root = folder + "/model"
+        let folders = FolderCases()
+        try folders.add(folder: root, files: files.map { String($0.dropFirst(root.count + 1)) })
+        let path = Scratch.path("imported.sqlite")
+        _ = try Study(path: path, access: .writing)
+        guard let empty = FileManager.default.contents(atPath: path) else {
+            throw CocoaError(.fileReadUnknown)
+        }
+        return folders.target { chosen in
+            for suffix in ["-wal", "-shm", "-journal"] { unlink(path + suffix) }
+            try Scratch.write(Array(empty), to: path)
+            let study = try Study(path: path, access: .updating)
+            _ = try StudyExport.read([chosen.folder], into: study)
+            try readAll(study)
+        }
+    }
+
+    /// A study whose rows were changed as the input says (see `RowDamage`).
+    static func study() throws -> Target {
+        let damage = try RowDamage(study: wholeStudy)
+        let path = Scratch.path("study.sqlite")
+        return Target {
+            damage.seeds()
+        } run: { input in
+            for suffix in ["-wal", "-shm", "-journal"] { unlink(path + suffix) }
+            try damage.apply(input, to: path)
+            let study = try Study(path: path, access: .reading)
+            try readAll(study)
+        }
+    }
+
+    /// All that commands read of a study.
+    private static func readAll(_ study: Study) throws {
+        attempt { _ = try study.model() }
+        attempt {
+            for module in try study.modules() { _ = try study.identification(module: module.name) }
+        }
+        attempt {
+            for module in try study.modules() { _ = try study.identify(module: module.name) }
+        }
+        attempt {
+            for pass in try study.passes() {
+                _ = try study.counts(domain: pass.domain, split: pass.split, form: pass.form)
+            }
+        }
+        attempt {
+            for set in try study.answerSets() {
+                _ = try study.answers(domain: set.domain, split: set.split, setting: set.setting)
+            }
+        }
+        attempt { for pass in try study.lensPasses(.lens) { _ = try study.lensSummary(pass) } }
+        attempt {
+            for pass in try study.lensPasses(.deviation) { _ = try study.deviationSummaries(pass) }
+        }
+        attempt {
+            let options = ReportOptions(resampling: Resampling(draws: 5, seed: 1))
+            let document = try ReportDocument(study, judge: ExactJudge(), options: options)
+            _ = try ReportPage(document).html()
+        }
+        attempt { _ = try StudyComparison(study, study, judge: ExactJudge()) }
+    }
+}
+
+/// Changes rows of a copy of a study.
+///
+/// An input is a list of changes: table, column, row, kind, and what the kind needs. The tables are
+/// made without STRICT, so that any value can stand in any column.
+private final class RowDamage {
+    private struct Table {
+        let name: String
+        let columns: [String]
+        /// A WHERE clause for each row.
+        let rows: [String]
+    }
+
+    private let whole: [UInt8]
+    private let tables: [Table]
+
+    init(study: String) throws {
+        let path = Scratch.path("loose.sqlite")
+        try Scratch.write(Array(Data(contentsOf: URL(fileURLWithPath: study))), to: path)
+        try Self.open(path).writeWithoutTransaction { db in
+            try db.execute(
+                sql: """
+                    PRAGMA writable_schema = ON;
+                    UPDATE sqlite_master SET sql = replace(
+                        replace(sql, 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), ') STRICT', ')');
+                    PRAGMA writable_schema = RESET;
+                    """)
+        }
+        tables = try Self.open(path).read { db in
+            let names = try String.fetchAll(
+                db,
+                sql: """
+                    SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'
+                        AND name NOT LIKE 'grdb%' ORDER BY name
+                    """)
+            return try names.map { name in
+                let keys = try db.primaryKey(name).columns
+                let list = keys.map { "quote(\"\($0)\")" }.joined(separator: ", ")
+                let rows = try Row.fetchAll(db, sql: "SELECT \(list) FROM \(name)").map { row in
+                    zip(keys, row.databaseValues.map { String.fromDatabaseValue($0) ?? "NULL" })
+                        .map { "\"\($0)\" = \($1)" }.joined(separator: " AND ")
+                }
+                return Table(name: name, columns: try db.columns(in: name).map(\.name), rows: rows)
+            }
+        }
+        whole = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+    }
+
+    private static func open(_ path: String) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.foreignKeysEnabled = false
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        }
+        return try DatabaseQueue(path: path, configuration: configuration)
+    }
+
+    /// A change of each kind in each column.
+    func seeds() -> [Seed] {
+        var seeds = [Seed("whole", [])]
+        for (number, table) in tables.enumerated() {
+            for (place, column) in table.columns.enumerated() {
+                for (kind, rest) in [
+                    [1, 0xFF], [4, 5] + Array("[[1,2".utf8), [5, 1, 7], [6, 3, 0, 0x80],
+                ].enumerated() {
+                    seeds.append(
+                        Seed(
+                            "\(table.name)-\(column)-\(kind)",
+                            [UInt8(number), UInt8(place), 0] + rest))
+                }
+            }
+        }
+        return seeds
+    }
+
+    /// Writes the damaged copy.
+    func apply(_ input: [UInt8], to path: String) throws {
+        try Scratch.write(whole, to: path)
+        var rest = input[...]
+        func byte() -> UInt8 { rest.popFirst() ?? 0 }
+        func word() -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(byte()) << (8 * $1) } }
+        func bytes() -> [UInt8] {
+            let count = Int(byte())
+            defer { rest = rest.dropFirst(count) }
+            return Array(rest.prefix(count))
+        }
+        try Self.open(path).writeWithoutTransaction { db in
+            for _ in 0..<8 where !rest.isEmpty {
+                let table = tables[Int(byte()) % tables.count]
+                let column = table.columns[Int(byte()) % table.columns.count]
+                let place = Int(byte())
+                guard !table.rows.isEmpty else { continue }
+                let row = table.rows[place % table.rows.count]
+                var sql = "UPDATE \(table.name) SET \"\(column)\" = ? WHERE \(row)"
+                var value = DatabaseValue.null
+                switch byte() % 8 {
+                case 0: break
+                case 1: value = Int(Int8(bitPattern: byte())).databaseValue
+                case 2: value = Int64(bitPattern: word()).databaseValue
+                case 3: value = Double(bitPattern: word()).databaseValue
+                case 4: value = String(decoding: bytes(), as: UTF8.self).databaseValue
+                case 5: value = Data(bytes()).databaseValue
+                case 6:
+                    let offset = Int(byte()) | Int(byte()) << 8
+                    let mask = byte()
+                    let select = "SELECT \"\(column)\" FROM \(table.name) WHERE \(row)"
+                    guard let held = try DatabaseValue.fetchOne(db, sql: select) else { continue }
+                    value = Self.flipped(held, offset, mask)
+                default: sql = "DELETE FROM \(table.name) WHERE \(row)"
+                }
+                do {
+                    try db.execute(
+                        sql: sql, arguments: sql.hasPrefix("UPDATE") ? [value] : [])
+                } catch is DatabaseError {
+                    continue  // what SQLite itself does not let in
+                }
+            }
+        }
+    }
+
+    private static func flipped(_ held: DatabaseValue, _ offset: Int, _ mask: UInt8)
+        -> DatabaseValue
+    {
+        func flipped(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+            var bytes = Array(bytes)
+            if !bytes.isEmpty { bytes[offset % bytes.count] ^= mask }
+            return bytes
+        }
+        switch held.storage {
+        case .blob(let data): return Data(flipped(data)).databaseValue
+        case .string(let text):
+            return String(decoding: flipped(text.utf8), as: UTF8.self).databaseValue
+        case .int64(let number):
+            return (number ^ (Int64(mask) << Int64(offset % 56))).databaseValue
+        case .double(let number):
+            return Double(bitPattern: number.bitPattern ^ UInt64(mask) << UInt64(offset % 56))
+                .databaseValue
+        case .null: return Int64(mask).databaseValue
+        }
+    }
+}

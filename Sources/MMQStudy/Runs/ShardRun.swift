@@ -1,0 +1,69 @@
+import MMQBase
+
+/// A run's part of a bench: what is planned, what is done, how long it took.
+struct ShardRun {
+    private(set) var progress: ShardProgress
+    let shard: Shard
+    private let clock = ContinuousClock()
+    private var last: ContinuousClock.Instant
+
+    /// - Parameter total: samples that this part has up to the goal.
+    init?(_ progress: ShardProgress?, total: (Shard) throws -> Int) rethrows {
+        guard var progress, let shard = progress.shard else { return nil }
+        progress.total = try total(shard)
+        self.progress = progress
+        self.shard = shard
+        last = clock.now
+    }
+
+    /// The part that is done, 0...1.
+    var fraction: Double {
+        progress.total == 0 ? 1 : min(1, Double(progress.done) / Double(progress.total))
+    }
+
+    /// What is to be stored now.
+    mutating func at(done: Int, _ outcome: RunOutcome?) -> ShardProgress {
+        let now = clock.now
+        progress.seconds += (now - last).seconds
+        last = now
+        progress.done = done
+        progress.finished = outcome == .reached || outcome == .exhausted
+        return progress
+    }
+
+    /// How many samples of a part lie before the goal: planned from annotations, and from pictures'
+    /// headers where `tokens` looks at them.
+    ///
+    /// - Parameters:
+    ///   - samples: the bench from its beginning.
+    ///   - tokens: what a sample adds to what goals are counted in; throws as a step does for samples
+    ///     that the model cannot take.
+    ///   - isReached: asked with samples and tokens so far.
+    static func plan(
+        _ shard: Shard, _ samples: BenchSplit, tokens: (BenchSample) throws -> Int = { _ in 0 },
+        isReached: (_ samples: Int, _ tokens: Int64) -> Bool
+    ) throws -> Int {
+        var own = 0
+        var taken = 0
+        var sum: Int64 = 0
+        while !isReached(taken, sum), let item = try samples.next() {
+            guard case .sample(let sample) = item else { continue }
+            do {
+                sum += Int64(try tokens(sample))
+            } catch let error as InputError {
+                guard error.reasonOfSample != nil else { throw error }
+                continue
+            }
+            taken += 1
+            if shard.takes(sample.position) { own += 1 }
+        }
+        return own
+    }
+}
+
+extension Duration {
+    /// As a number of seconds.
+    fileprivate var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

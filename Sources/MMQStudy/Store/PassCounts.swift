@@ -1,0 +1,307 @@
+import GRDB
+import MMQBase
+import MMQModels
+
+/// A row of `block`.
+private struct BlockRow: StudyRow {
+    static let table = "block"
+    let pass: Int64
+    let block: Int
+    let samples: Int
+
+    var damage: String? { firstBeyond(("block", block), ("samples", samples)) }
+}
+
+/// A row of `block_count`.
+private struct BlockCountRow: StudyRow {
+    static let table = "block_count"
+    let pass: Int64
+    let block: Int
+    let module: Int
+    let positions: Positions
+    let tokens: Int64
+    let counts: Blob
+
+    var damage: String? { firstBeyond(("block", block), ("tokens", Int(tokens))) }
+}
+
+/// A row of `activation_sum`.
+private struct ActivationSumRow: StudyRow {
+    static let table = "activation_sum"
+    let pass: Int64
+    let module: Int
+    let positions: Positions
+    let sums: Blob
+    let squares: Blob
+    let maxima: Blob
+}
+
+/// What a pass counts, in blocks of samples: how often neurons fired, per block; sums, squares and
+/// maxima of activations, over all blocks. Picture and text apart, or together.
+///
+/// Everything adds up exactly, so that passes over parts of a bench, added up in any order, are the
+/// pass over the whole.
+final class PassCounts {
+    /// Part of a module's tokens.
+    struct Part: Hashable {
+        /// The module's ordinal.
+        let module: Int
+        let positions: Positions
+    }
+
+    /// How often neurons fired in a block.
+    struct Fired: Equatable {
+        var tokens: Int64 = 0
+        /// [layers × neurons].
+        var counts: [UInt32]
+    }
+
+    /// Sums over all blocks.
+    struct Sums: Equatable {
+        var sums: ExactSums
+        var squares: ExactSums
+        var maxima: [Float]
+
+        init(count: Int) {
+            sums = ExactSums(count: count)
+            squares = ExactSums(count: count)
+            maxima = Array(repeating: -.infinity, count: count)
+        }
+
+        mutating func add(_ other: Sums) {
+            sums.add(other.sums)
+            squares.add(other.squares)
+            maxima = zip(maxima, other.maxima).map { $1 > $0 ? $1 : $0 }
+        }
+    }
+
+    /// [block]: samples counted.
+    private(set) var samples: [Int: Int] = [:]
+    /// [block][part].
+    private(set) var fired: [Int: [Part: Fired]] = [:]
+    private(set) var sums: [Part: Sums] = [:]
+    /// Blocks that are not stored as they stand here.
+    private var changed: Set<Int> = []
+
+    /// Nothing.
+    init() {}
+
+    /// Adds what a sample counted.
+    ///
+    /// - Parameters:
+    ///   - block: the sample's.
+    ///   - counts: what each of the model's modules counted.
+    ///   - ordinals: the modules' numbers.
+    ///   - apart: whether positions are kept apart.
+    func add(
+        _ counts: [ModuleCounts], block: Int, ordinals: [String: Int], apart: Bool
+    ) throws {
+        samples[block, default: 0] += 1
+        changed.insert(block)
+        for entry in counts {
+            guard let module = ordinals[entry.shape.name] else { continue }
+            let part = Part(module: module, positions: apart ? entry.positions : .all)
+            let size = entry.counts.count
+            var held = fired[block]?[part] ?? Fired(counts: Array(repeating: 0, count: size))
+            held.tokens += entry.tokens
+            guard held.tokens <= Int64(UInt32.max) else {
+                throw InputError(
+                    .failed, file: "counts", item: entry.shape.name,
+                    "block \(block) has seen more tokens than it can count; count in more blocks")
+            }
+            for i in 0..<size { held.counts[i] += UInt32(entry.counts[i]) }
+            fired[block, default: [:]][part] = held
+            var total = sums[part] ?? Sums(count: size)
+            total.sums.add(entry.sums)
+            total.squares.add(entry.squares)
+            total.maxima = zip(total.maxima, entry.maxima).map { $1 > $0 ? $1 : $0 }
+            sums[part] = total
+        }
+    }
+
+    /// Adds what another pass counted, exactly: in whatever order, the whole is the same.
+    ///
+    /// - Throws: `InputError`, `.failed` where a block has seen more tokens than it can count.
+    func add(_ other: PassCounts) throws {
+        for (block, samples) in other.samples {
+            self.samples[block, default: 0] += samples
+            changed.insert(block)
+        }
+        for (block, parts) in other.fired {
+            for (part, more) in parts {
+                guard var held = fired[block]?[part] else {
+                    fired[block, default: [:]][part] = more
+                    continue
+                }
+                // Out of the table while it changes: no copy is made.
+                fired[block]?[part] = nil
+                held.tokens += more.tokens
+                guard held.tokens <= Int64(UInt32.max) else { throw Self.full(block) }
+                for i in held.counts.indices { held.counts[i] += more.counts[i] }
+                fired[block]?[part] = held
+            }
+        }
+        for (part, more) in other.sums {
+            guard var held = sums[part] else {
+                sums[part] = more
+                continue
+            }
+            sums[part] = nil
+            held.add(more)
+            sums[part] = held
+        }
+    }
+
+    private static func full(_ block: Int) -> InputError {
+        InputError(
+            .failed, file: "counts",
+            "block \(block) has seen more tokens than it can count; count in more blocks")
+    }
+
+    /// What was counted in a module, an entry for each kind of positions.
+    func counts(of module: Int, _ shape: ModuleShape) -> [ModuleCounts] {
+        Positions.allCases.compactMap { positions in
+            let part = Part(module: module, positions: positions)
+            guard let sums = sums[part] else { return nil }
+            var counts = ModuleCounts(shape: shape, positions: positions)
+            for block in fired.values {
+                guard let held = block[part] else { continue }
+                counts.tokens += held.tokens
+                for i in held.counts.indices { counts.counts[i] += Int64(held.counts[i]) }
+            }
+            counts.sums = sums.sums.doubles
+            counts.squares = sums.squares.doubles
+            counts.maxima = sums.maxima
+            return counts
+        }
+    }
+
+    /// How often a module's neurons fired in a block, sums left out; nil if it saw no such token there.
+    func fired(
+        in block: Int, of module: Int, _ shape: ModuleShape, _ positions: Positions
+    ) -> ModuleCounts? {
+        var counts = ModuleCounts(shape: shape, positions: positions)
+        counts.sums = []
+        counts.squares = []
+        counts.maxima = []
+        for (part, held) in fired[block] ?? [:]
+        where part.module == module && (positions == .all || part.positions == positions) {
+            counts.tokens += held.tokens
+            for i in held.counts.indices { counts.counts[i] += Int64(held.counts[i]) }
+        }
+        return counts.tokens > 0 ? counts : nil
+    }
+
+    /// Puts the sums over all kinds of positions in place of those of the kinds, rounded and added.
+    ///
+    /// - Parameter others: whether there are counts without blocks too, which this knows nothing of.
+    func roundSums(of module: Int, _ whole: inout ModuleCounts, beside others: Bool) {
+        let parts = Positions.allCases.compactMap { sums[Part(module: module, positions: $0)] }
+        guard !others, parts.count > 1, var total = parts.first else { return }
+        for part in parts.dropFirst() { total.add(part) }
+        whole.sums = total.sums.doubles
+        whole.squares = total.squares.doubles
+    }
+
+    /// Everything is stored.
+    func settle() { changed = [] }
+
+    // MARK: - Store
+
+    /// What the study holds of a pass.
+    ///
+    /// - Throws: `StudyDamage` where blobs are not of one size, or a neuron fired more often than
+    ///   there were tokens.
+    init(of pass: Int64, _ db: Database) throws {
+        let modules = try Row.fetchAll(db, sql: "SELECT ordinal, layers, neurons FROM module")
+        let sizes: [Int: Int] = Dictionary(
+            modules.map { ($0["ordinal"], ($0["layers"] as Int) * ($0["neurons"] as Int)) },
+            uniquingKeysWith: { $1 })
+        for row in try BlockRow.Record.fetchAll(
+            db, sql: "SELECT * FROM block WHERE pass = ?", arguments: [pass]
+        ).map(\.row) {
+            samples[row.block] = row.samples
+        }
+        for row in try BlockCountRow.Record.fetchAll(
+            db, sql: "SELECT * FROM block_count WHERE pass = ?", arguments: [pass]
+        ).map(\.row) {
+            guard let counts = row.counts.narrowNumbers(sizes[row.module] ?? 0) else {
+                throw StudyDamage(
+                    table: BlockCountRow.table,
+                    problem: "block \(row.block): \(row.counts.bytes.count) bytes for "
+                        + "\(sizes[row.module] ?? 0) neurons")
+            }
+            if let wrong = counts.first(where: { $0 > row.tokens }) {
+                throw StudyDamage(
+                    table: BlockCountRow.table,
+                    problem: "block \(row.block): a neuron fired \(wrong) times in "
+                        + "\(row.tokens) tokens")
+            }
+            fired[row.block, default: [:]][Part(module: row.module, positions: row.positions)] =
+                Fired(tokens: row.tokens, counts: counts)
+        }
+        for row in try ActivationSumRow.Record.fetchAll(
+            db, sql: "SELECT * FROM activation_sum WHERE pass = ?", arguments: [pass]
+        ).map(\.row) {
+            let size = sizes[row.module] ?? 0
+            guard let sums = row.sums.numbers().flatMap({ ExactSums(words: $0) }),
+                let squares = row.squares.numbers().flatMap({ ExactSums(words: $0) }),
+                let maxima: [UInt32] = row.maxima.numbers(),
+                [sums.count, squares.count, maxima.count].allSatisfy({ $0 == size })
+            else {
+                throw StudyDamage(
+                    table: ActivationSumRow.table,
+                    problem: "\(row.sums.bytes.count), \(row.squares.bytes.count) and "
+                        + "\(row.maxima.bytes.count) bytes for \(size) neurons")
+            }
+            var entry = Sums(count: 0)
+            entry.sums = sums
+            entry.squares = squares
+            entry.maxima = maxima.map { Float(bitPattern: $0) }
+            self.sums[Part(module: row.module, positions: row.positions)] = entry
+        }
+    }
+
+    /// Stores what changed.
+    func store(_ pass: Int64, _ db: Database) throws {
+        for block in changed.sorted() {
+            try BlockRow(pass: pass, block: block, samples: samples[block] ?? 0).record.upsert(db)
+            for (part, held) in fired[block] ?? [:] {
+                try BlockCountRow(
+                    pass: pass, block: block, module: part.module, positions: part.positions,
+                    tokens: held.tokens, counts: Blob(narrow: held.counts)
+                ).record.upsert(db)
+            }
+        }
+        guard !changed.isEmpty else { return }
+        for (part, entry) in sums {
+            try ActivationSumRow(
+                pass: pass, module: part.module, positions: part.positions,
+                sums: Blob(entry.sums.stored), squares: Blob(entry.squares.stored),
+                maxima: Blob(entry.maxima.map(\.bitPattern))
+            ).record.upsert(db)
+        }
+    }
+}
+
+extension Blob {
+    /// Counts, each in as many bytes as the greatest needs: 1, 2 or 4.
+    init(narrow counts: [UInt32]) {
+        switch counts.max() ?? 0 {
+        case ...UInt32(UInt8.max): self.init(counts.map { UInt8($0) })
+        case ...UInt32(UInt16.max): self.init(counts.map { UInt16($0) })
+        default: self.init(counts)
+        }
+    }
+
+    /// `count` numbers that were stored in as many bytes as the greatest needed; nil if the bytes are
+    /// of no such width.
+    func narrowNumbers(_ count: Int) -> [UInt32]? {
+        switch bytes.count {
+        case count: numbers(UInt8.self)?.map { UInt32($0) }
+        case 2 * count: numbers(UInt16.self)?.map { UInt32($0) }
+        case 4 * count: numbers()
+        default: nil
+        }
+    }
+}

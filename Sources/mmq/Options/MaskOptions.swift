@@ -1,0 +1,71 @@
+import ArgumentParser
+import MMQBase
+import MMQModels
+import MMQStudy
+
+/// What is masked in one pass over a picture.
+struct MaskOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "What is masked: a file, {\"\(Architectures.moduleNames[0])\": [[12, 40], [], ...], ...} "
+                + "with the neurons that are off in each layer, or with --study a setting, "
+                + "SETTING@DOMAIN[:KIND], for example "
+                + "\(Architectures.moduleNames[0])@med or all@doc:mean.",
+            valueName: "mask"))
+    var mask: String?
+
+    @OptionGroup var sets: SetOptions
+
+    /// The mask, checked against the model.
+    ///
+    /// - Parameter study: the study's path, which a setting and the kinds mean and add need.
+    func read(for model: any VisionLanguageModel, study path: String?) throws -> NeuronMask? {
+        guard let mask else { return nil }
+        let study = try path.map { try Study(path: $0, access: .reading) }
+        if exists(mask) || study == nil || mask.hasSuffix(".json") {
+            return try NeuronMask(
+                path: mask, modules: model.modules, resolve: study.map { $0.resolver() })
+        }
+        guard let study else { return nil }
+        try study.checkModules(model.modules)
+        let setting = try MaskSetting(
+            name: mask, of: model.architecture, set: sets.chosen())
+        if setting.isNone { return nil }
+        guard let domain = setting.domain else {
+            throw ValidationError(
+                "--mask \(mask): no bench says here whose neurons are meant. Name the domain: "
+                    + "\(setting.core)@med, for example.")
+        }
+        return try NeuronMask(
+            layers: setting.neurons(of: domain, in: study, seed: 0), modules: model.modules,
+            file: study.path)
+    }
+}
+
+/// Which neuron sets of a study.
+struct SetOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The neuron sets, under the name that identify gave them.", valueName: "name"))
+    var set: String?
+
+    /// The sets named, or the usual ones.
+    func chosen() throws -> SetName { try set.map(SetName.init) ?? .usual }
+
+    func validate() throws {
+        do { _ = try chosen() } catch let error as InputError {
+            throw ValidationError("--set: \(error.item ?? ""): \(error.problem)")
+        }
+    }
+}
+
+/// Sentences of help texts about masks.
+enum MaskWords {
+    /// How settings are written.
+    static let grammar = """
+        A setting is [SET/]SETTING[@DOMAIN][:KIND]. \(ArchitectureWords.masks). @DOMAIN masks that \
+        domain's neurons whatever the questions are of. KIND is \(Intervention.words): what becomes \
+        of an activation (zero unless said; mean and the standard deviations that F of add counts \
+        in are those of the study's counts).
+        """
+}
