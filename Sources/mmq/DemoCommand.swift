@@ -158,7 +158,7 @@ private struct DemoStudy {
             "\(name): with every domain's neurons off in turn, held at their mean, and twenty times others"
         )
         try await answer(
-            "matrix-\(decoder),\(decoder):mean,random-\(decoder)*20", min(samples, 60))
+            "matrix-\(decoder),\(decoder):mean,random-\(decoder)*20", min(samples, 20))
         try await mmq(
             "evaluate", "--study", study("f16"), "--metric", "official", "--judge", "exact")
 
