@@ -151,6 +151,13 @@ public struct Identification: Sendable, Equatable {
                     + "older mmq lack; count with \(CommandHint.again)")
         }
         let values = Self.values(counts.map(\.counts), by: settings.rule)
+        if let broken = values.firstIndex(where: \.isNaN) {
+            throw InputError(
+                .badInput, file: "identify", item: counts[broken % width].domain.rawValue,
+                "neuron \(broken / width % module.neurons) of layer "
+                    + "\(broken / width / module.neurons) of module \(module.name) has no value: its "
+                    + "counts or sums are damaged")
+        }
         let sorted = values.sorted()
         let filter = try Self.quantile(sorted, settings.filterRate, "filter rate")
         let bar = try Self.quantile(sorted, settings.activationBar, "activation bar")

@@ -118,10 +118,7 @@ struct ConvertCommand: ParsableCommand {
             throw error
         }
         progress.clear()
-        let duration = clock.now - start
-        let seconds =
-            Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
-        return (result, seconds)
+        return (result, clock.seconds(since: start))
     }
 
     private func report(_ report: Report) throws {

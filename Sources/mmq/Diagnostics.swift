@@ -147,7 +147,7 @@ final class ProgressReport {
         let now = clock.now
         guard now - last >= (isTerminal ? .milliseconds(200) : .seconds(10)) else { return }
         last = now
-        let elapsed = seconds(now - start)
+        let elapsed = (now - start).seconds
         var text = label
         if isTerminal {
             let filled = Int((fraction * 24).rounded(.down))
@@ -180,10 +180,6 @@ final class ProgressReport {
         guard isShown else { return }
         Diagnostics.show("\r\u{1b}[K")
         isShown = false
-    }
-
-    private func seconds(_ duration: Duration) -> Double {
-        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
     }
 
     static func duration(_ seconds: Double) -> String {

@@ -19,10 +19,12 @@ struct PixelModel: CountingModel {
 
     /// A prompt that holds it cannot be taken.
     var refused: String?
+    /// A prompt that holds it has more tokens than are planned.
+    var unplanned: String?
 
     func visionTokens(size: PixelSize, prompt: String) throws -> Int {
         if let refused, prompt.contains(refused) { throw InputError.prompt("too odd") }
-        return size.width * size.height
+        return size.width * size.height - (unplanned.map(prompt.contains) == true ? 1 : 0)
     }
 
     func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
@@ -178,6 +180,73 @@ struct PixelModel: CountingModel {
         #expect(other?.code == .mismatch)
     }
 
+    /// What one attempt to store did not get into the file, the next one does.
+    @Test func countsOutliveATransactionThatFails() throws {
+        struct Full: Error {}
+        let folder = try TemporaryFolder()
+        let model = PixelModel()
+        let study = try Study(path: folder("study"), access: .writing)
+        try study.bind(modules: model.modules, fingerprint: model.fingerprint)
+        var pass = PassState(domain: .med, split: "train", form: .simple, bench: "b")
+        pass.blocks = 2
+        let image = RGBImage(width: 1, height: 2, pixels: [1, 2, 3, 4, 5, 6])
+        let counts = PassCounts()
+        try counts.add(
+            model.count(image: image, prompt: "why"), block: 1, ordinals: ["lang": 0, "vision": 1],
+            apart: false)
+        #expect(throws: Full.self) {
+            try study.atomically {
+                try study.commit(pass, counts)
+                throw Full()
+            }
+        }
+        #expect(try study.passes().isEmpty)
+        try study.atomically { try study.commit(pass, counts) }
+        let stored = try study.passCounts(pass)
+        #expect(stored.samples == [1: 1] && stored.fired == counts.fired)
+        #expect(stored.fired[1]?.count == 2 && stored.sums == counts.sums)
+    }
+
+    /// A sample that is not counted to its end leaves nothing behind: the next run begins it again.
+    @Test func aSampleIsCountedWholeOrNotAtAll() throws {
+        let model = PixelModel()
+        let image = RGBImage(width: 1, height: 2, pixels: [1, 2, 3, 4, 5, 6])
+        let full = PassCounts()
+        var entries = try model.count(image: image, prompt: "why")
+        entries[1].tokens = Int64(UInt32.max)
+        let ordinals = ["lang": 0, "vision": 1]
+        try full.add(entries, block: 0, ordinals: ordinals, apart: false)
+        let (samples, fired, sums) = (full.samples, full.fired, full.sums)
+        let more = PassCounts()
+        try more.add(entries, block: 1, ordinals: ordinals, apart: false)
+        try more.add(
+            model.count(image: image, prompt: "why"), block: 0, ordinals: ordinals, apart: false)
+        for add in [
+            { try full.add(entries, block: 0, ordinals: ordinals, apart: false) },
+            { try full.add(more) },
+        ] {
+            let error = #expect(throws: InputError.self) { try add() }
+            #expect(error?.description.contains("more tokens") == true)
+            #expect(full.samples == samples && full.fired == fired && full.sums == sums)
+        }
+
+        // Where the model sees other tokens than were planned, everything before is kept.
+        let folder = try TemporaryFolder()
+        var odd = model
+        odd.unplanned = "6"
+        let plan = try CountingPlan(
+            study: Study(path: folder("shard"), access: .writing), model: odd, bench: bench,
+            goal: .samples(100), shard: Shard(1, of: 1))
+        let error = #expect(throws: InputError.self) {
+            try ResumableRun(plan.step(.med)).run()
+        }
+        #expect(error?.description.contains("planned as") == true)
+        let pass = try #require(try plan.study.passes().first)
+        let counted = try plan.study.passCounts(pass)
+        #expect(pass.samples > 0 && counted.samples.values.reduce(0, +) == pass.samples)
+        #expect(try plan.study.shards().first?.done == pass.samples)
+    }
+
     @Test func oneWriterAtATime() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/s.sqlite"
@@ -294,7 +363,7 @@ struct PixelModel: CountingModel {
             plan.step(.med),
             tell: { _ in
                 try? FileManager.default.removeItem(atPath: path)
-                if isReplaced { try? folder.write("s.sqlite", text: "another") }
+                if isReplaced { _ = try? folder.write("s.sqlite", text: "another") }
             })
         let error = #expect(throws: InputError.self) { try run.run() }
         #expect(error?.code == .failed && error?.file == path)

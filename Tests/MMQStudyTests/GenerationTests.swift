@@ -49,11 +49,12 @@ struct GenerationFixture {
 
     func plan(
         _ settings: [String]? = nil, samples: Int = 3, batch: Int = 1,
-        options: AnswerOptions = AnswerOptions(seed: 7, maxTokens: 6), replaces: Bool = false
+        options: AnswerOptions = AnswerOptions(seed: 7, maxTokens: 6), shard: Shard? = nil,
+        replaces: Bool = false
     ) throws -> GenerationPlan.Settings {
         GenerationPlan.Settings(
             domains: [.rs, .com], masks: try self.settings(settings), samples: samples,
-            batch: batch, options: options, replaces: replaces)
+            batch: batch, options: options, shard: shard, replaces: replaces)
     }
 
     /// Everything that a study holds of answers.
@@ -212,6 +213,30 @@ struct GenerationFixture {
         #expect(try answers(AnswerOptions(seed: 1, maxTokens: 6), "again") == first)
         #expect(try answers(AnswerOptions(seed: 2, maxTokens: 6), "2") != first)
         #expect(first.count == 6)
+    }
+
+    /// A shard that is stopped before its first answer is no study that holds all of nothing.
+    @Test func aShardThatBeginsSaysSo() throws {
+        let fixture = try GenerationFixture("llava-next/hub-f16")
+        let study = try fixture.study("shard")
+        for replaces in [false, true] {
+            let options = AnswerOptions(seed: replaces ? 8 : 7, maxTokens: 2)
+            let plan = try fixture.plan(
+                options: options, shard: Shard(2, of: 3), replaces: replaces)
+            _ = try fixture.run(study, plan, interrupted: { true })
+            let sets = try study.answerSets()
+            let rows = try study.shards()
+            #expect(!sets.isEmpty && rows.map(\.item.setting) == sets.map(\.setting).sorted())
+            #expect(
+                rows.allSatisfy { $0.part == 2 && $0.done == 0 && !$0.finished && $0.total > 0 })
+            // Going on, and again with nothing left.
+            for _ in 0..<2 {
+                _ = try fixture.run(study, fixture.plan(options: options, shard: Shard(2, of: 3)))
+                let done = try study.shards()
+                #expect(done.allSatisfy { $0.finished && $0.done == $0.total && $0.cursor != nil })
+                #expect(done.map(\.total) == rows.map(\.total))
+            }
+        }
     }
 
     @Test func answersMadeInAnotherWayAreNotMixed() throws {

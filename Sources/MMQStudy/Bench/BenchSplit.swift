@@ -57,6 +57,12 @@ public final class BenchSplit {
         }
     }
 
+    /// A walk of its own over the same annotations, from their beginning.
+    init(again other: BenchSplit) {
+        (bench, root, table) = (other.bench, other.root, other.table)
+        (domain, split, form) = (other.domain, other.split, other.form)
+    }
+
     /// Identifies the annotations, so that a run is not continued over changed files.
     public private(set) lazy var fingerprint: String = {
         table.files.map { file in

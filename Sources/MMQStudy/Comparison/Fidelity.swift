@@ -269,9 +269,14 @@ private final class FidelityStep: RunStep {
     func begin(_ sample: BenchSample) throws -> Bool {
         let picture = try sample.picture()
         let pass = try ObservedPass(reference, image: picture, prompt: sample.prompt)
-        for i in models.indices {
-            let counted = try comparisons[i].add(
+        // A sample that one model refuses counts for none of them.
+        var compared = comparisons
+        let modelCounts = try models.indices.map { i in
+            try compared[i].add(
                 pass, models[i], image: picture, prompt: sample.prompt, options: options)
+        }
+        comparisons = compared
+        for (i, counted) in modelCounts.enumerated() {
             for m in counted.indices { counts[i][m].add(counted[m]) }
         }
         let counted = pass.observation.counts()

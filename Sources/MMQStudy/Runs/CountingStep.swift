@@ -79,12 +79,14 @@ final class CountingStep: RunStep {
     private var state: PassState
     private let counts: PassCounts
     private let ordinals: [String: Int]
+    private let plannedTokens: PlannedTokens
     private var part: ShardRun?
 
     var shard: Shard? { part?.shard }
 
     init(_ plan: CountingPlan, _ domain: Domain) throws {
         self.plan = plan
+        plannedTokens = PlannedTokens(plan.model)
         let study = plan.study
         samples = try BenchSplit(
             bench: plan.bench, domain: domain, split: plan.split, form: .simple,
@@ -130,15 +132,9 @@ final class CountingStep: RunStep {
             position: state.cursor, samples: state.samples, skipped: state.skipped,
             missingFrames: state.missingFrames)
         part = try ShardRun(progress) { shard in
-            try ShardRun.plan(
-                shard,
-                BenchSplit(
-                    bench: plan.bench, domain: domain, split: plan.split, form: .simple,
-                    allowsOutside: plan.allowsOutside),
-                tokens: {
-                    try plan.model.visionTokens(size: $0.pictureSize(), prompt: $0.prompt)
-                },
-                isReached: { Self.isReached(plan.goal, samples: $0, visionTokens: $1) })
+            try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) {
+                Self.isReached(plan.goal, samples: $0, visionTokens: $1)
+            }
         }
     }
 
@@ -185,9 +181,7 @@ final class CountingStep: RunStep {
         }
     }
 
-    func passBy(_ sample: BenchSample) throws {
-        saw(try Int64(plan.model.visionTokens(size: sample.pictureSize(), prompt: sample.prompt)))
-    }
+    func passBy(_ sample: BenchSample) throws { saw(Int64(try plannedTokens(sample))) }
 
     private func saw(_ visionTokens: Int64) {
         state.visionTokensBefore = state.visionTokens
@@ -200,21 +194,19 @@ final class CountingStep: RunStep {
             throw InputError(
                 .failed, file: plan.study.path, "the model counted other modules than it has")
         }
-        try self.counts.add(
-            counts, block: sample.position % state.blocks, ordinals: ordinals, apart: state.apart)
         let seen = counts.reduce(0) {
             $0 + ($1.shape.name == plan.model.visionModule ? $1.tokens : 0)
         }
-        if part != nil {
-            // The other parts go by it: another number would give them other samples.
-            let planned = try plan.model.visionTokens(
-                size: sample.pictureSize(), prompt: sample.prompt)
-            guard Int64(planned) == seen else {
-                throw InputError(
-                    .failed, file: sample.pictures.first ?? state.domain.rawValue,
-                    "planned as \(planned) vision tokens, counted as \(seen)")
-            }
+        // The other parts go by it: another number would give them other samples.
+        if part != nil, case let planned = try plannedTokens(sample), Int64(planned) != seen {
+            throw InputError(
+                .failed, file: sample.pictures.first ?? state.domain.rawValue,
+                "planned as \(planned) vision tokens, counted as \(seen)")
         }
+        // Last: after an error nothing of the sample is kept, for what was counted before it is
+        // stored all the same.
+        try self.counts.add(
+            counts, block: sample.position % state.blocks, ordinals: ordinals, apart: state.apart)
         saw(seen)
         return true
     }
@@ -222,11 +214,12 @@ final class CountingStep: RunStep {
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
         state = result(cursor, .interrupted)
         state.finished = outcome == .reached || outcome == .exhausted
-        let progress = part?.at(done: counts.samples.values.reduce(0, +), outcome)
+        let progress = part?.at(done: counts.samples.values.reduce(0, +), cursor, outcome)
         try plan.study.atomically {
             try plan.study.commit(state, counts)
             if let progress { try plan.study.store(progress) }
         }
+        counts.settle()
     }
 
     /// Where the pass stands.

@@ -141,27 +141,26 @@ public struct GenerationPlan {
     }
 
     /// The settings of a domain with what the study holds of each, its set begun if there is none.
-    func lanes(_ domain: Domain, bench fingerprint: String) throws -> [Lane] {
+    ///
+    /// - Parameter samples: the domain's; the walk over them does not move.
+    func lanes(_ samples: BenchSplit) throws -> [Lane] {
         // The same for every setting.
-        var total: Int?
-        return try sets(domain, bench: fingerprint).map { set, held in
-            if held != set { try study.begin(set) }
-            let done = try study.answeredPositions(
-                domain: domain, split: settings.split, setting: set.setting)
-            let progress = try study.progress(
-                of: StudyItem(set), as: settings.shard, isThere: !done.isEmpty,
-                goal: "\(settings.samples) samples")
-            let part = try ShardRun(progress) { shard in
-                try total
-                    ?? ShardRun.plan(
-                        shard,
-                        BenchSplit(
-                            bench: bench, domain: domain, split: settings.split, form: .full,
-                            allowsOutside: allowsOutside),
-                        isReached: { samples, _ in samples >= settings.samples })
+        let total = try settings.shard.map { shard in
+            try ShardRun.plan(shard, samples) { taken, _ in taken >= settings.samples }
+        }
+        return try sets(samples.domain, bench: samples.fingerprint).map { set, held in
+            // Together: a set without its row in `shard` is taken for a whole one.
+            try study.atomically {
+                if held != set { try study.begin(set) }
+                let done = try study.answeredPositions(
+                    domain: set.domain, split: set.split, setting: set.setting)
+                let part = ShardRun(
+                    try study.progress(
+                        of: StudyItem(set), as: settings.shard, isThere: !done.isEmpty,
+                        goal: "\(settings.samples) samples"), total: { _ in total ?? 0 })
+                if held != set, let part { try study.store(part.progress) }
+                return try Lane(set: set, model: model, done: done, part: part)
             }
-            total = part?.progress.total
-            return try Lane(set: set, model: model, done: done, part: part)
         }
     }
 

@@ -44,7 +44,7 @@ final class GenerationStep: RunStep {
         samples = try BenchSplit(
             bench: plan.bench, domain: domain, split: plan.settings.split, form: .full,
             allowsOutside: plan.allowsOutside)
-        lanes = try plan.lanes(domain, bench: samples.fingerprint)
+        lanes = try plan.lanes(samples)
         counts = GenerationPlan.Result(domain: domain, outcome: .interrupted)
         counts.held = lanes.reduce(0) { $0 + $1.done.count }
     }
@@ -99,6 +99,7 @@ final class GenerationStep: RunStep {
     }
 
     private func keep(_ job: Job, _ answer: GeneratedAnswer) {
+        job.lane.given += 1
         complete.append(
             job.stored(
                 text: plan.model.architecture.studyAnswer(answer.text), tokens: answer.tokens,
@@ -108,6 +109,7 @@ final class GenerationStep: RunStep {
     }
 
     func refuse(_ job: Job, reason: String) -> Bool {
+        job.lane.given += 1
         complete.append(job.stored(problem: reason))
         counts.problems += 1
         return true
@@ -116,11 +118,8 @@ final class GenerationStep: RunStep {
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
         let ended = outcome == .reached || outcome == .exhausted
         guard !complete.isEmpty || (shard != nil && ended) else { return }
-        var progress: [ShardProgress] = []
-        for lane in lanes {
-            let new = complete.count { $0.set.setting == lane.set.setting }
-            guard new > 0 || ended, let done = lane.part?.progress.done else { continue }
-            if let stored = lane.part?.at(done: done + new, outcome) { progress.append(stored) }
+        let progress = lanes.compactMap { lane in
+            lane.part?.at(done: lane.done.count + lane.given, cursor, outcome)
         }
         try plan.study.atomically {
             try plan.study.add(complete)

@@ -15,6 +15,8 @@ final class Lane {
     let towerNeurons: [String: [LayerMask]]
     /// How far this machine's part has come; nil where it answers all.
     var part: ShardRun?
+    /// Answers that this run gave, or problems in their place.
+    var given = 0
 
     init(
         set: AnswerSet, model: any VisionLanguageModel, done: Set<Int>, part: ShardRun? = nil

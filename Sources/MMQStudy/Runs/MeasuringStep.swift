@@ -19,11 +19,6 @@ final class MeasuringStep: RunStep {
         let shard: Shard?
         /// Says which samples it can take.
         let model: any CountingModel
-
-        /// Throws as the model does for a sample that it cannot take.
-        func check(_ sample: BenchSample) throws {
-            _ = try model.visionTokens(size: sample.pictureSize(), prompt: sample.prompt)
-        }
     }
 
     /// What random controls are drawn with.
@@ -36,7 +31,10 @@ final class MeasuringStep: RunStep {
     private var pass: LensPass
     private let measure: (BenchSample) throws -> LensPass.Measurement
     private var measured: LensPass.Measurement?
+    private let plannedTokens: PlannedTokens
     private var part: ShardRun?
+    /// Samples of this machine's part that are measured.
+    private var done: Int
 
     var shard: Shard? { part?.shard }
 
@@ -47,6 +45,7 @@ final class MeasuringStep: RunStep {
     ) throws {
         self.plan = plan
         self.measure = measure
+        plannedTokens = PlannedTokens(plan.model)
         samples = try BenchSplit(
             bench: plan.bench, domain: domain, split: plan.split, form: .simple,
             allowsOutside: plan.allowsOutside)
@@ -67,16 +66,11 @@ final class MeasuringStep: RunStep {
             pass = stored
         }
         start = RunCursor(position: pass.cursor, samples: pass.samples, skipped: pass.skipped)
+        done = progress?.done ?? 0
         part = try ShardRun(progress) { shard in
-            try ShardRun.plan(
-                shard,
-                BenchSplit(
-                    bench: plan.bench, domain: domain, split: plan.split, form: .simple,
-                    allowsOutside: plan.allowsOutside),
-                tokens: {
-                    try plan.check($0)
-                    return 0
-                }, isReached: { samples, _ in samples >= plan.samples })
+            try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) { taken, _ in
+                taken >= plan.samples
+            }
         }
     }
 
@@ -104,18 +98,18 @@ final class MeasuringStep: RunStep {
         part?.fraction ?? fraction(Double(cursor.samples), of: Double(plan.samples), cursor)
     }
 
-    func passBy(_ sample: BenchSample) throws { try plan.check(sample) }
+    func passBy(_ sample: BenchSample) throws { _ = try plannedTokens(sample) }
 
     func begin(_ sample: BenchSample) throws -> Bool {
         measured = try measure(sample)
+        done += 1
         return true
     }
 
     func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) throws {
         pass = result(cursor, .interrupted)
         pass.finished = outcome == .exhausted
-        let done = (part?.progress.done ?? 0) + (measured == nil ? 0 : 1)
-        let progress = part?.at(done: done, outcome)
+        let progress = part?.at(done: done, cursor, outcome)
         try plan.study.atomically {
             try plan.study.commit(pass, measured)
             if let progress { try plan.study.store(progress) }

@@ -1,4 +1,5 @@
 import MMQBase
+import MMQModels
 
 /// A run's part of a bench: what is planned, what is done, how long it took.
 struct ShardRun {
@@ -7,10 +8,11 @@ struct ShardRun {
     private let clock = ContinuousClock()
     private var last: ContinuousClock.Instant
 
-    /// - Parameter total: samples that this part has up to the goal.
+    /// - Parameter total: samples that this part has up to the goal; not asked where all of them are
+    ///   done.
     init?(_ progress: ShardProgress?, total: (Shard) throws -> Int) rethrows {
         guard var progress, let shard = progress.shard else { return nil }
-        progress.total = try total(shard)
+        if !progress.finished { progress.total = try total(shard) }
         self.progress = progress
         self.shard = shard
         last = clock.now
@@ -22,12 +24,15 @@ struct ShardRun {
     }
 
     /// What is to be stored now.
-    mutating func at(done: Int, _ outcome: RunOutcome?) -> ShardProgress {
+    mutating func at(
+        done: Int, _ cursor: RunCursor, _ outcome: RunOutcome?
+    ) -> ShardProgress {
         let now = clock.now
         progress.seconds += (now - last).seconds
         last = now
         progress.done = done
         progress.finished = outcome == .reached || outcome == .exhausted
+        progress.cursor = progress.finished ? cursor.position : nil
         return progress
     }
 
@@ -35,14 +40,15 @@ struct ShardRun {
     /// headers where `tokens` looks at them.
     ///
     /// - Parameters:
-    ///   - samples: the bench from its beginning.
+    ///   - bench: the bench; the walk over it does not move.
     ///   - tokens: what a sample adds to what goals are counted in; throws as a step does for samples
     ///     that the model cannot take.
     ///   - isReached: asked with samples and tokens so far.
     static func plan(
-        _ shard: Shard, _ samples: BenchSplit, tokens: (BenchSample) throws -> Int = { _ in 0 },
+        _ shard: Shard, _ bench: BenchSplit, tokens: (BenchSample) throws -> Int = { _ in 0 },
         isReached: (_ samples: Int, _ tokens: Int64) -> Bool
     ) throws -> Int {
+        let samples = BenchSplit(again: bench)
         var own = 0
         var taken = 0
         var sum: Int64 = 0
@@ -61,9 +67,24 @@ struct ShardRun {
     }
 }
 
-extension Duration {
-    /// As a number of seconds.
-    fileprivate var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+/// The vision tokens of a bench's samples, from pictures' headers: each is read once, though parts
+/// are planned, passed by and counted at different times.
+final class PlannedTokens {
+    private let model: any CountingModel
+    private var known: [Int: Swift.Result<Int, InputError>] = [:]
+
+    init(_ model: any CountingModel) { self.model = model }
+
+    /// - Throws: `InputError` with a `reasonOfSample` if the model cannot take the sample.
+    func callAsFunction(_ sample: BenchSample) throws -> Int {
+        if let found = known[sample.position] { return try found.get() }
+        do {
+            let tokens = try model.visionTokens(size: sample.pictureSize(), prompt: sample.prompt)
+            known[sample.position] = .success(tokens)
+            return tokens
+        } catch let error as InputError {
+            known[sample.position] = .failure(error)
+            throw error
+        }
     }
 }

@@ -71,7 +71,11 @@ final class PassCounts {
         mutating func add(_ other: Sums) {
             sums.add(other.sums)
             squares.add(other.squares)
-            maxima = zip(maxima, other.maxima).map { $1 > $0 ? $1 : $0 }
+            take(maxima: other.maxima)
+        }
+
+        mutating func take(maxima others: [Float]) {
+            maxima = zip(maxima, others).map { $1 > $0 ? $1 : $0 }
         }
     }
 
@@ -96,25 +100,26 @@ final class PassCounts {
     func add(
         _ counts: [ModuleCounts], block: Int, ordinals: [String: Int], apart: Bool
     ) throws {
+        let entries = counts.compactMap { entry in
+            ordinals[entry.shape.name].map { module in
+                (Part(module: module, positions: apart ? entry.positions : .all), entry)
+            }
+        }
+        // Parts may stand there more than once: positions that are not kept apart.
+        try checkRoom(
+            in: block, for: Dictionary(entries.map { ($0, $1.tokens) }, uniquingKeysWith: +))
         samples[block, default: 0] += 1
         changed.insert(block)
-        for entry in counts {
-            guard let module = ordinals[entry.shape.name] else { continue }
-            let part = Part(module: module, positions: apart ? entry.positions : .all)
+        for (part, entry) in entries {
             let size = entry.counts.count
             var held = fired[block]?[part] ?? Fired(counts: Array(repeating: 0, count: size))
             held.tokens += entry.tokens
-            guard held.tokens <= Int64(UInt32.max) else {
-                throw InputError(
-                    .failed, file: "counts", item: entry.shape.name,
-                    "block \(block) has seen more tokens than it can count; count in more blocks")
-            }
             for i in 0..<size { held.counts[i] += UInt32(entry.counts[i]) }
             fired[block, default: [:]][part] = held
             var total = sums[part] ?? Sums(count: size)
             total.sums.add(entry.sums)
             total.squares.add(entry.squares)
-            total.maxima = zip(total.maxima, entry.maxima).map { $1 > $0 ? $1 : $0 }
+            total.take(maxima: entry.maxima)
             sums[part] = total
         }
     }
@@ -123,6 +128,9 @@ final class PassCounts {
     ///
     /// - Throws: `InputError`, `.failed` where a block has seen more tokens than it can count.
     func add(_ other: PassCounts) throws {
+        for (block, parts) in other.fired {
+            try checkRoom(in: block, for: parts.mapValues(\.tokens))
+        }
         for (block, samples) in other.samples {
             self.samples[block, default: 0] += samples
             changed.insert(block)
@@ -136,7 +144,6 @@ final class PassCounts {
                 // Out of the table while it changes: no copy is made.
                 fired[block]?[part] = nil
                 held.tokens += more.tokens
-                guard held.tokens <= Int64(UInt32.max) else { throw Self.full(block) }
                 for i in held.counts.indices { held.counts[i] += more.counts[i] }
                 fired[block]?[part] = held
             }
@@ -152,10 +159,17 @@ final class PassCounts {
         }
     }
 
-    private static func full(_ block: Int) -> InputError {
-        InputError(
-            .failed, file: "counts",
-            "block \(block) has seen more tokens than it can count; count in more blocks")
+    /// Before anything is added: an error leaves everything as it was.
+    private func checkRoom(in block: Int, for tokens: [Part: Int64]) throws {
+        for (part, more) in tokens {
+            let (sum, overflow) = (fired[block]?[part]?.tokens ?? 0)
+                .addingReportingOverflow(more)
+            guard !overflow, sum <= Int64(UInt32.max) else {
+                throw InputError(
+                    .failed, file: "counts",
+                    "block \(block) has seen more tokens than it can count; count in more blocks")
+            }
+        }
     }
 
     /// What was counted in a module, an entry for each kind of positions.

@@ -189,8 +189,8 @@ extension Study {
                 arguments: [set.domain.rawValue, set.split, set.setting])
             try set.record.insert(db)
             for answer in answers { try insert(db, answer, set) }
+            try removeShards(db, of: StudyItem(set))
         }
-        try removeShards(of: StudyItem(set))
     }
 
     /// Adds answers to sets that were begun, all or none of them.

@@ -284,7 +284,7 @@ extension Study {
         try write { db in
             try db.execute(
                 sql: "DELETE FROM lens_pass WHERE \(LensPass.condition)", arguments: pass.key)
+            try removeShards(db, of: StudyItem(pass))
         }
-        try removeShards(of: StudyItem(pass))
     }
 }

@@ -15,6 +15,8 @@ public final class Study {
         case updating
         /// To change; made if it is not there. One process at a time.
         case writing
+        /// To make anew: what lies there goes. One process at a time.
+        case replacing
     }
 
     /// The file's path.
@@ -36,8 +38,8 @@ public final class Study {
     public init(path: String, access: Access) throws {
         self.path = path
         guard !path.isEmpty else { throw InputError(.badInput, file: path, "a study needs a name") }
-        isNew = !exists(path)
-        if access != .writing, isNew {
+        isNew = access == .replacing || !exists(path)
+        if isNew, access == .reading || access == .updating {
             throw InputError(.badInput, file: path, "no such study file")
         }
         if isFolder(path) == true {
@@ -45,6 +47,7 @@ public final class Study {
         }
         for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
         lock = access == .reading ? nil : try StudyLock(study: path)
+        if access == .replacing { Self.remove(path) }
         do {
             (database, location) = try Self.translating(path) { try Self.open(path, access) }
             identity = FileIdentity(path: path)
@@ -91,7 +94,7 @@ public final class Study {
                 // can roll back.
                 try check(path, at: location, readonly: false)
             }
-        } else if access != .writing {
+        } else if access == .reading || access == .updating {
             throw InputError(.badInput, file: path, "an empty file, not a study")
         }
         var configuration = Configuration()

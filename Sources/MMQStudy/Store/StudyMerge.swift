@@ -66,15 +66,18 @@ public struct StudyMerge {
         }
         let target = output + ".merging"
         try InputLedger.check(output: output)
-        try checkReplaced(by: items)
-        Study.remove(target)
+        try InputLedger.check(output: target)
+        try checkReplaced(by: items, sources)
+        // Locked from here on: what another merge is writing is not touched.
+        let study = try Study(path: target, access: .replacing)
         do {
-            try write(items, sources, to: target, tell)
+            try write(items, sources, to: study, tell)
+            try study.close()
+            try Study.move(target, to: output)
         } catch {
             Study.remove(target)
             throw error
         }
-        try Study.move(target, to: output)
         return result
     }
 
@@ -98,22 +101,60 @@ public struct StudyMerge {
         }
     }
 
-    /// A study that holds more than the merge would bring is not an earlier merge's.
-    private func checkReplaced(by items: [MergedItem]) throws {
+    /// What lies at the output is replaced only if it can be an earlier merge: it holds nothing that
+    /// the new one would not bring.
+    private func checkReplaced(by items: [MergedItem], _ sources: [MergeSource]) throws {
         guard exists(output) else { return }
-        let keys = Set(items.map(\.key))
-        if let other = try MergeSource(output).items().first(where: { !keys.contains($0.key) }) {
-            throw InputError(
-                .alreadyExists, file: output, item: other.key.name,
-                "none of the shards holds that: this is another study, and is not replaced")
+        func kept(_ item: String, _ why: String) -> InputError {
+            InputError(
+                .alreadyExists, file: output, item: item,
+                "\(why): this is another study, and is not replaced")
+        }
+        let old = try MergeSource(output)
+        do {
+            try sources[0].check(against: old)
+        } catch let error as InputError {
+            throw kept(error.item ?? "model", error.problem)
+        }
+        let new = Dictionary(uniqueKeysWithValues: items.map { ($0.key, $0) })
+        for (key, head) in try old.items() {
+            guard let item = new[key] else { throw kept(key.name, "none of the shards holds that") }
+            if let difference = item.difference(to: head) { throw kept(key.name, difference) }
+            guard item.covers(try old.study.shards(of: key), samples: try old.samples(of: key))
+            else { throw kept(key.name, "holds more samples than the shards") }
+        }
+        let sets = try old.study.identificationRows()
+        guard try sets.isEmpty || neuronSets(items, sources)?.rows == sets else {
+            throw kept("neuron sets", "holds neuron sets that the shards do not hold")
         }
     }
 
+    /// The neuron sets that go into the merge: those that every study brought along. Sets that were
+    /// found from a part of the counts are not those of the whole.
+    private func neuronSets(
+        _ items: [MergedItem], _ sources: [MergeSource]
+    ) throws -> (rows: [String], source: MergeSource)? {
+        guard !items.contains(where: { $0.key.kind == .counts && !$0.parts.isEmpty }) else {
+            return nil
+        }
+        var known: (rows: [String], source: MergeSource)?
+        for source in sources {
+            let rows = try source.study.identificationRows()
+            guard !rows.isEmpty else { continue }
+            if let known, known.rows != rows {
+                throw InputError(
+                    .mismatch, file: source.path,
+                    "holds other neuron sets than \(known.source.path)")
+            }
+            known = known ?? (rows, source)
+        }
+        return known
+    }
+
     private func write(
-        _ items: [MergedItem], _ sources: [MergeSource], to target: String,
+        _ items: [MergedItem], _ sources: [MergeSource], to study: Study,
         _ tell: (String, Double) -> Void
     ) throws {
-        let study = try Study(path: target, access: .writing)
         let first = sources[0].study
         try study.copySettings(from: first)
         let work = Double(max(1, items.reduce(0) { $0 + $1.holders.count }))
@@ -138,24 +179,14 @@ public struct StudyMerge {
             }
             try study.atomically { for part in item.kept { try study.store(part) } }
         }
-        if !items.contains(where: { $0.key.kind == .counts && !$0.parts.isEmpty }) {
-            let sets = try sources.map { try $0.study.identificationRows() }
-            if let known = sets.firstIndex(where: { !$0.isEmpty }) {
-                for (index, other) in sets.enumerated() where !other.isEmpty && other != sets[known]
-                {
-                    throw InputError(
-                        .mismatch, file: files[index],
-                        "holds other neuron sets than \(files[known])")
-                }
-                try study.copyIdentifications(from: sources[known].study)
-            }
+        if let sets = try neuronSets(items, sources) {
+            try study.copyIdentifications(from: sets.source.study)
         }
-        try study.close()
     }
 }
 
 /// A study to merge.
-private struct MergeSource {
+struct MergeSource {
     let path: String
     let study: Study
 
@@ -187,178 +218,18 @@ private struct MergeSource {
             .map { (StudyItem($0), .lens($0)) }
     }
 
+    /// Samples that are done of an item, of all parts that the file holds.
+    func samples(of key: StudyItem) throws -> Int {
+        let parts = try study.shards(of: key)
+        return try parts.isEmpty
+            ? study.contents().first { $0.item == key }?.samples ?? 0
+            : parts.reduce(0) { $0 + $1.done }
+    }
+
     func pass(_ item: StudyItem) throws -> PassState? {
         try study.pass(
             domain: item.domain, split: item.split,
             form: PromptForm(rawValue: item.setting) ?? .simple)
-    }
-}
-
-/// One item in all files.
-private struct MergedItem {
-    /// The row that says how it was made, and how far it goes.
-    enum Head: Equatable {
-        case pass(PassState)
-        case answers(AnswerSet)
-        case lens(LensPass)
-    }
-
-    let key: StudyItem
-    private let head: Head
-    /// The files that hold all of it.
-    private var whole: [Int] = []
-    /// Part → the files that hold it, with its row.
-    private(set) var parts: [Int: [(file: Int, row: ShardProgress)]] = [:]
-    private var count: Int?
-    private var goal: String?
-    /// The files whose rows are taken.
-    private(set) var holders: [Int] = []
-    /// The rows of `shard` that stay, because parts are missing.
-    private(set) var kept: [ShardProgress] = []
-    /// What is not there, a line each.
-    private(set) var missing: [String] = []
-
-    init(key: StudyItem, head: Head) {
-        self.key = key
-        self.head = head
-    }
-
-    /// A file's share.
-    mutating func add(_ other: Head, from file: Int, _ source: MergeSource) throws {
-        func fault(_ problem: String) -> InputError {
-            InputError(.mismatch, file: source.path, item: key.name, problem)
-        }
-        let rows = try source.study.shards(of: key)
-        let isUnfinished = rows.contains { !$0.finished }
-        if let problem = Self.difference(head, other, isUnfinished: isUnfinished) {
-            throw fault(problem)
-        }
-        guard let first = rows.first else { return whole.append(file) }
-        if let count, count != first.parts {
-            throw fault("a shard of \(first.parts), others are of \(count)")
-        }
-        if let goal, goal != first.goal {
-            throw fault("goes to \(first.goal), others to \(goal)")
-        }
-        (count, goal) = (first.parts, first.goal)
-        for row in rows { parts[row.part, default: []].append((file, row)) }
-    }
-
-    /// How it was made must be the same everywhere, and how far it goes where it is finished.
-    private static func difference(_ a: Head, _ b: Head, isUnfinished: Bool) -> String? {
-        switch (a, b) {
-        case (.answers(let a), .answers(let b)):
-            if a.bench != b.bench { return "answers to other annotations" }
-            if a.options != b.options { return "made with other options (\(b.options))" }
-            if a.model != b.model { return "answers of another model (\(b.model))" }
-            return a == b ? nil : "made with other neurons masked"
-        case (.pass(let a), .pass(let b)):
-            if a.bench != b.bench { return "counted from other annotations" }
-            if a.blocks != b.blocks || a.apart != b.apart { return "counted in other blocks" }
-            return nil
-        case (.lens(let a), .lens(let b)):
-            if a.bench != b.bench { return "measured with other annotations" }
-            return a.options == b.options ? nil : "measured with other settings (\(b.options))"
-        default: return "another kind of item"
-        }
-    }
-
-    /// Decides what is taken from where.
-    mutating func settle(_ sources: [MergeSource], partial: Bool) throws {
-        if let first = whole.first {
-            // Copies that every file brought along, or the result among its own parts.
-            let digest = try sources[first].study.digest(of: key)
-            for file in whole.dropFirst() {
-                guard try sources[file].study.digest(of: key) == digest else {
-                    throw InputError(
-                        .mismatch, file: sources[file].path, item: key.name,
-                        "holds something else than \(sources[first].path)")
-                }
-            }
-            if let other = parts.values.first?.first {
-                throw InputError(
-                    .mismatch, file: sources[other.file].path, item: key.name,
-                    "holds a part of what \(sources[first].path) holds all of")
-            }
-            holders = [first]
-            return
-        }
-        guard let count else { return }
-        var taken: Set<Int> = []
-        var rows: [ShardProgress] = []
-        for (_, holdings) in parts.sorted(by: { $0.key < $1.key }) {
-            guard let first = holdings.first(where: { taken.contains($0.file) }) ?? holdings.first
-            else { continue }
-            if holdings.count > 1 { try checkSame(holdings, sources) }
-            taken.insert(first.file)
-            rows.append(first.row)
-        }
-        // A merge that overlaps another in some parts only cannot be taken apart.
-        let all = taken.flatMap { file in
-            parts.filter { $0.value.contains { $0.file == file } }.keys
-        }
-        if Set(all).count < all.count {
-            throw InputError(
-                .mismatch, file: sources[taken.sorted()[0]].path, item: key.name,
-                "merges that overlap in some of their parts cannot be merged")
-        }
-        let unfinished = rows.filter { !$0.finished }
-        missing = unfinished.map {
-            "shard \($0.part)/\(count): \(key.name), \($0.total - $0.done) of \($0.total) samples left"
-        }
-        let lacking = (1...count).filter { parts[$0] == nil }
-        if !lacking.isEmpty {
-            let names = lacking.prefix(20).map { "\($0)/\(count)" }.joined(separator: ", ")
-            missing.append(
-                "\(lacking.count == 1 ? "shard" : "shards") \(names)"
-                    + (lacking.count > 20 ? " and \(lacking.count - 20) more" : "")
-                    + ": \(key.name)")
-        }
-        if partial, !unfinished.isEmpty {
-            throw InputError(.mismatch, file: sources[0].path, missing.joined(separator: "; "))
-        }
-        holders = taken.sorted()
-        if unfinished.isEmpty { try checkEnds(sources) }
-        if !lacking.isEmpty {
-            kept = try rows.map { row in
-                var row = row
-                if row.digest == nil, let file = parts[row.part]?.first?.file {
-                    row.digest = try sources[file].study.digest(of: key)
-                }
-                return row
-            }
-        }
-    }
-
-    /// A part that is there more than once must be the same.
-    private func checkSame(
-        _ holdings: [(file: Int, row: ShardProgress)], _ sources: [MergeSource]
-    ) throws {
-        let digests = try holdings.map { holding in
-            try holding.row.digest ?? sources[holding.file].study.digest(of: key)
-        }
-        if let other = digests.firstIndex(where: { $0 != digests[0] }) {
-            throw InputError(
-                .mismatch, file: sources[holdings[other].file].path, item: key.name,
-                "shard \(holdings[0].row.part)/\(holdings[0].row.parts) with other content than in "
-                    + sources[holdings[0].file].path)
-        }
-    }
-
-    /// All parts have seen the bench up to the same place.
-    private func checkEnds(_ sources: [MergeSource]) throws {
-        var ends: [(file: Int, head: Head)] = []
-        for file in holders {
-            for (other, head) in try sources[file].items() where other == key {
-                ends.append((file, head))
-            }
-        }
-        if let other = ends.first(where: { $0.head != ends[0].head }) {
-            throw InputError(
-                .mismatch, file: sources[other.file].path, item: key.name,
-                "ends at another sample than \(sources[ends[0].file].path): were pictures missing on "
-                    + "one machine?")
-        }
     }
 }
 

@@ -193,10 +193,10 @@ extension Study {
         }
     }
 
-    /// The same of counts in blocks: what changed since they were stored last.
+    /// The same of counts in blocks: what changed since they were settled last. They are to be
+    /// settled once the transaction that this is part of has gone through.
     func commit(_ state: PassState, _ counts: PassCounts) throws {
         try commit(state) { db, pass in try counts.store(pass, db) }
-        counts.settle()
     }
 
     private func commit(_ state: PassState, _ store: (Database, Int64) throws -> Void) throws {
@@ -214,9 +214,11 @@ extension Study {
                 sql: "DELETE FROM pass WHERE domain = ? AND split = ? AND form = ?",
                 arguments: [domain.rawValue, split, form.rawValue])
             try removeIdentifications(db, domain: domain, split: split)
+            try removeShards(
+                db,
+                of: StudyItem(kind: .counts, domain: domain, split: split, setting: form.rawValue)
+            )
         }
-        try removeShards(
-            of: StudyItem(kind: .counts, domain: domain, split: split, setting: form.rawValue))
     }
 
     private func removeIdentifications(_ db: Database, domain: Domain, split: String) throws {

@@ -15,6 +15,7 @@ enum StudySchema {
         migrator.registerMigration("blocks and positions") { try $0.execute(sql: blocks) }
         migrator.registerMigration("sets side by side") { try $0.execute(sql: sets) }
         migrator.registerMigration("shards") { try $0.execute(sql: shards) }
+        migrator.registerMigration("ends of shards") { try $0.execute(sql: shardEnds) }
         return migrator
     }
 
@@ -178,6 +179,11 @@ enum StudySchema {
             goal TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL,
             finished INTEGER NOT NULL, seconds REAL NOT NULL, digest TEXT,
             PRIMARY KEY (kind, domain, split, setting, part)) STRICT;
+        """
+
+    private static let shardEnds = """
+        -- The place in the bench's order at which a finished part ended.
+        ALTER TABLE shard ADD COLUMN cursor INTEGER;
         """
 
     /// Compares a file's tables with those that the migrations make.

@@ -65,6 +65,9 @@ public struct ShardProgress: Sendable, Equatable, Codable {
     public let parts: Int
     /// How far all parts go together: `100 samples`.
     public var goal: String
+    /// The place in the bench's order that the run had come to when the part was finished; nil
+    /// where it is not, or an older mmq made it.
+    public var cursor: Int?
     /// Samples of this part that are done.
     public var done = 0
     /// Samples that this part has up to the goal.
@@ -106,7 +109,7 @@ extension ShardProgress: StudyRow {
 
     var damage: String? {
         if shard == nil { return "part \(part) of \(parts)" }
-        return firstBeyond(("done", done), ("total", total))
+        return firstBeyond(("cursor", cursor ?? 0), ("done", done), ("total", total))
     }
 }
 
@@ -164,7 +167,11 @@ extension Study {
                 .mismatch, file: path, item: item.name, "holds shard \(names), not \(shard)")
         }
         var progress = first
-        progress.goal = goal
+        if progress.goal != goal {
+            progress.goal = goal
+            progress.finished = false
+            progress.cursor = nil
+        }
         return progress
     }
 
@@ -174,14 +181,10 @@ extension Study {
     }
 
     /// Forgets the parts of an item that goes.
-    func removeShards(of item: StudyItem) throws {
-        try write { db in
-            try db.execute(
-                sql: """
-                    DELETE FROM shard WHERE kind = ? AND domain = ? AND split = ? AND setting = ?
-                    """,
-                arguments: [item.kind.rawValue, item.domain.rawValue, item.split, item.setting])
-        }
+    func removeShards(_ db: Database, of item: StudyItem) throws {
+        try db.execute(
+            sql: "DELETE FROM shard WHERE kind = ? AND domain = ? AND split = ? AND setting = ?",
+            arguments: [item.kind.rawValue, item.domain.rawValue, item.split, item.setting])
     }
 
     /// What the study holds, with the samples of each and whether its goal is known to be reached.
