@@ -51,17 +51,18 @@ extension VisionLanguageModel {
     ///
     /// - Parameters:
     ///   - keepsCache: positions to keep keys and values for, to go on from; nil keeps none.
+    ///   - inputs: gets what goes into the decoder's products.
     ///   - partial: gets every layer's index and what its attention, then its MLP adds.
     ///   - after: gets every layer's index and output [tokens, hidden] as soon as it is there.
     public func run(
         _ input: PreparedInput, features: [Float], observation: Observation?, keepsCache: Int?,
-        partial: LayerPart.Observer? = nil,
+        inputs: InputStatistics? = nil, partial: LayerPart.Observer? = nil,
         after: (_ layer: Int, _ hidden: UnsafeBufferPointer<Float>) throws -> Void
     ) throws -> PromptState {
         try requireFinite(features, "the picture's features")
         return try backend.run(
             input, features: features, observation: observation, keepsCache: keepsCache,
-            partial: partial
+            inputs: inputs, partial: partial
         ) { layer, hidden in
             if layer == decoderModule.layers - 1 {
                 try requireFinite(hidden, "the last layer's output")

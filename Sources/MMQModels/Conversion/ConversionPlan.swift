@@ -121,7 +121,7 @@ struct ConversionPlan: Sendable {
     /// Takes what an importance file says of the decoder's four-bit weights.
     ///
     /// - Throws: `InputError` if the file is of another model: it lacks a weight, has one too many or
-    ///   one of another width.
+    ///   one of another width; or if the plan has no four-bit weights.
     mutating func weigh(with file: ImportanceFile) throws {
         let language = tensors.filter { $0.row.role == .language }
         let known = Set(language.map(\.row.name))
@@ -130,10 +130,17 @@ struct ConversionPlan: Sendable {
                 .mismatch, file: file.path, item: "tensor '\(name)'",
                 "an importance file of another model: this one has no such weight")
         }
-        for i in tensors.indices {
-            let (row, type) = (tensors[i].row, tensors[i].type)
-            guard row.role == .language, row.kind == .matrix, type == .q4_0 || type == .iq4_nl
-            else { continue }
+        let weighed = tensors.indices.filter {
+            let (row, type) = (tensors[$0].row, tensors[$0].type)
+            return row.role == .language && row.kind == .matrix && (type == .q4_0 || type == .iq4_nl)
+        }
+        guard !weighed.isEmpty else {
+            throw InputError(
+                .badInput, file: file.path, expected: "a model with four-bit weights to weigh",
+                found: "none: leave --importance out, or choose another --type")
+        }
+        for i in weighed {
+            let row = tensors[i].row
             guard let importance = try file.importance(of: row.name, inputs: row.cols) else {
                 throw InputError(
                     .missingTensor, file: file.path, item: "tensor '\(row.name).in_sum2'",

@@ -79,10 +79,9 @@ extension VisionLanguageModel {
         let features = try input.imageFeatures(observation: nil)
         let fresh = InputStatistics()
         fresh.begin(isImage: imagePositions(input))
-        let state = try backend.run(
+        _ = try run(
             input, features: features, observation: nil, keepsCache: nil, inputs: fresh,
-            partial: nil, after: { _, _ in })
-        try requireFinite(state.lastHidden, "what goes into the decoder's products")
+            after: { _, _ in })
         for (name, product) in fresh.products { statistics.add(name, product) }
     }
 }

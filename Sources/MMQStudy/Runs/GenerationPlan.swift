@@ -100,9 +100,12 @@ public struct GenerationPlan {
         }
         for domain in settings.domains {
             var known: Set<MaskSetting> = []
-            masks[domain] = try settings.masks.map { $0.on(domain) }
-                .filter { known.insert($0).inserted }
-                .map { ($0, try $0.neurons(of: domain, in: study, seed: settings.options.seed)) }
+            let wanted = settings.masks.map { $0.on(domain) }.filter { known.insert($0).inserted }
+            masks[domain] = try study.rememberingCounts {
+                try wanted.map {
+                    ($0, try $0.neurons(of: domain, in: study, seed: settings.options.seed))
+                }
+            }
         }
     }
 

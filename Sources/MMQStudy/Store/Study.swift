@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import MMQBase
+import MMQModels
 
 /// A study file: what was counted and found for one model, in SQLite.
 ///
@@ -30,6 +31,8 @@ public final class Study {
     private let identity: FileIdentity?
     /// The transaction under way in `atomically`.
     private var transaction: Database?
+    /// What `rememberingCounts` has read; nil outside of it.
+    var rememberedCounts: [CountsKey: [ModuleCounts]]?
 
     /// Opens a study file, bringing an older one up to date.
     ///

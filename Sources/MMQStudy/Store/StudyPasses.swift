@@ -70,6 +70,14 @@ private struct CountRow: StudyRow {
     var damage: String? { firstBeyond(("tokens", Int(tokens))) }
 }
 
+/// What counts are asked for.
+struct CountsKey: Hashable {
+    let domain: Domain
+    let split: String
+    let form: PromptForm
+    let positions: Positions
+}
+
 extension PassState {
     /// The number under which other tables know the pass.
     func id(_ db: Database) throws -> Int64? {
@@ -106,8 +114,25 @@ extension Study {
     public func counts(
         domain: Domain, split: String, form: PromptForm = .simple, positions: Positions = .all
     ) throws -> [ModuleCounts] {
+        let key = CountsKey(domain: domain, split: split, form: form, positions: positions)
+        if let known = rememberedCounts?[key] { return known }
+        let found = try readCounts(key)
+        rememberedCounts?[key] = found
+        return found
+    }
+
+    /// While `body` runs, which changes no counts, they are decoded once each: hundreds of controls
+    /// are drawn from the same ones.
+    func rememberingCounts<T>(_ body: () throws -> T) rethrows -> T {
+        rememberedCounts = rememberedCounts ?? [:]
+        defer { rememberedCounts = nil }
+        return try body()
+    }
+
+    private func readCounts(_ key: CountsKey) throws -> [ModuleCounts] {
+        let (domain, split, positions) = (key.domain, key.split, key.positions)
         let modules = try modules()
-        guard let pass = try pass(domain: domain, split: split, form: form) else {
+        guard let pass = try pass(domain: domain, split: split, form: key.form) else {
             throw InputError(
                 .mismatch, file: path, item: domain.rawValue,
                 "the study holds no counts of this domain's \(split) split")
