@@ -130,8 +130,12 @@ public enum StudyExport {
             }
             var state = PassState(
                 domain: domain, split: split, form: .simple, bench: PassState.imported)
-            state.samples = metadata["samples"].flatMap { Int($0) } ?? 0
-            state.skipped = metadata["skipped"].flatMap { Int($0) } ?? 0
+            func amount(_ key: String) -> Int {
+                let value = metadata[key].flatMap { Int($0) } ?? 0
+                return (0...StudyLimit.amount).contains(value) ? value : 0
+            }
+            state.samples = amount("samples")
+            state.skipped = amount("skipped")
             state.visionTokens =
                 sorted.first { Architectures.visionModules.contains($0.shape.name) }?.tokens ?? 0
             state.finished = true
@@ -209,7 +213,7 @@ public enum StudyExport {
             entry.counts = try file.integers(log.name)
             entry.sums = try file.doubles(value.name)
             let tokens = try file.integers(name + "_len")
-            guard tokens.count == 1, tokens[0] >= 0 else {
+            guard tokens.count == 1, (0...Int64(StudyLimit.amount)).contains(tokens[0]) else {
                 throw InputError(.badInput, file: path, item: name + "_len", "expected one number")
             }
             guard entry.counts.allSatisfy({ (0...tokens[0]).contains($0) }) else {

@@ -25,6 +25,7 @@ public enum AnswerFiles {
     {
         var written: [String] = []
         for set in try study.answerSets(split: split) {
+            try check(set.setting, in: study)
             let setting = "\(folder)/answers/\(set.domain.rawValue)/\(set.setting)"
             try makeFolder(URL(fileURLWithPath: setting).deletingLastPathComponent().path)
             let answers = try study.answers(
@@ -40,6 +41,16 @@ public enum AnswerFiles {
             }
         }
         return written
+    }
+
+    /// A setting is a file's name, or that of a folder and a file: a study from elsewhere names no other
+    /// place.
+    private static func check(_ setting: String, in study: Study) throws {
+        let parts = setting.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count <= 2, !parts.contains(where: { ["", ".", ".."].contains($0) }) else {
+            throw study.damaged(
+                AnswerSet.table, "no file can be called after the setting \(quoted(setting))")
+        }
     }
 
     /// Whether a file lies where this layout has answers.

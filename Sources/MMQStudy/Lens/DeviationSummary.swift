@@ -30,8 +30,9 @@ extension Study {
         let samples = try deviationSamples(pass)
         return try Domain.allCases.compactMap { mask in
             let some = samples.filter { $0.mask == mask }
-            guard let first = some.first else { return nil }
-            var sums = [Double](repeating: 0, count: first.sums.count)
+            guard !some.isEmpty else { return nil }
+            // Those of one pass are shown side by side.
+            var sums = [Double](repeating: 0, count: samples[0].sums.count)
             for sample in some {
                 guard sample.sums.count == sums.count, sums.count % 4 == 0 else {
                     throw InputError(

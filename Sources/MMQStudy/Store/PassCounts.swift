@@ -9,7 +9,9 @@ private struct BlockRow: StudyRow {
     let block: Int
     let samples: Int
 
-    var damage: String? { firstBeyond(("block", block), ("samples", samples)) }
+    var damage: String? {
+        BlockCountRow.damage(ofBlock: block, ("samples", Int64(samples)))
+    }
 }
 
 /// A row of `block_count`.
@@ -22,7 +24,17 @@ private struct BlockCountRow: StudyRow {
     let tokens: Int64
     let counts: Blob
 
-    var damage: String? { firstBeyond(("block", block), ("tokens", Int(tokens))) }
+    var damage: String? { Self.damage(ofBlock: block, ("tokens", tokens)) }
+
+    /// What is wrong with a block, and with the tokens or samples in it: a run counts no more of them
+    /// than can be added up.
+    static func damage(ofBlock block: Int, _ amount: (name: String, value: Int64)) -> String? {
+        guard (0..<PassState.blockRange.upperBound).contains(block) else {
+            return "block is \(block)"
+        }
+        return (0...Int64(UInt32.max)).contains(amount.value)
+            ? nil : "\(amount.name) is \(amount.value)"
+    }
 }
 
 /// A row of `activation_sum`.
@@ -227,10 +239,13 @@ final class PassCounts {
     /// - Throws: `StudyDamage` where blobs are not of one size, or a neuron fired more often than
     ///   there were tokens.
     init(of pass: Int64, _ db: Database) throws {
-        let modules = try Row.fetchAll(db, sql: "SELECT ordinal, layers, neurons FROM module")
-        let sizes: [Int: Int] = Dictionary(
-            modules.map { ($0["ordinal"], ($0["layers"] as Int) * ($0["neurons"] as Int)) },
-            uniquingKeysWith: { $1 })
+        let sizes = try Study.modules(db).map { $0.layers * $0.neurons }
+        func size(_ module: Int, _ table: String) throws -> Int {
+            guard sizes.indices.contains(module) else {
+                throw StudyDamage(table: table, problem: "no module \(module)")
+            }
+            return sizes[module]
+        }
         for row in try BlockRow.Record.fetchAll(
             db, sql: "SELECT * FROM block WHERE pass = ?", arguments: [pass]
         ).map(\.row) {
@@ -239,11 +254,12 @@ final class PassCounts {
         for row in try BlockCountRow.Record.fetchAll(
             db, sql: "SELECT * FROM block_count WHERE pass = ?", arguments: [pass]
         ).map(\.row) {
-            guard let counts = row.counts.narrowNumbers(sizes[row.module] ?? 0) else {
+            let size = try size(row.module, BlockCountRow.table)
+            guard let counts = row.counts.narrowNumbers(size) else {
                 throw StudyDamage(
                     table: BlockCountRow.table,
                     problem: "block \(row.block): \(row.counts.bytes.count) bytes for "
-                        + "\(sizes[row.module] ?? 0) neurons")
+                        + "\(size) neurons")
             }
             if let wrong = counts.first(where: { $0 > row.tokens }) {
                 throw StudyDamage(
@@ -257,7 +273,7 @@ final class PassCounts {
         for row in try ActivationSumRow.Record.fetchAll(
             db, sql: "SELECT * FROM activation_sum WHERE pass = ?", arguments: [pass]
         ).map(\.row) {
-            let size = sizes[row.module] ?? 0
+            let size = try size(row.module, ActivationSumRow.table)
             guard let sums = row.sums.numbers().flatMap({ ExactSums(words: $0) }),
                 let squares = row.squares.numbers().flatMap({ ExactSums(words: $0) }),
                 let maxima: [UInt32] = row.maxima.numbers(),

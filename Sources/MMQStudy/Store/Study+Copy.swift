@@ -39,16 +39,6 @@ private struct ItemTables {
 }
 
 extension Study {
-    /// What a study says of itself beside its contents: the model, and what else runs depend on.
-    func settings() throws -> [String: String] {
-        try read { db in
-            try Row.fetchAll(db, sql: "SELECT key, value FROM setting").reduce(into: [:]) {
-                guard let key = $1[0] as String?, let value = $1[1] as String? else { return }
-                $0[key] = value
-            }
-        }
-    }
-
     /// Becomes a study of another one's model.
     func copySettings(from other: Study) throws {
         try copying(other) { db in

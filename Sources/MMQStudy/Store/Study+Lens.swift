@@ -180,8 +180,13 @@ private struct DeviationRow: StudyRow {
     let sums: Blob
 
     var damage: String? {
-        firstBeyond(
-            ("place", place), ("image_tokens", imageTokens), ("text_tokens", textTokens))
+        // Tokens of one sample: those of many are added up.
+        if let (name, tokens) = [("image_tokens", imageTokens), ("text_tokens", textTokens)]
+            .first(where: { !(0...Int(UInt32.max)).contains($0.1) })
+        {
+            return "\(name) is \(tokens)"
+        }
+        return firstBeyond(("place", place))
     }
 }
 

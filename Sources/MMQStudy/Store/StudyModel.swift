@@ -23,8 +23,13 @@ private struct ModuleRow: StudyRow {
         let most = StudyLimit.neurons
         guard (1...StudyLimit.layers).contains(layers), (1...most).contains(neurons),
             layers * neurons <= most
-        else { return "\(name) of \(layers) × \(neurons) neurons" }
-        return nil
+        else { return "\(quoted(name)) of \(layers) × \(neurons) neurons" }
+        // Exported files are called after modules.
+        let isPlain = name.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                || "-_".utf8.contains($0)
+        }
+        return isPlain && !name.isEmpty ? nil : "\(quoted(name)) is not the name of a module"
     }
 }
 
@@ -38,10 +43,28 @@ extension Study {
     }
 
     /// The modules, in the model's order.
-    public func modules() throws -> [ModuleShape] {
+    public func modules() throws -> [ModuleShape] { try read(Self.modules) }
+
+    /// The modules: what other tables number them by is their place.
+    static func modules(_ db: Database) throws -> [ModuleShape] {
+        let rows = try ModuleRow.Record.fetchAll(db, sql: "SELECT * FROM module ORDER BY ordinal")
+            .map(\.row)
+        for (place, row) in rows.enumerated() {
+            guard row.ordinal == place, !rows[..<place].contains(where: { $0.name == row.name })
+            else {
+                throw StudyDamage(
+                    table: ModuleRow.table, problem: "\(quoted(row.name)) is module \(row.ordinal)")
+            }
+        }
+        return rows.map(\.shape)
+    }
+
+    /// What a study says of itself beside its contents: the model, and what else runs depend on.
+    func settings() throws -> [String: String] {
         try read { db in
-            try ModuleRow.Record.fetchAll(db, sql: "SELECT * FROM module ORDER BY ordinal")
-                .map(\.row.shape)
+            try SettingRow.Record.fetchAll(db, sql: "SELECT * FROM setting").reduce(into: [:]) {
+                $0[$1.row.key] = $1.row.value
+            }
         }
     }
 

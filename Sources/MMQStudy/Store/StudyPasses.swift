@@ -51,10 +51,13 @@ extension PassState: StudyRow {
     static let table = "pass"
 
     var damage: String? {
-        firstBeyond(
+        guard (1...Self.blockRange.upperBound).contains(blocks) else {
+            return "blocks is \(blocks)"
+        }
+        return firstBeyond(
             ("cursor", cursor), ("samples", samples), ("skipped", skipped),
             ("missing_frames", missingFrames), ("vision_tokens", Int(visionTokens)),
-            ("vision_tokens_before", Int(visionTokensBefore)), ("blocks", blocks))
+            ("vision_tokens_before", Int(visionTokensBefore)))
     }
 }
 

@@ -109,6 +109,9 @@ extension ShardProgress: StudyRow {
 
     var damage: String? {
         if shard == nil { return "part \(part) of \(parts)" }
+        guard (0...Double(StudyLimit.amount)).contains(seconds) else {
+            return "seconds is \(seconds)"
+        }
         return firstBeyond(("cursor", cursor ?? 0), ("done", done), ("total", total))
     }
 }
