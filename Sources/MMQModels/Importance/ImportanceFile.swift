@@ -149,6 +149,9 @@ extension ImportanceFile {
         }
     }
 
+    /// What numbers of samples and positions may be, and how many domains: sums do not overflow.
+    private static let amounts = 0...1 << 53, mostDomains = 256
+
     /// What `mmq calibrate` left, to go on from.
     ///
     /// - Throws: `InputError` if the file is not one of its own, or is damaged.
@@ -165,13 +168,19 @@ extension ImportanceFile {
         let domains = try metadata.strings(Key.domains).map { String(decoding: $0, as: UTF8.self) }
         let benches = try metadata.strings(Key.benches).map { String(decoding: $0, as: UTF8.self) }
         let numbers = try metadata.integers(Key.progress)
-        guard benches.count == domains.count, numbers.count == 4 * domains.count,
-            numbers.allSatisfy({ $0 >= 0 })
+        guard domains.count <= Self.mostDomains, benches.count == domains.count,
+            numbers.count == 4 * domains.count
         else {
             throw InputError(
                 .badValue, file: path, item: "key '\(Key.progress)'",
-                expected: "four numbers of each of \(domains.count) domains",
+                expected: "four numbers of each of \(domains.count) domains, at most "
+                    + "\(Self.mostDomains)",
                 found: "\(numbers.count)")
+        }
+        if let bad = numbers.first(where: { !Self.amounts.contains($0) }) {
+            throw InputError(
+                .badValue, file: path, item: "key '\(Key.progress)'",
+                expected: "numbers of samples", found: "\(bad)")
         }
         for i in domains.indices {
             var progress = Progress(domain: domains[i], bench: benches[i])
@@ -180,12 +189,19 @@ extension ImportanceFile {
             found.append(progress)
         }
         for name in names {
-            let inputs = try file.tensor(name + Self.sums).shape.last ?? 0
+            let shape = try file.tensor(name + Self.sums).shape
+            guard let inputs = shape.last, inputs > 0, shape.dropLast().allSatisfy({ $0 == 1 })
+            else {
+                throw InputError(
+                    .badShape, file: path, item: "tensor '\(name + Self.sums)'",
+                    expected: "one row", found: "\(shape)")
+            }
             for part in Part.allCases {
-                let squares = try doubles(name + part.squares, domains.count * inputs)
-                let positions = try doubles(name + part.positions, domains.count)
+                let squares = try doubles(name + part.squares, [domains.count, inputs])
+                let positions = try doubles(name + part.positions, [domains.count])
                 for (i, statistics) in found.statistics.enumerated() {
-                    guard let count = Int(exactly: positions[i]), count >= 0 else {
+                    guard let count = Int(exactly: positions[i]), Self.amounts.contains(count)
+                    else {
                         throw InputError(
                             .badValue, file: path, item: "tensor '\(name + part.positions)'",
                             expected: "numbers of positions", found: "\(positions[i])")
@@ -203,16 +219,17 @@ extension ImportanceFile {
         return found
     }
 
-    /// A tensor of so many numbers of f64, none of them negative or infinite.
-    private func doubles(_ name: String, _ count: Int) throws -> [Double] {
+    /// A tensor of f64, none of them negative or infinite.
+    private func doubles(_ name: String, _ shape: [Int]) throws -> [Double] {
         let tensor = try file.tensor(name)
-        let bytes = try file.bytes(tensor)
-        guard tensor.type == .f64, bytes.count == 8 * count else {
+        // The shape first: how many numbers it makes is known to fit only if the file has them.
+        guard tensor.type == .f64, tensor.shape == shape else {
             throw InputError(
-                .badShape, file: path, item: "tensor '\(name)'", expected: "\(count) of F64",
+                .badShape, file: path, item: "tensor '\(name)'", expected: "\(shape) of F64",
                 found: "\(tensor.shape) of \(tensor.type.name)")
         }
-        return try (0..<count).map {
+        let bytes = try file.bytes(tensor)
+        return try (0..<bytes.count / 8).map {
             let value = Double(
                 bitPattern: UInt64(
                     littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)))

@@ -48,6 +48,16 @@ public final class CalibrationPlan {
                 .mismatch, file: output, item: what,
                 "made with \(old), not with \(new); --again begins anew")
         }
+        for (name, product) in found.statistics.flatMap(\.products) {
+            let inputs = model.files.language[name]?.shape.last
+            guard inputs == product.text.squares.count else {
+                throw InputError(
+                    .badShape, file: output, item: "tensor '\(name).in_sum2'",
+                    expected: inputs.map { "\($0) input channels, as the model's weight has" }
+                        ?? "a weight of the model",
+                    found: "\(product.text.squares.count) channels")
+            }
+        }
         calibration = found
         InputLedger.goOn(with: output)
     }
