@@ -72,24 +72,21 @@ struct ActivationCommand: ParsableCommand {
         let chosen = try domains.chosen() ?? Domain.allCases
         // The model first: a study is not made for one that cannot be opened.
         let model = try model.open(study: study.study)
-        let file = try study.open(.writing)
-        if plan {
-            // Nothing is counted: a study that was not there is not there afterwards.
-            defer { file.discardIfNewAndEmpty() }
-            let outlook = try CountingPlan(
-                study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
-                allowsOutside: outside.allowOutside, blocks: blocks, apart: positions
-            ).outlook(chosen)
-            return try json
-                ? Diagnostics.printJSON(outlook)
-                : print(OutlookText(outlook: outlook, samples: samples).text)
-        }
-        let series = try RunSeries(over: chosen, study: file) {
+        let file = try study.open(plan ? .planning : .writing)
+        func counting() throws -> CountingPlan {
             try CountingPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
                 again: again, allowsOutside: outside.allowOutside, blocks: blocks,
                 apart: positions, shard: shards.chosen())
-        } run: { plan, domain, interrupt in
+        }
+        if plan {
+            let outlook = try counting().outlook(chosen)
+            return try json
+                ? Diagnostics.printJSON(outlook)
+                : print(OutlookText(outlook: outlook, samples: samples).text)
+        }
+        let series = try RunSeries(over: chosen, study: file, plan: counting) {
+            plan, domain, interrupt in
             let (outcome, state) = try RunDisplay(domain).follow(plan.step(domain), interrupt)
             return (
                 outcome, Result(outcome: outcome, pass: state, shard: try file.shard(of: state))

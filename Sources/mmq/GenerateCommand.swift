@@ -116,7 +116,7 @@ struct GenerateCommand: ParsableCommand {
         let model = try model.open(study: study.study)
         // Before a study is made.
         _ = try settings(of: model, domains: chosen)
-        let file = try study.open(plan ? .reading : .writing)
+        let file = try study.open(plan ? .planning : .writing)
         let settings = GenerationPlan.Settings(
             domains: chosen,
             masks: try settings(of: model, domains: file.setDomains(sets.chosen())), split: split,

@@ -35,7 +35,10 @@ struct OutlookText {
                             format: "towers %.3g s, prompt %.3g s, %.3g s a token, %.1f tokens an "
                                 + "answer", speed.tower, speed.prompt, speed.token, speed.tokens)))
         } else {
-            lines.append("\nnothing is left to do")
+            lines.append(
+                outlook.entries.contains { $0.left > 0 }
+                    ? "\nthe model can take none of the samples that are left"
+                    : "\nnothing is left to do")
         }
         if let samples, !settings.isEmpty {
             let widths = [samples / 4, samples, samples * 4].filter { $0 > 0 }.map {

@@ -57,6 +57,27 @@ struct GenerationFixture {
             batch: batch, options: options, shard: shard, replaces: replaces)
     }
 
+    /// Makes the first question of a copy of the bench too long for any model.
+    @discardableResult
+    static func lengthenFirst(of bench: String) throws -> BenchSample {
+        let file = URL(fileURLWithPath: bench + "/rs/USGS_split_val_questions.json")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        // The first question of one picture.
+        let walk = try BenchSplit(bench: bench, domain: .rs, split: "val", form: .full)
+        guard case .sample(let sample)? = try walk.next() else {
+            throw InputError(.badInput, file: bench, "no sample")
+        }
+        let picture = URL(fileURLWithPath: sample.pictures[0]).deletingPathExtension()
+            .lastPathComponent
+        let pattern = #"("img_id": \#(picture), [^}]*"question": ")"#
+        let long = String(repeating: "many words ", count: 3000)
+        let changed = text.replacingOccurrences(
+            of: pattern, with: "$1" + long, options: .regularExpression)
+        #expect(changed != text)
+        try Data(changed.utf8).write(to: file)
+        return sample
+    }
+
     /// Everything that a study holds of answers.
     static func answers(_ study: Study) throws -> [String: [StoredAnswer]] {
         var all: [String: [StoredAnswer]] = [:]
@@ -305,22 +326,7 @@ struct GenerationFixture {
         let fixture = try GenerationFixture(checkpoint)
         let copy = fixture.folder.path + "/bench"
         try FileManager.default.copyItem(atPath: fixture.bench, toPath: copy)
-        let file = URL(fileURLWithPath: copy + "/rs/USGS_split_val_questions.json")
-        let text = try String(contentsOf: file, encoding: .utf8)
-        // The first question of one picture.
-        let walk = try BenchSplit(bench: copy, domain: .rs, split: "val", form: .full)
-        guard case .sample(let sample) = try walk.next() else {
-            Issue.record("no sample")
-            return
-        }
-        let picture = URL(fileURLWithPath: sample.pictures[0]).deletingPathExtension()
-            .lastPathComponent
-        let pattern = #"("img_id": \#(picture), [^}]*"question": ")"#
-        let long = String(repeating: "many words ", count: 3000)
-        let changed = text.replacingOccurrences(
-            of: pattern, with: "$1" + long, options: .regularExpression)
-        #expect(changed != text)
-        try Data(changed.utf8).write(to: file)
+        let sample = try GenerationFixture.lengthenFirst(of: copy)
 
         let study = try fixture.study("s")
         var problems: [Int] = []

@@ -12,7 +12,7 @@ public struct Outlook: Sendable, Codable, Equatable {
         public let setting: String?
         /// Samples that are done.
         public let done: Int
-        /// Samples that are left: at most, where the bench may end before.
+        /// Samples that are left.
         public let left: Int
     }
 
@@ -46,7 +46,7 @@ public struct Outlook: Sendable, Codable, Equatable {
     public internal(set) var entries: [Entry] = []
     /// By domain.
     public internal(set) var totals: [Total] = []
-    /// What seconds were reckoned from; nil where nothing is left.
+    /// What seconds were reckoned from; nil where nothing is left to compute.
     public internal(set) var speed: Speed?
 
     /// Half of the width of the 95 % interval of a share of one half, which is the widest there is, out
@@ -60,40 +60,58 @@ extension GenerationPlan {
     /// Tokens that an answer is taken to have where the study holds none.
     static let unknownTokens = 8
 
-    /// What this plan would do. Nothing is stored; one sample of the first domain that has any left is
-    /// run, to see how fast this machine is.
+    /// What a run of this plan would do. Nothing is stored; one sample of the first domain that has any
+    /// left is run, to see how fast this machine is.
+    ///
+    /// - Throws: `InputError` where the run would throw before it computes anything.
     public func outlook() throws -> Outlook {
         var outlook = Outlook()
-        var speed: Outlook.Speed?
         for domain in settings.domains {
             let samples = try BenchSplit(
                 bench: bench, domain: domain, split: settings.split, form: .full,
                 allowsOutside: allowsOutside)
             let planned = try plannedLanes(domain, bench: samples.fingerprint)
-            let wanted = min(settings.samples, samples.count)
-            for lane in planned {
-                let done = min(wanted, lane.done.count)
+            var done = planned.map { _ in 0 }
+            var left = done
+            var (seen, unfinished, prompts, towers) = (0, 0, 0, 0)
+            while seen < settings.samples, let item = try samples.next() {
+                guard case .sample(let sample) = item else { continue }
+                seen += 1
+                guard settings.shard?.takes(sample.position) ?? true else { continue }
+                let isDone = planned.map { $0.done.contains(sample.position) }
+                for (lane, isDone) in isDone.enumerated() {
+                    if isDone { done[lane] += 1 } else { left[lane] += 1 }
+                }
+                // Settings are answered sample by sample, and those that agree in the towers share a
+                // pass.
+                let lanes = zip(planned, isDone).filter { !$0.1 }.map(\.0)
+                guard !lanes.isEmpty else { continue }
+                unfinished += 1
+                do {
+                    _ = try model.visionTokens(
+                        size: sample.pictureSize(),
+                        prompt: model.architecture.studyPrompt(sample.prompt))
+                    if outlook.speed == nil { outlook.speed = try measured(sample, lanes, planned) }
+                } catch let error as InputError where error.reasonOfSample != nil {
+                    // What stands for an answer then is found without a pass.
+                    continue
+                }
+                prompts += lanes.count
+                towers += Set(lanes.map(\.towerNeurons)).count
+            }
+            for (number, lane) in planned.enumerated() {
                 outlook.entries.append(
                     .init(
-                        domain: domain, setting: lane.set.setting, done: done, left: wanted - done))
+                        domain: domain, setting: lane.set.setting, done: done[number],
+                        left: left[number]))
             }
-            // Settings are answered sample by sample, and those that agree in the towers share a pass.
-            let left = planned.map { max(0, wanted - $0.done.count) }
-            let prompts = left.reduce(0, +)
-            let towers = Dictionary(grouping: zip(planned, left)) { $0.0.towerNeurons }
-                .values.reduce(0) { $0 + ($1.map(\.1).max() ?? 0) }
-            if prompts > 0, speed == nil {
-                speed = try measured(samples, planned)
-            }
-            let pace = speed ?? .init()
+            let pace = outlook.speed ?? .init()
             outlook.totals.append(
                 .init(
-                    domain: domain, samples: left.max() ?? 0, towerPasses: towers,
-                    prompts: prompts,
+                    domain: domain, samples: unfinished, towerPasses: towers, prompts: prompts,
                     seconds: Double(towers) * pace.tower
                         + Double(prompts) * (pace.prompt + pace.tokens * pace.token)))
         }
-        outlook.speed = speed
         return outlook
     }
 
@@ -102,46 +120,42 @@ extension GenerationPlan {
         _ domain: Domain, bench fingerprint: String
     ) throws -> [Lane] {
         try sets(domain, bench: fingerprint).map { set, held in
-            let done =
-                held == set
-                ? try study.answeredPositions(
-                    domain: domain, split: settings.split, setting: set.setting) : []
+            // What was made in another way goes, and its parts with it.
+            guard held == set else { return try Lane(set: set, model: model, done: []) }
+            let done = try study.answeredPositions(
+                domain: domain, split: settings.split, setting: set.setting)
+            _ = try study.progress(
+                of: StudyItem(set), as: settings.shard, isThere: !done.isEmpty, goal: "")
             return try Lane(set: set, model: model, done: done)
         }
     }
 
-    /// Runs the first sample that can be run under the first setting.
-    private func measured(_ samples: BenchSplit, _ lanes: [Lane]) throws -> Outlook.Speed {
+    /// Runs a sample as the run begins it: under the first of the settings that lack it.
+    private func measured(
+        _ sample: BenchSample, _ lanes: [Lane], _ all: [Lane]
+    ) throws -> Outlook.Speed {
         let clock = ContinuousClock()
         var speed = Outlook.Speed()
         speed.tokens =
-            try meanTokens(lanes)
-            ?? Double(
-                min(Self.unknownTokens, settings.options.maxTokens))
-        while let item = try samples.next() {
-            guard case .sample(let sample) = item else { continue }
-            let start = clock.now
-            let input = try model.prepare(
-                image: sample.picture(),
-                prompt: model.architecture.studyPrompt(sample.prompt))
-            let features = try input.imageFeatures(observation: lanes.first?.towers)
-            speed.tower = clock.seconds(since: start)
-            let afterTowers = clock.now
-            let options = GenerationOptions(maxTokens: 9, minTokens: 9)
-            let running = try (0..<max(1, settings.batch)).map { _ in
-                try model.begin(
-                    input, features: features, options: options,
-                    observation: lanes.first?.decoder)
-            }
-            speed.prompt = clock.seconds(since: afterTowers) / Double(running.count)
-            let afterPrompts = clock.now
-            while running.contains(where: { !$0.isFinished }) {
-                try model.advance(running.filter { !$0.isFinished })
-            }
-            // The first of nine tokens comes out of the prompt.
-            speed.token = clock.seconds(since: afterPrompts) / Double(8 * running.count)
-            break
+            try meanTokens(all) ?? Double(min(Self.unknownTokens, settings.options.maxTokens))
+        let start = clock.now
+        let input = try model.prepare(
+            image: sample.picture(), prompt: model.architecture.studyPrompt(sample.prompt))
+        let features = try input.imageFeatures(observation: lanes.first?.towers)
+        speed.tower = clock.seconds(since: start)
+        let afterTowers = clock.now
+        let options = GenerationOptions(maxTokens: 9, minTokens: 9)
+        let running = try (0..<max(1, settings.batch)).map { _ in
+            try model.begin(
+                input, features: features, options: options, observation: lanes.first?.decoder)
         }
+        speed.prompt = clock.seconds(since: afterTowers) / Double(running.count)
+        let afterPrompts = clock.now
+        while running.contains(where: { !$0.isFinished }) {
+            try model.advance(running.filter { !$0.isFinished })
+        }
+        // The first of nine tokens comes out of the prompt.
+        speed.token = clock.seconds(since: afterPrompts) / Double(8 * running.count)
         return speed
     }
 
@@ -158,45 +172,52 @@ extension GenerationPlan {
 }
 
 extension CountingPlan {
-    /// What counting these domains would take. Nothing is stored; one sample is counted, to see how fast
-    /// this machine is and how many tokens a picture has.
+    /// What counting these domains would do. Nothing is stored; one sample that is left is counted, to
+    /// see how fast this machine is.
+    ///
+    /// - Throws: `InputError` where counting would throw before it computes anything.
     public func outlook(_ domains: [Domain]) throws -> Outlook {
-        let clock = ContinuousClock()
         var outlook = Outlook()
-        var vision = 0.0
         for domain in domains {
             let step = try CountingStep(self, domain)
             let held = step.result(step.start, .interrupted)
-            if outlook.speed == nil {
-                while let item = try step.samples.next() {
-                    guard case .sample(let sample) = item else { continue }
-                    let start = clock.now
-                    let counts = try model.count(image: sample.picture(), prompt: sample.prompt)
-                    var speed = Outlook.Speed()
-                    speed.prompt = clock.seconds(since: start)
-                    outlook.speed = speed
-                    vision = Double(
-                        counts.filter { $0.shape.name == model.visionModule }
-                            .reduce(0) { $0 + $1.tokens })
-                    break
-                }
-            }
-            let wanted: Int
-            switch goal {
-            case .samples(let samples): wanted = samples - held.samples
-            case .visionTokens(let tokens):
-                let mean =
-                    held.samples > 0 ? Double(held.visionTokens) / Double(held.samples) : vision
-                wanted = Int((Double(tokens - held.visionTokens) / max(1, mean)).rounded(.up))
-            }
-            let left = held.finished && wanted <= 0 ? 0 : max(0, min(wanted, step.samples.count))
-            outlook.entries.append(
-                .init(domain: domain, setting: nil, done: held.samples, left: left))
+            let left = try step.standing() == nil ? left(of: step, &outlook.speed) : 0
+            let done = shard == nil ? held.samples : try study.shard(of: held)?.done ?? 0
+            outlook.entries.append(.init(domain: domain, setting: nil, done: done, left: left))
             outlook.totals.append(
                 .init(
                     domain: domain, samples: left, towerPasses: left, prompts: left,
                     seconds: Double(left) * (outlook.speed?.prompt ?? 0)))
         }
         return outlook
+    }
+
+    /// This machine's samples up to the goal, as the run walks over them.
+    private func left(of step: CountingStep, _ speed: inout Outlook.Speed?) throws -> Int {
+        var cursor = step.start
+        var left = 0
+        try step.samples.skip(to: cursor.position)
+        while !step.isReached(cursor), let item = try step.samples.next() {
+            guard case .sample(let sample) = item else { continue }
+            let isOwn = shard?.takes(sample.position) ?? true
+            do {
+                try step.passBy(sample)
+                if isOwn, speed == nil { speed = try measured(sample) }
+            } catch let error as InputError where error.reasonOfSample != nil {
+                continue
+            }
+            cursor.samples += 1
+            if isOwn { left += 1 }
+        }
+        return left
+    }
+
+    private func measured(_ sample: BenchSample) throws -> Outlook.Speed {
+        let clock = ContinuousClock()
+        let start = clock.now
+        _ = try model.count(image: sample.picture(), prompt: sample.prompt)
+        var speed = Outlook.Speed()
+        speed.prompt = clock.seconds(since: start)
+        return speed
     }
 }

@@ -18,6 +18,9 @@ public final class Study {
         case writing
         /// To make anew: what lies there goes. One process at a time.
         case replacing
+        /// To look at before a run that will write: where there is no file, as what the run will find,
+        /// an empty study that never becomes one.
+        case planning
     }
 
     /// The file's path.
@@ -27,6 +30,8 @@ public final class Study {
     private let location: String
     private let lock: StudyLock?
     private let isNew: Bool
+    /// Whether it is in memory alone.
+    private let isScratch: Bool
     /// Which file was opened: another one may come to lie at the path, or none.
     private let identity: FileIdentity?
     /// The transaction under way in `atomically`.
@@ -42,6 +47,18 @@ public final class Study {
         self.path = path
         guard !path.isEmpty else { throw InputError(.badInput, file: path, "a study needs a name") }
         isNew = access == .replacing || !exists(path)
+        isScratch = isNew && access == .planning
+        if isScratch {
+            lock = nil
+            identity = nil
+            (database, location) = try Self.translating(path) {
+                let database = try DatabaseQueue()
+                try StudySchema.migrator.migrate(database)
+                return (database, path)
+            }
+            return
+        }
+        let access = access == .planning ? Access.reading : access
         if isNew, access == .reading || access == .updating {
             throw InputError(.badInput, file: path, "no such study file")
         }
@@ -197,15 +214,18 @@ public final class Study {
         try Self.translating(path) { try transaction.map(body) ?? database.read(body) }
     }
 
+    /// Whether it may be changed.
+    var canChange: Bool { lock != nil || isScratch }
+
     /// Runs `body` in a transaction: all that it changes is stored, or nothing if it throws.
     func write<T>(_ body: (Database) throws -> T) throws -> T {
-        guard lock != nil else {
+        guard canChange else {
             throw InputError(.failed, file: path, "opened for reading only")
         }
         return try Self.translating(path) {
             if let transaction { return try body(transaction) }
             let result = try database.write(body)
-            try checkPlace()
+            if !isScratch { try checkPlace() }
             return result
         }
     }

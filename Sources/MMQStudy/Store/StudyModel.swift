@@ -49,12 +49,12 @@ extension Study {
     static func modules(_ db: Database) throws -> [ModuleShape] {
         let rows = try ModuleRow.Record.fetchAll(db, sql: "SELECT * FROM module ORDER BY ordinal")
             .map(\.row)
-        for (place, row) in rows.enumerated() {
-            guard row.ordinal == place, !rows[..<place].contains(where: { $0.name == row.name })
-            else {
-                throw StudyDamage(
-                    table: ModuleRow.table, problem: "\(quoted(row.name)) is module \(row.ordinal)")
-            }
+        guard rows.map(\.ordinal) == Array(rows.indices),
+            Set(rows.map(\.name)).count == rows.count
+        else {
+            throw StudyDamage(
+                table: ModuleRow.table, problem: "\(rows.count) modules with other numbers or names"
+            )
         }
         return rows.map(\.shape)
     }
@@ -99,7 +99,7 @@ extension Study {
         }
     }
 
-    /// Makes this the study of a model, or checks that it is.
+    /// Makes this the study of a model, or checks that it is. One that is only looked at stays nobody's.
     public func bind(modules: [ModuleShape], fingerprint: String) throws {
         if let model = try model() {
             guard model == fingerprint else {
@@ -113,6 +113,7 @@ extension Study {
             }
             return
         }
+        guard canChange else { return }
         try write { db in
             for (ordinal, module) in modules.enumerated() {
                 try ModuleRow(
