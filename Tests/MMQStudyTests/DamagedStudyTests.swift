@@ -179,6 +179,17 @@ import Testing
         }
     }
 
+    /// Masks of one pass are shown side by side.
+    @Test func deviationsOfOtherNumbersOfLayers() throws {
+        try damage(
+            """
+            UPDATE deviation_sample SET sums = substr(sums, 1, length(sums) - 32)
+                WHERE mask = (SELECT max(mask) FROM deviation_sample)
+            """)
+        let error = #expect(throws: InputError.self) { try readAll(path) }
+        #expect(error?.code == .badInput && error?.problem.contains("layers") == true)
+    }
+
     /// A few bytes of a row would ask for gigabytes.
     @Test func modulesBeyondTheirCounts() throws {
         try damage("UPDATE module SET neurons = 67108864")
