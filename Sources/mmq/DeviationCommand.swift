@@ -48,7 +48,6 @@ struct DeviationCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        _ = try masks.map(settingNames)
         let model = try model.open(study: study.study)
         let file = try study.open(.updating)
         let settings = try MaskSetting.list(

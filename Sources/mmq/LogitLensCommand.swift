@@ -161,13 +161,16 @@ struct LogitLensCommand: ParsableCommand {
 
     private func walk(_ bench: String, _ path: String) throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        _ = try settingNames(masks)
         let model = try model.open(study: path)
+        func settings(_ domains: [Domain]) throws -> [MaskSetting] {
+            try MaskSetting.list(
+                masks, of: model.architecture, domains: domains, set: masking.sets.chosen())
+        }
+        // Before a study is made.
+        _ = try settings(chosen)
         let file = try Study(path: path, access: .writing)
-        let settings = try MaskSetting.list(
-            masks, of: model.architecture, domains: file.setDomains(masking.sets.chosen()),
-            set: masking.sets.chosen())
-        let series = try RunSeries(over: chosen, settings: settings, study: file) {
+        let wanted = try settings(file.setDomains(masking.sets.chosen()))
+        let series = try RunSeries(over: chosen, settings: wanted, study: file) {
             try LensPlan(
                 study: file, model: model, bench: bench, split: split, samples: samples,
                 options: options, again: again, allowsOutside: outside.allowOutside,

@@ -101,11 +101,19 @@ import Testing
             ("lang:scale=nan", "nan"), ("lang:add=inf", "inf"), ("lang:scale=1e99", "1e99"),
             ("lang:soft", "soft"), ("random*0", "*"), ("none:mean", "none"), ("wide/lang", "wide"),
             ("a b/lang", "wide|ab/lang|identify"), ("matrix@rs", "matrix"), ("lang#2", "#"),
+            ("random#3*2", "not both"), ("random@rs*2", "in front of '@'"),
+            ("random@rs#2", "in front of '@'"),
         ] {
             let result = try expectExit(2, answering + [masks])
             #expect(
                 word.split(separator: "|").contains { result.errors.contains($0) },
                 "\(masks): \(result.errors)")
+        }
+        // No study is made for settings that there are not.
+        let looking = ["logit-lens"] + given[..<4] + ["--study", folder("new"), "--domain", "rs"]
+        for (masks, word) in [("ears", "ears"), ("", "no such setting"), ("none,", "no such")] {
+            try expectRefusal(looking + ["--masks", masks], naming: [word])
+            #expect(!FileManager.default.fileExists(atPath: folder("new")), "\(masks)")
         }
         for blocks in ["0", "1", "257", "-2", "many"] {
             try expectRefusal(

@@ -27,6 +27,9 @@ struct MaskSettingWords {
         }
         if let at = rest.firstIndex(of: "@") {
             let text = String(rest[rest.index(after: at)...])
+            if let mark = text.first(where: { "*#".contains($0) }) {
+                throw Self.fault(name, "'\(mark)' and its number stand in front of '@'")
+            }
             guard let found = Domain(rawValue: text) else {
                 let names = Domain.allCases.map(\.rawValue).joined(separator: ", ")
                 throw Self.fault(name, "'\(text)' is not a domain; the domains are \(names)")
@@ -47,6 +50,9 @@ struct MaskSettingWords {
         }
         count = try number("*")
         draw = try number("#")
+        guard count == nil || draw == nil else {
+            throw Self.fault(name, "'#' names one control, '*' says how many: not both")
+        }
         core = String(rest)
     }
 
