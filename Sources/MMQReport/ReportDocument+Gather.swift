@@ -92,6 +92,15 @@ extension ReportFacts {
         self.model = model
         modules = try study.modules()
         passes = try study.passes()
+        found = try study.setNames().flatMap { set in
+            try study.modules().compactMap { module in
+                try study.identification(module: module.name, set: set).map {
+                    Found(
+                        set: set.name, module: module.name, domains: $0.domains, split: $0.split,
+                        settings: $0.settings)
+                }
+            }
+        }
         answers = try study.answerSets().map { set in
             let held = try study.answers(
                 domain: set.domain, split: set.split, setting: set.setting)

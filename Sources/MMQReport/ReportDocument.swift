@@ -55,6 +55,20 @@ public struct ReportFacts: Sendable, Codable {
         public let neuronsOff: Int
     }
 
+    /// How neurons of a module were found, under a set's name.
+    public struct Found: Sendable, Codable, Equatable {
+        /// The set's name.
+        public let set: String
+        /// The module.
+        public let module: String
+        /// The domains that were compared.
+        public let domains: [Domain]
+        /// The split that was counted.
+        public let split: String
+        /// Rule and rates.
+        public let settings: Identification.Settings
+    }
+
     /// A model given with the report.
     public struct Model: Sendable, Codable, Equatable {
         /// One element type of one file.
@@ -107,6 +121,8 @@ public struct ReportFacts: Sendable, Codable {
     public let modules: [ModuleShape]
     /// The counting passes.
     public let passes: [PassState]
+    /// The neuron sets of all names, the usual one first.
+    public let found: [Found]
     /// The sets of answers.
     public let answers: [Answers]
     /// Passes of the lens and of the deviation.

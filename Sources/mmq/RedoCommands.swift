@@ -97,15 +97,17 @@ struct RedoCommands {
     }
 
     private var identifying: [String] {
-        let found = document.modules.filter(\.isIdentified)
-        let groups = grouped(found) { "\($0.split) \($0.domains) \($0.settings)" }
+        let groups = grouped(document.facts.found) {
+            "\($0.set) \($0.split) \($0.domains) \($0.settings)"
+        }
         return groups.compactMap { group in
             guard let first = group.first else { return nil }
             var text = "mmq identify \(study)\(split(first.split, "train"))"
             // Without -d: all modules.
-            if group.count < document.modules.count {
-                text += group.map { " -d " + shellWord($0.module.name) }.joined()
+            if group.count < document.facts.modules.count {
+                text += group.map { " -d " + shellWord($0.module) }.joined()
             }
+            if first.set != SetName.usual.name { text += " --set " + shellWord(first.set) }
             let counted = document.facts.passes.filter { $0.split == first.split }.map(\.domain)
             if Set(counted) != Set(first.domains) { text += " " + named(first.domains) }
             let usual = Identification.Settings()

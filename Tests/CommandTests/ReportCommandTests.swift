@@ -176,6 +176,8 @@ import Testing
         let runs: [[String]] = [
             ["activation"] + given + ["--domain", "rs,com", "--samples", "4"],
             ["identify", "--study", path] + rates,
+            ["identify", "--study", path, "-d", "lang", "--set", "words"]
+                + ["--rule", "difference", "--positions", "text"] + rates,
             ["generate"] + given
                 + [
                     "--domain", "rs", "--masks", "lang", "--samples", "1", "--max-tokens", "8",
