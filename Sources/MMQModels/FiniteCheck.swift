@@ -49,7 +49,8 @@ extension ModelFiles {
         }
         return InputError(
             .nonFinite, file: language.path,
-            "\(what) left the range of numbers, though every weight is finite")
+            "\(what) left the range of numbers, though every weight is finite; a mask's factors "
+                + "may be too large, if there is one")
     }
 }
 

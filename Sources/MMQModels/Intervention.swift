@@ -22,17 +22,26 @@ public enum Intervention: Hashable, Sendable {
     /// - Parameter source: where the word stands, for errors.
     /// - Throws: `InputError`, `.badInput` naming the words there are.
     public init(_ word: String, source: String = "masks") throws {
-        func fault(_ problem: String) -> InputError {
-            InputError(
+        do throws(Fault) { try self.init(reading: word) } catch {
+            throw InputError(
                 .badInput, file: source, item: word,
-                "\(problem); the interventions are \(Self.words)")
+                "\(error.reason); the interventions are \(Self.words)")
         }
-        func number(_ text: Substring) throws -> Double {
+    }
+
+    /// Why a word is no intervention.
+    struct Fault: Error {
+        let reason: String
+    }
+
+    /// Reads the word of an intervention, wherever it stands.
+    init(reading word: String) throws(Fault) {
+        func number(_ text: Substring) throws(Fault) -> Double {
             let digits = text.utf8.allSatisfy {
                 (0x30...0x39).contains($0) || "+-.eE".utf8.contains($0)
             }
             guard digits, let value = Double(text), Float(value).isFinite else {
-                throw fault("'\(text)' is not a number that 32-bit floats hold")
+                throw Fault(reason: "'\(text)' is not a number that 32-bit floats hold")
             }
             return value
         }
@@ -46,7 +55,7 @@ public enum Intervention: Hashable, Sendable {
             // Off by another name.
             self = factor == 0 ? .zero : .scale(factor)
         case _ where word.hasPrefix("add="): self = .add(try number(word.dropFirst(4)))
-        default: throw fault("no such intervention")
+        default: throw Fault(reason: "no such intervention")
         }
     }
 

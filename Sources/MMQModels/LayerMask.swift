@@ -132,8 +132,8 @@ extension LayerMask {
                     "'kind' as one of \(Intervention.words), or 'scale' and 'shift'", kind.kind)
             }
             let intervention: Intervention
-            do { intervention = try Intervention(word) } catch {
-                throw fault("one of \(Intervention.words)", quoted(word))
+            do throws(Intervention.Fault) { intervention = try Intervention(reading: word) } catch {
+                throw fault("one of \(Intervention.words)", "\(quoted(word)): \(error.reason)")
             }
             if let known = intervention.applied(to: neurons) { return known }
             guard let resolve else {

@@ -37,7 +37,7 @@ import Testing
         return bytes
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip], [StoredType.f16, .q8_0, .q4_0])
+    @Test(arguments: [GoldenModel.llava, .blip], [StoredType.f16, .q8_0, .q4_0, .iq4_nl])
     func everyWeightIsNamed(_ golden: GoldenModel, _ type: StoredType) throws {
         let folder = try TemporaryFolder()
         let model = try golden.open(type, in: folder)
@@ -83,6 +83,28 @@ import Testing
             try whole.write(to: URL(fileURLWithPath: path))
         }
         _ = try GoldenModel.open(paths).count(image: item.image, prompt: item.prompt)
+    }
+
+    /// Factors of a mask take results out of range as well: the weights are not to blame.
+    @Test func factorsThatAreTooLarge() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.open(.f16, in: folder)
+        let item = try #require(try GoldenModel.llava.cases().first)
+        let lang = model.decoderModule
+        let layer = LayerMask(
+            Array(0..<lang.neurons), scales: Array(repeating: 1e38, count: lang.neurons),
+            shifts: Array(repeating: 1e38, count: lang.neurons))
+        let mask = try NeuronMask(
+            layers: [lang.name: Array(repeating: layer, count: lang.layers)],
+            modules: model.modules)
+        let input = try model.prepare(image: item.image, prompt: item.prompt)
+        let error = #expect(throws: InputError.self) {
+            try model.run(
+                input, features: input.imageFeatures(observation: nil),
+                observation: Observation(modules: model.modules, counting: false, mask: mask),
+                keepsCache: nil, after: { _, _ in })
+        }
+        #expect(error?.code == .nonFinite && error?.problem.contains("mask's factors") == true)
     }
 }
 

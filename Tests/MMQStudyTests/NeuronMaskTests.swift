@@ -86,8 +86,11 @@ import Testing
 
     @Test(arguments: [
         (#"{"vision": [{"neurons": [1], "kind": "mean"}]}"#, ["layer 0", "a study", "mean"]),
-        (#"{"vision": [{"neurons": [1], "kind": "soft"}]}"#, ["layer 0", "scale=F", "soft"]),
-        (#"{"vision": [{"neurons": [1], "kind": "scale=nan"}]}"#, ["scale=nan"]),
+        (
+            #"{"vision": [{"neurons": [1], "kind": "soft"}]}"#,
+            ["layer 0", "scale=F", "soft", "no such"]
+        ),
+        (#"{"vision": [{"neurons": [1], "kind": "scale=nan"}]}"#, ["scale=nan", "not a number"]),
         (#"{"vision": [{"neurons": [1], "scale": 1e39}]}"#, ["finite"]),
         (#"{"vision": [{"neurons": [1, 2], "scale": [1]}]}"#, ["each of 2 neurons"]),
         (#"{"vision": [{"neurons": [1], "scale": "1"}]}"#, ["finite"]),
