@@ -54,7 +54,12 @@ private struct HeaderReader {
 
     /// IHDR is the first chunk: width and height stand behind its name.
     mutating func png() throws -> PixelSize {
-        PixelSize(height: try number(20, bytes: 4), width: try number(16, bytes: 4))
+        guard try number(12, bytes: 4) == 0x4948_4452 else {
+            throw InputError(
+                .badHeader, file: file.path, offset: 12, expected: "the chunk IHDR",
+                found: "another chunk")
+        }
+        return PixelSize(height: try number(20, bytes: 4), width: try number(16, bytes: 4))
     }
 
     /// The frame header's: precision, height, width. Segments before it are passed over.

@@ -27,6 +27,8 @@ import Testing
         for (number, bytes) in [
             jpeg, png, [], Array("hello".utf8), jpeg + [0xff, 0xc0, 0, 11, 8, 0],
             png + Array("IHDR".utf8) + [0, 0, 0, 0, 0, 0, 0, 5],
+            // Another chunk has no size at that place.
+            png + Array("IDAT".utf8) + [0, 0, 0, 9, 0, 0, 0, 5, 8, 2, 0, 0, 0],
             jpeg + Array(repeating: 0xff, count: 5000),
         ].enumerated() {
             let path = try folder.write("\(number)", bytes)
