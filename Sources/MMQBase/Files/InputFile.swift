@@ -119,11 +119,16 @@ public func raiseFileLimit() {
     var limit = rlimit()
     #if os(Linux)
         let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        let most = rlim_t.max
     #else
         let kind = RLIMIT_NOFILE
+        // What the limit says there is no limit is refused: the kernel has one of its own.
+        let most = rlim_t(OPEN_MAX)
     #endif
-    if getrlimit(kind, &limit) == 0, limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max
+    guard getrlimit(kind, &limit) == 0 else { return }
+    let wanted = min(limit.rlim_max, most)
+    if limit.rlim_cur < wanted {
+        limit.rlim_cur = wanted
         setrlimit(kind, &limit)
     }
 }
