@@ -9,6 +9,8 @@ public struct ReportOptions: Sendable {
     public var title: String?
     /// The split of counts and lens.
     public var split: String
+    /// The name of the neuron sets.
+    public var set: SetName
     /// The split of the answers.
     public var answerSplit: String
     /// Which forms of the scores.
@@ -20,12 +22,14 @@ public struct ReportOptions: Sendable {
 
     /// Both forms of the scores, against no mask.
     public init(
-        title: String? = nil, split: String = "train", answerSplit: String = "val",
+        title: String? = nil, split: String = "train", set: SetName = .usual,
+        answerSplit: String = "val",
         forms: [MetricForm] = MetricForm.allCases, baseline: String = "none",
         resampling: Resampling = .init()
     ) {
         self.title = title
         self.split = split
+        self.set = set
         self.answerSplit = answerSplit
         self.forms = forms
         self.baseline = baseline
@@ -56,7 +60,9 @@ extension ReportDocument {
         self.facts = facts
         title = options.title ?? facts.file
         self.made = Self.date(made)
-        modules = try facts.modules.map { try ModuleNeurons($0, in: study) }
+        try study.checkSet(options.set)
+        set = options.set.name
+        modules = try facts.modules.map { try ModuleNeurons($0, in: study, set: options.set) }
         scores = try ReportScores(study, judge: judge, options: options)
         lens = try MaskSetting.sorted(
             study.lensPasses(.lens).filter { $0.split == options.split }, by: \.setting
@@ -67,7 +73,8 @@ extension ReportDocument {
         comparisons = try others.map { other in
             ReportComparison(
                 file: Self.name(other.path), fingerprint: try other.model(),
-                comparison: try StudyComparison(study, other, split: options.split, judge: judge))
+                comparison: try StudyComparison(
+                    study, other, split: options.split, set: options.set, judge: judge))
         }
         self.models = models
         self.pictures = pictures

@@ -15,6 +15,8 @@ public struct ReportDocument: Sendable, Codable {
     public let made: String
     /// What the study was made of.
     public let facts: ReportFacts
+    /// The name of the neuron sets that `modules` shows.
+    public let set: String
     /// Each module in the model's order.
     public let modules: [ModuleNeurons]
     /// Scores of the stored answers.

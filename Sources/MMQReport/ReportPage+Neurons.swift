@@ -12,6 +12,9 @@ extension ReportPage {
                     + "to every domain in which it fires often, and counts in each of them.")
         ) {
             unidentified
+            if document.set != SetName.usual.name {
+                note { "These are the sets that were found under the name \(document.set)." }
+            }
             if !identified.isEmpty {
                 row(identified.map(\.layerChart))
                 fold("How they were found", rates)

@@ -50,10 +50,11 @@ extension ModuleNeurons {
 
     /// What a study found in a module.
     ///
+    /// - Parameter set: the name that the sets were found under.
     /// - Throws: `InputError` as reading a study throws it.
-    public init(_ module: ModuleShape, in study: Study) throws {
+    public init(_ module: ModuleShape, in study: Study, set: SetName = .usual) throws {
         self.module = module
-        guard let found = try study.identification(module: module.name) else {
+        guard let found = try study.identification(module: module.name, set: set) else {
             isIdentified = false
             domains = []
             split = ""

@@ -31,6 +31,8 @@ struct CompareCommand: ParsableCommand {
 
     @OptionGroup var domains: DomainOptions
 
+    @OptionGroup var sets: SetOptions
+
     @Option(help: "Samples of each domain (two models).")
     var samples = 10
 
@@ -52,6 +54,9 @@ struct CompareCommand: ParsableCommand {
         guard model.isEmpty == (bench == nil) else {
             throw ValidationError("--bench goes with two models.")
         }
+        guard sets.set == nil || model.isEmpty else {
+            throw ValidationError("--set goes with two studies.")
+        }
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
     }
 
@@ -69,7 +74,8 @@ struct CompareCommand: ParsableCommand {
         let files = try study.map { try Study(path: $0, access: .reading) }
         let needsJudge = try files[0].answerSets().contains { $0.domain == .ad }
         let found = try StudyComparison(
-            files[0], files[1], split: split, judge: judging.open(ifNeeded: needsJudge))
+            files[0], files[1], split: split, set: sets.chosen(),
+            judge: judging.open(ifNeeded: needsJudge))
         if json { return try Diagnostics.printJSON(found) }
         for note in found.notes { Diagnostics.note("note: \(note)") }
         var tables: [String] = []

@@ -69,6 +69,8 @@ struct ReportCommand: ParsableCommand {
     @Option(help: "The split of counts and lens.")
     var split: String = "train"
 
+    @OptionGroup var sets: SetOptions
+
     @Option(help: "The split of the answers.")
     var answerSplit: String = "val"
 
@@ -131,7 +133,8 @@ struct ReportCommand: ParsableCommand {
         let document = try ReportDocument(
             file, others: others, models: models, pictures: pictures, model: facts, judge: judge,
             options: ReportOptions(
-                title: title, split: split, answerSplit: answerSplit, forms: metric.forms,
+                title: title, split: split, set: sets.chosen(), answerSplit: answerSplit,
+                forms: metric.forms,
                 baseline: baseline, resampling: Resampling(draws: draws, seed: seed)))
         let page = ReportPage(document, commands: RedoCommands.words(for: document))
         try OutputFile.write(page.html(), to: output)

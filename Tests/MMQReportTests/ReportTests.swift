@@ -187,6 +187,48 @@ private struct Yes: AnswerJudge {
         }
     }
 
+    @Test func setsWithANameAreShownOnRequest() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let path = folder("a.sqlite")
+        _ = try ReportFixture.study(path, model, answers: false)
+        let wide = try SetName("wide")
+        do {
+            let study = try Study(path: path, access: .updating)
+            for module in model.modules {
+                try study.save(
+                    study.identify(
+                        module: module.name,
+                        settings: .init(topRate: 0.6, filterRate: 0.2, activationBar: 0.4)),
+                    set: wide)
+            }
+        }
+        let study = try Study(path: path, access: .reading)
+        let usual = try ReportDocument(study, others: [study])
+        let named = try ReportDocument(study, others: [study], options: .init(set: wide))
+        #expect(usual.set == "default" && named.set == "wide")
+        #expect(named.modules.allSatisfy { $0.settings.topRate == 0.6 })
+        for module in model.modules {
+            let found = try #require(try study.identification(module: module.name, set: wide))
+            let shown = try #require(named.modules.first { $0.module == module })
+            #expect(shown.counts == found.neurons.map { $0.map(\.count) })
+            let compared = named.comparisons[0].comparison.neurons
+                .filter { $0.module == module.name }
+            #expect(compared.map(\.first) == shown.counts.map { $0.reduce(0, +) })
+        }
+        #expect(named.modules.map(\.counts) != usual.modules.map(\.counts))
+        let pages = try [named, usual].map {
+            String(decoding: try ReportPage($0).html(), as: UTF8.self)
+        }
+        #expect(pages[0].contains("under the name wide") && !pages[1].contains("under the name"))
+        let error = #expect(throws: InputError.self) {
+            try ReportDocument(study, options: .init(set: SetName("wdie")))
+        }
+        #expect(error?.code == .mismatch && error?.description.contains("default, wide") == true)
+    }
+
     @Test func withoutAJudgeDrivingScoresAreSaidToBeMissing() throws {
         kernelSettings.lock()
         defer { kernelSettings.unlock() }

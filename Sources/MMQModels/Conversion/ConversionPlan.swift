@@ -132,7 +132,8 @@ struct ConversionPlan: Sendable {
         }
         let weighed = tensors.indices.filter {
             let (row, type) = (tensors[$0].row, tensors[$0].type)
-            return row.role == .language && row.kind == .matrix && (type == .q4_0 || type == .iq4_nl)
+            return row.role == .language && row.kind == .matrix
+                && (type == .q4_0 || type == .iq4_nl)
         }
         guard !weighed.isEmpty else {
             throw InputError(

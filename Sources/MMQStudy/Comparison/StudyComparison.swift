@@ -112,11 +112,13 @@ public struct StudyComparison: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - split: the split of counts and lens; answers of every split are compared.
+    ///   - set: the name that the neuron sets were found under, in both studies.
     ///   - judge: scores driving answers.
     /// - Throws: `InputError`, `.mismatch` if the models have other modules, or if there is nothing
     ///   that both studies hold over the same samples.
     public init(
-        _ first: Study, _ second: Study, split: String = "train", judge: (any AnswerJudge)? = nil
+        _ first: Study, _ second: Study, split: String = "train", set: SetName = .usual,
+        judge: (any AnswerJudge)? = nil
     ) throws {
         let modules = try first.modules()
         let others = try second.modules()
@@ -126,9 +128,10 @@ public struct StudyComparison: Sendable, Codable {
                 "its modules are not those of \(first.path); only studies of one architecture and "
                     + "size compare")
         }
+        for study in [first, second] { try study.checkSet(set) }
         var notes: [String] = []
         activation = try Self.activation(first, second, split, &notes)
-        neurons = try Self.neurons(first, second, split, modules, &notes)
+        neurons = try Self.neurons(first, second, split, set, modules, &notes)
         lens = try Self.lens(first, second, split, &notes)
         (answers, scores) = try Self.answers(first, second, judge, &notes)
         self.notes = notes
@@ -187,13 +190,13 @@ public struct StudyComparison: Sendable, Codable {
     }
 
     private static func neurons(
-        _ first: Study, _ second: Study, _ split: String, _ modules: [ModuleShape],
+        _ first: Study, _ second: Study, _ split: String, _ set: SetName, _ modules: [ModuleShape],
         _ notes: inout [String]
     ) throws -> [NeuronSets] {
         var entries: [NeuronSets] = []
         for module in modules {
-            guard let mine = try first.identification(module: module.name),
-                let their = try second.identification(module: module.name),
+            guard let mine = try first.identification(module: module.name, set: set),
+                let their = try second.identification(module: module.name, set: set),
                 mine.split == split, their.split == split
             else { continue }
             if mine.settings != their.settings || mine.domains != their.domains {

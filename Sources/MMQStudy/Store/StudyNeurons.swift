@@ -97,6 +97,19 @@ extension Study {
         return try names.map(SetName.init).sorted { $0.isUsual && !$1.isUsual }
     }
 
+    /// - Throws: `InputError`, `.mismatch` naming the sets that there are, if a set with a name is
+    ///   none of them.
+    public func checkSet(_ set: SetName) throws {
+        let names = try setNames()
+        guard !set.isUsual, !names.contains(set) else { return }
+        throw InputError(
+            .mismatch, file: path, item: "set '\(set.name)'",
+            expected: names.isEmpty
+                ? "neuron sets, which mmq identify finds"
+                : "one of \(names.map(\.name).joined(separator: ", "))",
+            found: "no neurons under this name")
+    }
+
     /// The domains that neurons of a set were found for, in any module.
     public func setDomains(_ set: SetName) throws -> [Domain] {
         let found = try modules().compactMap { try identification(module: $0.name, set: set) }
