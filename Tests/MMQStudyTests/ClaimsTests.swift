@@ -200,8 +200,9 @@ import Testing
                 if found.p < 0.05 { specific += 1 }
                 if found.interval.low <= 0, 0 <= found.interval.high { covered += 1 }
             }
-            let effects = (0..<20).map { _ in random.number(below: 1_000_000) }
-            if effects.dropFirst().count(where: { $0 <= effects[0] }) == 0 { beyond += 1 }
+            let effects = (0..<20).map { _ in Double(random.number(below: 1_000_000)) }
+            let place = ControlTest.place(of: effects[0], among: Array(effects.dropFirst()))
+            if place.p <= 0.05 { beyond += 1 }
         }
         print("specificity: p < 0.05 in \(specific), intervals hold 0 in \(covered) of 1000")
         print("first of twenty: \(beyond) of 1000")

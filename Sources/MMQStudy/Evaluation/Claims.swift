@@ -94,6 +94,21 @@ public struct ControlTest: Sendable, Equatable, Codable {
     public internal(set) var holm: Double?
 }
 
+extension ControlTest {
+    /// The percentile and the p value of a difference among those of controls.
+    static func place(
+        of difference: Double, among controls: [Double]
+    ) -> (percentile: Double, p: Double) {
+        // Means of other samples differ in their last bits.
+        let bar = difference + 1e-12
+        let extreme = controls.count { $0 <= bar }
+        return (
+            Double(controls.count - extreme) / Double(controls.count),
+            Double(1 + extreme) / Double(1 + controls.count)
+        )
+    }
+}
+
 /// What each sample of a bench scored, by one rule.
 struct BenchUnits {
     let metric: String
@@ -122,15 +137,12 @@ extension Evaluator {
                 let drawn = numbered.filter { $0.real == real && $0.control == control }
                     .compactMap { effect($0.name) }
                 guard !drawn.isEmpty else { continue }
-                // Means of other samples differ in their last bits.
-                let bar = difference + 1e-12
-                let extreme = drawn.count { $0 <= bar }
+                let place = ControlTest.place(of: difference, among: drawn)
                 tests.append(
                     ControlTest(
                         domain: domain, form: form, setting: real, control: control,
-                        difference: difference, controls: drawn,
-                        percentile: Double(drawn.count - extreme) / Double(drawn.count),
-                        p: Double(1 + extreme) / Double(1 + drawn.count)))
+                        difference: difference, controls: drawn, percentile: place.percentile,
+                        p: place.p))
             }
             return tests
         }
