@@ -214,7 +214,15 @@ import Testing
         let counts: [Int64] = (0..<200).map { Int64($0 * $0 % 977) }
         let real = [3, 50, 120, 199]
         var seen: Set<[Int]> = []
-        for seed in 0..<50 as Range<UInt64> {
+        var near: [Int: Set<Int>] = [:]
+        /// How many fire more like `one` than a neuron does.
+        func nearer(_ neuron: Int, to one: Int, but real: [Int]) -> Int {
+            func distance(_ other: Int) -> UInt64 { (counts[other] - counts[one]).magnitude }
+            return counts.indices.count {
+                !real.contains($0) && distance($0) < distance(neuron)
+            }
+        }
+        for seed in 0..<80 as Range<UInt64> {
             let drawn = MaskSetting.drawAlike(real, among: counts, seed: seed)
             #expect(drawn.count == 4 && Set(drawn).count == 4 && Set(drawn).isDisjoint(with: real))
             #expect(drawn == drawn.sorted())
@@ -222,17 +230,20 @@ import Testing
             // Each among the ten nearest of one of the real ones, or of what those before it left.
             for neuron in drawn {
                 #expect(
-                    real.contains { real in
-                        counts.indices.count {
-                            !Set([3, 50, 120, 199]).contains($0)
-                                && (counts[$0] - counts[real]).magnitude
-                                    < (counts[neuron] - counts[real]).magnitude
-                        } < 10 + real
+                    real.enumerated().contains { place, one in
+                        nearer(neuron, to: one, but: real) < 10 + place
                     })
             }
             seen.insert(drawn)
+            for one in real {
+                let alone = MaskSetting.drawAlike([one], among: counts, seed: seed)
+                #expect(alone.count == 1 && nearer(alone[0], to: one, but: [one]) < 10)
+                near[one, default: []].formUnion(alone)
+            }
         }
         #expect(seen.count > 40)
+        // No neighbour is left out.
+        #expect(near.values.allSatisfy { $0.count == 10 })
         #expect(MaskSetting.drawAlike([0, 1], among: [1, 1, 1], seed: 1) == [2])
         #expect(MaskSetting.drawAlike([], among: [1, 2], seed: 1).isEmpty)
     }
