@@ -24,6 +24,11 @@ import Testing
             ] + options
         }
         try expectExit(0, activation("whole", []))
+        // Nothing is made for a plan.
+        let plan = try expectExit(0, activation("one", ["--shard", "1/2", "--plan", "--json"]))
+        #expect(!FileManager.default.fileExists(atPath: folder("one")))
+        let left = try #require(plan.object()["entries"] as? [[String: Any]])
+            .reduce(into: [:]) { $0[$1["domain"] as? String ?? ""] = $1["left"] as? Int }
         try expectExit(0, activation("one", ["--shard", "1/2"]))
         // One of an array of Slurm's, from task 4 on.
         let slurm = try Command.run(
@@ -40,7 +45,12 @@ import Testing
         let status = try expectExit(0, ["status", folder("one"), folder("merged"), "--json"])
         let lines = try #require(try status.json() as? [[String: Any]])
         #expect(lines.count == 4)
-        #expect(lines.count { $0["shard"] as? String == "1/2" } == 2)
+        let one = lines.filter { $0["shard"] as? String == "1/2" }
+        #expect(one.count == 2)
+        for line in one {
+            let domain = try #require((line["item"] as? String)?.split(separator: " ").first)
+            #expect(line["done"] as? Int == left[String(domain)], "\(domain)")
+        }
         #expect(lines.allSatisfy { $0["finished"] as? Bool == true })
 
         try expectRefusal(
