@@ -147,6 +147,7 @@ import Testing
         let statistics = try measured(exact.open(), .llava)
         let plain = try convert("plain", type, nil)
         let weighed = try convert("weighed", type, write(statistics, "file"))
+        var improved: Set<String> = []
         for tensor in plain.language.tensors + plain.vision.tensors {
             func error(_ files: ModelFiles) throws -> Double {
                 let (a, b) = try (files.floats(tensor.name), exact.floats(tensor.name))
@@ -162,10 +163,12 @@ import Testing
             let (before, after) = try (error(plain), error(weighed))
             if statistics.products[tensor.name] != nil, tensor.type != .f16 {
                 #expect(after < before, "\(tensor.name)")
+                improved.insert(tensor.name)
             } else {
                 #expect(after == before, "\(tensor.name)")
             }
         }
+        #expect(improved == Set(statistics.products.keys))
     }
 
     private func expectRefusal(
