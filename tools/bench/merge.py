@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.check.trial import Trial
+from tools.common.trial import Trial
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
 

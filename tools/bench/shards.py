@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tools.check.trial import CHECKPOINTS, contents, difference
+from tools.common.trial import CHECKPOINTS, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import DEMO, MMQ
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.check.trial import CHECKPOINTS, COMMANDS, Failure, Trial, contents, difference
+from tools.common.trial import CHECKPOINTS, COMMANDS, Failure, Trial, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
 

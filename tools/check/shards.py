@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.check.trial import CHECKPOINTS, Failure, Trial, contents, difference
+from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tools.check import mutations
 from tools.check.kill import KillTest
-from tools.check.trial import CHECKPOINTS, COMMANDS, Failure, Trial, contents, difference
+from tools.common.trial import CHECKPOINTS, COMMANDS, Failure, Trial, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ, ROOT
 

@@ -1,5 +1,4 @@
-"""Every command that writes, on a tiny model and a bench of its own, and how what it left is compared: what `kill` and
-`torture` try commands on."""
+"""A tiny model and a bench of its own for commands to work on, and how what two runs left is compared."""
 
 import hashlib
 import shutil
@@ -10,7 +9,6 @@ from tools.common.benches import write_rsvqa
 from tools.common.paths import GOLDEN
 
 CHECKPOINTS = {"llava-next": "llava-next/hub-f16", "instructblip": "instructblip/hub-f32"}
-COMMANDS = ["convert", "activation", "identify", "generate", "logit-lens", "deviation", "import"]
 
 
 def write_bench(folder: Path, split: str, samples: int) -> None:
@@ -46,10 +44,10 @@ def contents(path: Path):
     # A row number is what SQLite happened to give: what it stands for is compared.
     named = {
         "answer_set": {row["id"]: (row["domain"], row["split"], row["setting"])
-                       for row in rows["answer_set"]},
+                       for row in rows.get("answer_set", [])},
         "lens_pass": {row["id"]: (row["kind"], row["domain"], row["split"], row["setting"])
-                      for row in rows["lens_pass"]},
-        "pass": {row["id"]: (row["domain"], row["split"], row["form"]) for row in rows["pass"]},
+                      for row in rows.get("lens_pass", [])},
+        "pass": {row["id"]: (row["domain"], row["split"], row["form"]) for row in rows.get("pass", [])},
     }
     for table, key, parent in [
             ("answer_set", "id", "answer_set"), ("answer", "answer_set", "answer_set"),
