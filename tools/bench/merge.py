@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.common.trial import Trial
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
+from tools.common.trial import Trial
 
 # Name, layers, neurons of LLaVA-Next 7B.
 MODULES = [("lang", 32, 11008), ("vision", 24, 4096), ("mmproj", 1, 4096)]

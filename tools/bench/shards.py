@@ -11,9 +11,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tools.common.trial import CHECKPOINTS, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import DEMO, MMQ
+from tools.common.trial import CHECKPOINTS, contents, difference
 
 MERGED = "merged"
 

@@ -16,7 +16,7 @@ run("check", __doc__, {
     "shards": ("shards", "runs every command as shards and compares the merged study with one run's"),
     "cluster": ("cluster", "runs a study on a Slurm cluster of this machine alone, with nodes that die"),
     "filesystems": ("filesystems", "studies on a tmpfs, read-only, and without shared memory"),
-    "torture": ("torture", "a long campaign of changed inputs, failing writes, kills"),
+    "torture": ("torture.campaign", "a long campaign of changed inputs, failing writes, kills"),
     "fuzz": ("fuzz", "damaged files for everything that reads one, by libFuzzer"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),

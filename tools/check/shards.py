@@ -13,9 +13,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
+from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
 
 # In the order in which each builds on those before it.
 SHARDED = ["activation", "generate", "logit-lens", "deviation"]

@@ -51,6 +51,24 @@ RAW = [
     "1" * 5000,
     "\ufeff1",
 ]
+# What may stand in a cell of a table.
+CELLS = [
+    None,
+    -7,
+    2**62,
+    -(2**62),
+    0,
+    1,
+    0.5,
+    float("inf"),
+    "",
+    "x",
+    "\x1b[31m",
+    b"",
+    b"\0" * 7,
+    b"\xff" * 80,
+    bytes(10_000),
+]
 
 
 def places(value, path=()):
@@ -157,45 +175,76 @@ def png(data: bytes, chance: random.Random) -> bytes:
 
 
 def database(path: Path, chance: random.Random) -> None:
-    """A study, in place: a value of any row and column replaced, a column or table renamed or gone."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        table = chance.choice(tables)
-        columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
-        column = chance.choice(columns)
-        value = chance.choice(
-            [
-                None,
-                -7,
-                2**62,
-                -(2**62),
-                0,
-                1,
-                0.5,
-                float("inf"),
-                "",
-                "x",
-                "\x1b[31m",
-                b"",
-                b"\0" * 7,
-                b"\xff" * 80,
-                bytes(10_000),
-            ]
-        )
-        kind = chance.randrange(8)
-        try:
-            if kind == 0:
-                connection.execute(f'ALTER TABLE "{table}" RENAME COLUMN "{column}" TO renamed')
-            elif kind == 1:
-                connection.execute(f'DROP TABLE "{table}"')
-            elif kind == 2:
-                connection.execute(f'DELETE FROM "{table}"')
-            else:
-                rows = [row[0] for row in connection.execute(f'SELECT rowid FROM "{table}"')]
-                row = chance.choice(rows) if rows else 0
-                connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (value, row))
-        except sqlite3.Error:
-            pass  # a constraint that SQLite itself holds: as good as unchanged
-    connection.close()
+    """A study, in place: a value of any row and column replaced or flipped, rows gone, a column renamed, a table gone.
+
+    The file does change: tables are made without STRICT first, so that any value can stand in any column, and where
+    SQLite itself does not let a change in (NOT NULL, a key that is there already), another one is made.
+    """
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(replace(sql, 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), "
+            "') STRICT', ')')")
+        database.execute("PRAGMA writable_schema = RESET")
+        for _ in range(1000):
+            try:
+                if change(database, chance):
+                    return
+            except sqlite3.Error:
+                continue
+        raise ValueError(f"{path}: no change in a thousand tries")
+    finally:
+        database.close()
+
+
+def change(database: sqlite3.Connection, chance: random.Random) -> bool:
+    """Tries one change; whether anything is another now."""
+    tables = [row[0] for row in database.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
+    table = chance.choice(tables)
+    described = list(database.execute(f'PRAGMA table_info("{table}")'))
+    column = chance.choice(described)[1]
+    kind = chance.randrange(16)
+    if kind == 0:
+        database.execute(f'ALTER TABLE "{table}" RENAME COLUMN "{column}" TO renamed')
+        return True
+    if kind == 1:
+        database.execute(f'DROP TABLE "{table}"')
+        return True
+    if kind == 2:
+        return database.execute(f'DELETE FROM "{table}"').rowcount > 0
+    # By its key, for some tables have no rowid.
+    keys = [name for _, name, _, _, _, key in described if key]
+    rows = list(database.execute(
+        f'SELECT "{column}", {", ".join(f"""quote("{key}")""" for key in keys)} FROM "{table}"'))
+    if not rows or not keys:
+        return False
+    old, *place = chance.choice(rows)
+    where = " AND ".join(f'"{key}" IS {value}' for key, value in zip(keys, place))
+    if kind == 3:
+        return database.execute(f'DELETE FROM "{table}" WHERE {where}').rowcount > 0
+    new = flipped(old, chance) if kind < 8 else chance.choice(CELLS)
+    if type(new) is type(old) and new == old:
+        return False
+    database.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE {where}', (new,))
+    # SQLite may turn a value into what it held (1.0 in a column of integers).
+    now = database.execute(f'SELECT count(*) FROM "{table}" WHERE {where} AND "{column}" IS ?', (old,)).fetchone()[0]
+    return column in keys or now == 0
+
+
+def flipped(value, chance: random.Random):
+    """A value of the same kind that differs in a bit, a letter or a step."""
+    if isinstance(value, bytes) and value:
+        place = chance.randrange(len(value))
+        return value[:place] + bytes([value[place] ^ 1 << chance.randrange(8)]) + value[place + 1 :]
+    if isinstance(value, str) and value:
+        place = chance.randrange(len(value))
+        return value[:place] + chance.choice(["", "x", "9", "-", " ", "]", '"']) + value[place + 1 :]
+    if isinstance(value, int):
+        return value ^ 1 << chance.randrange(62)
+    if isinstance(value, float):
+        return value + chance.choice([-1, 1, 1e-9, 1e18])
+    return chance.choice(CELLS)

@@ -1,15 +1,18 @@
-// Loaded into mmq with LD_PRELOAD: the n-th call that writes to a file fails, and the clock can run
-// backwards. What `tools/check torture` finds disk failures with.
+// Loaded into mmq with LD_PRELOAD: the n-th call that writes to a file fails or is the process's
+// last, and the clock can run backwards. What `tools/check torture` finds disk failures with.
 //
 //   MMQ_FAULT_AT=N        the N-th write, truncation, sync, rename or making of a file fails; from
-//                         there on all do if N is negative (a disk that stays full)
+//                         there on all do if N is negative (a disk that stays full): the first of
+//                         them, if it is a write, still stores half of its bytes
 //   MMQ_FAULT_ERRNO=E     with this error (28: no space left, 5: input/output error)
-//   MMQ_FAULT_TOTAL=FILE  at the end the number of such calls goes there
+//   MMQ_FAULT_KILL=1      in place of failing the process is killed, with half of the bytes stored
+//   MMQ_FAULT_TOTAL=FILE  at the end the number of such calls goes there, and how many failed
 //   MMQ_CLOCK_BACK=S      the time of day goes back by S seconds at every tenth look
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,8 +26,10 @@
 #include <unistd.h>
 
 static atomic_long calls;
+static atomic_long failures;
 static long fault_at;
 static bool stays;
+static bool kills;
 static int fault_errno = ENOSPC;
 static long back;
 static atomic_long looks;
@@ -36,6 +41,7 @@ __attribute__((constructor)) static void begin(void) {
     fault_at = at ? atol(at) : 0;
     stays = fault_at < 0;
     fault_at = labs(fault_at);
+    kills = getenv("MMQ_FAULT_KILL") != NULL;
     if (number) {
         fault_errno = atoi(number);
     }
@@ -46,19 +52,41 @@ __attribute__((destructor)) static void end(void) {
     const char* path = getenv("MMQ_FAULT_TOTAL");
     FILE* file = path ? fopen(path, "w") : NULL;
     if (file) {
-        fprintf(file, "%ld\n", atomic_load(&calls));
+        fprintf(file, "%ld %ld\n", atomic_load(&calls), atomic_load(&failures));
         fclose(file);
     }
 }
 
-// Whether this call is the one that fails.
-static bool fails(void) {
+// What becomes of a call.
+typedef enum { DONE, FAILS, HALF } fate;
+
+// Counts a call; `writes`: it can be done by half.
+static fate next_fate(bool writes) {
     const long call = atomic_fetch_add(&calls, 1) + 1;
-    if (fault_at != 0 && (call == fault_at || (stays && call > fault_at))) {
-        errno = fault_errno;
-        return true;
+    if (fault_at == 0 || call < fault_at || (call > fault_at && !stays)) {
+        return DONE;
     }
-    return false;
+    atomic_fetch_add(&failures, 1);
+    if (call == fault_at && writes && (stays || kills)) {
+        return HALF;
+    }
+    if (kills) {
+        kill(getpid(), SIGKILL);
+    }
+    errno = fault_errno;
+    return FAILS;
+}
+
+static bool fails(void) {
+    return next_fate(false) == FAILS;
+}
+
+// After half of a write.
+static ssize_t half_done(ssize_t result) {
+    if (kills) {
+        kill(getpid(), SIGKILL);
+    }
+    return result;
 }
 
 // A file of the command's own: not stdout, and not the shared memory in which the OpenMP runtime
@@ -76,20 +104,34 @@ static bool is_file(int descriptor) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-ssize_t write(int fd, const void* bytes, size_t count) {
-    return is_file(fd) && fails() ? -1 : REAL(write)(fd, bytes, count);
-}
+// A call that writes `count` bytes: `whole` does it, `half` half of it. Of one byte half is
+// nothing, which nobody may take for an error: it fails.
+#define WRITE(fd, count, whole, half)                                                              \
+    if (!is_file(fd)) {                                                                            \
+        return whole;                                                                              \
+    }                                                                                              \
+    switch (next_fate((count) > 1)) {                                                              \
+    case FAILS:                                                                                    \
+        return -1;                                                                                 \
+    case HALF:                                                                                     \
+        return half_done(half);                                                                    \
+    default:                                                                                       \
+        return whole;                                                                              \
+    }
 
-ssize_t writev(int fd, const struct iovec* parts, int count) {
-    return is_file(fd) && fails() ? -1 : REAL(writev)(fd, parts, count);
-}
+ssize_t write(int fd, const void* bytes, size_t count){
+    WRITE(fd, count, REAL(write)(fd, bytes, count), REAL(write)(fd, bytes, count / 2))}
 
-ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
-    return is_file(fd) && fails() ? -1 : REAL(pwrite)(fd, bytes, count, offset);
-}
+ssize_t writev(int fd, const struct iovec* parts,
+               int count){WRITE(fd, 0, REAL(writev)(fd, parts, count), -1)}
+
+ssize_t pwrite(int fd, const void* bytes, size_t count,
+               off_t offset){WRITE(fd, count, REAL(pwrite)(fd, bytes, count, offset),
+                                   REAL(pwrite)(fd, bytes, count / 2, offset))}
 
 ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
-    return is_file(fd) && fails() ? -1 : REAL(pwrite64)(fd, bytes, count, offset);
+    WRITE(fd, count, REAL(pwrite64)(fd, bytes, count, offset),
+          REAL(pwrite64)(fd, bytes, count / 2, offset))
 }
 
 int ftruncate(int fd, off_t length) {
