@@ -7,7 +7,6 @@ standard library only; nothing from outside the clone.
     python3 tools/check kill [--arch instructblip] [--commands activation,generate] [--kills 50] [--seed 1]
 """
 
-import os
 import random
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.check.writers import WRITERS, Writers
+from tools.check.writers import ENVIRONMENT, WRITERS, Writers
 from tools.common.commands import parser
 from tools.common.paths import MMQ
 from tools.common.trial import CHECKPOINTS, Failure
@@ -46,7 +45,7 @@ class Killer:
 
     def run(self, name: str, after: float | None = None, at_write: int | None = None) -> bool:
         """Whether the command came to its end before it was killed."""
-        environment = dict(os.environ)
+        environment = dict(ENVIRONMENT)
         if at_write is not None:
             environment |= {"LD_PRELOAD": str(self.library), "MMQ_FAULT_AT": str(at_write), "MMQ_FAULT_KILL": "1"}
         log = self.writers.work / "log"
@@ -69,7 +68,7 @@ class Killer:
         self.writers.begin(name, start)
         subprocess.run(
             [self.writers.mmq, *self.writers.words(name)], check=True, capture_output=True,
-            env=os.environ | {"LD_PRELOAD": str(self.library), "MMQ_FAULT_TOTAL": str(total)})
+            env=ENVIRONMENT | {"LD_PRELOAD": str(self.library), "MMQ_FAULT_TOTAL": str(total)})
         return int(total.read_text().split()[0])
 
     def check(self, name: str, kills: int, found) -> None:

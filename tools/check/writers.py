@@ -2,6 +2,7 @@
 and `torture` hold commands to."""
 
 import hashlib
+import os
 import re
 import shutil
 import sqlite3
@@ -54,6 +55,8 @@ BESIDE = {
     Form.FOLDER: set(),
 }
 NEW, OLD = "new", "over an older one"
+# Threads that wait without working: several commands run side by side.
+ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "passive"}
 
 
 def clean(path: Path) -> None:

@@ -11,6 +11,10 @@ from tools.common.paths import GOLDEN
 CHECKPOINTS = {"llava-next": "llava-next/hub-f16", "instructblip": "instructblip/hub-f32"}
 
 
+class Failure(Exception):
+    """A command did what no command may do."""
+
+
 def write_bench(folder: Path, split: str, samples: int) -> None:
     """An RSVQA bench of many pictures, the twelve committed ones over and over, and VQAv2's few."""
     data = folder / "rs/Data"
@@ -28,7 +32,10 @@ def write_bench(folder: Path, split: str, samples: int) -> None:
 
 
 def contents(path: Path):
-    """All that a study holds, or a folder: what two runs are compared by."""
+    """All that a study holds, or a folder: what two runs are compared by.
+
+    Raises: Failure if SQLite cannot read the study.
+    """
     if path.is_dir():
         return {
             str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -39,6 +46,8 @@ def contents(path: Path):
         rows = {
             row["name"]: list(map(dict, database.execute(f'SELECT * FROM "{row["name"]}"')))
             for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        raise Failure(f"{path.name} is no whole study: {error}") from None
     finally:
         database.close()
     # A row number is what SQLite happened to give: what it stands for is compared.
@@ -48,9 +57,11 @@ def contents(path: Path):
         "lens_pass": {row["id"]: (row["kind"], row["domain"], row["split"], row["setting"])
                       for row in rows.get("lens_pass", [])},
         "pass": {row["id"]: (row["domain"], row["split"], row["form"]) for row in rows.get("pass", [])},
+        "identification": {row["id"]: (row["name"], row["module"]) for row in rows.get("identification", [])},
     }
     for table, key, parent in [
             ("answer_set", "id", "answer_set"), ("answer", "answer_set", "answer_set"),
+            ("identification", "id", "identification"), ("neuron_set", "identification", "identification"),
             ("lens_pass", "id", "lens_pass"), ("lens_sample", "pass", "lens_pass"),
             ("deviation_sample", "pass", "lens_pass"), ("pass", "id", "pass"),
             ("count", "pass", "pass"), ("block", "pass", "pass"), ("block_count", "pass", "pass"),
@@ -66,10 +77,6 @@ def difference(expected, found) -> str:
         if expected.get(key) != found.get(key):
             return key
     return ""
-
-
-class Failure(Exception):
-    """A command did what no command may do."""
 
 
 class Trial:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.check.writers import Writers
+from tools.check.writers import ENVIRONMENT, Writers
 from tools.common.commands import output_of
 from tools.common.paths import ROOT
 from tools.common.trial import Failure
@@ -113,7 +113,7 @@ class Torture(Writers):
 
         Raises: Failure if it does not end.
         """
-        environment = dict(os.environ)
+        environment = dict(ENVIRONMENT)
         if disturbed is not None:
             environment |= disturbed | {"LD_PRELOAD": str(self.library)}
         start = time.monotonic()

@@ -1,7 +1,7 @@
 """A long campaign against mmq, over both tiny models:
 
     inputs   files changed by structure, which must be read or refused
-    faults   every call that writes fails, one at a time, and from then on (a full disk)
+    faults   every call that writes fails once, and of every fourth all that follow too (a full disk)
     kills    SIGKILL at random moments, and at calls that write
     places   folders, pipes and links where a command reads or writes
     files    model and study shortened, removed, replaced under a run

@@ -1,10 +1,12 @@
-"""Every call that writes fails, one at a time, and from then on."""
+"""Every call that writes fails, each once, and of every fourth all that follow too."""
 
 from tools.check.torture.attempts import Row, Torture
 from tools.check.writers import WRITERS
 from tools.common.trial import Failure
 
 NO_SPACE, IO_ERROR = 28, 5
+# A disk that stays full: after one of so many calls.
+STAYS_EVERY = 4
 
 
 def names(arch: str) -> list[str]:
@@ -18,10 +20,12 @@ def run(torture: Torture, row: Row) -> None:
         count, _ = disturb(torture, name, start, "0", NO_SPACE)
         most = torture.options.writes or count
         chosen = sorted({round(1 + i * (count - 1) / max(1, most - 1)) for i in range(min(most, count))})
-        for at in chosen:
+        for number, at in enumerate(chosen):
             # Alternately: one more of each position would tell little and take as long again.
-            once = (NO_SPACE, IO_ERROR)[at % 2]
-            for place, error in ((str(at), once), (str(-at), NO_SPACE)):
+            tries = [(str(at), (NO_SPACE, IO_ERROR)[number % 2])]
+            if number % STAYS_EVERY == 0:
+                tries.append((str(-at), NO_SPACE))
+            for place, error in tries:
 
                 def attempt(place=place, error=error, start=start):
                     return fail_once(torture, name, start, place, error)

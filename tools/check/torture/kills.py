@@ -19,4 +19,4 @@ def run(torture: Torture, row: Row) -> None:
     killer.check(row.what, each, row.found)
     row.count("at random moments", killer.at_moments)
     row.count("at a write", killer.at_writes)
-    row.results["rounds"] = killer.rounds
+    row.results["rounds" if killer.rounds != 1 else "round"] = killer.rounds
