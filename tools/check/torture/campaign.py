@@ -85,8 +85,7 @@ def work(options: argparse.Namespace, folder: Path, row: Row) -> Row:
     size = kills.SIZE if part is kills else inputs.SIZE
     try:
         if (row.model, size) not in trials:
-            home = folder / f"{os.getpid()}-{len(trials)}"
-            home.mkdir()
+            home = Path(tempfile.mkdtemp(dir=folder))
             trials[row.model, size] = Torture(options, row.model, home, size)
         torture = trials[row.model, size]
         torture.begin_row(row)

@@ -185,9 +185,10 @@ def database(path: Path, chance: random.Random) -> None:
         database.execute("PRAGMA foreign_keys = OFF")
         database.execute("PRAGMA ignore_check_constraints = ON")
         database.execute("PRAGMA writable_schema = ON")
+        # STRICT makes a key NOT NULL by itself, and mmq looks whether columns are what they should be.
         database.execute(
-            "UPDATE sqlite_master SET sql = replace(replace(sql, 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), "
-            "') STRICT', ')')")
+            "UPDATE sqlite_master SET sql = replace(replace(replace(sql, 'TEXT PRIMARY KEY', "
+            "'TEXT NOT NULL PRIMARY KEY'), 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), ') STRICT', ')')")
         database.execute("PRAGMA writable_schema = RESET")
         for _ in range(1000):
             try:
