@@ -1,6 +1,7 @@
 // Runs every kernel that shares its work between threads on one thread and on four, on every
 // instruction set of this CPU: the results must be the same bits. Built with the thread sanitizer,
 // which reports what threads do to each other.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,14 +78,32 @@ typedef struct {
 
 static void multiply(void* context) {
     product* p = context;
-    if (csimd_takes_int8(&p->w)) {
+    if (csimd_takes_integers(&p->w)) {
         csimd_quantize_activations(&p->input);
     }
     (p->few ? csimd_matvec : csimd_matmul)(&p->w, p->bias, &p->input, p->y, p->w.rows);
 }
 
+static void check_product(const csimd_matrix* w, const float* bias, csimd_integers integers) {
+    for (size_t tokens = 1; tokens <= 37; tokens += 12) {
+        float* x = numbers(tokens * w->cols);
+        float* y = room(tokens * w->rows * sizeof(float));
+        void* quantized = room(csimd_quantized_bytes(tokens, w->cols, integers));
+        product p = {*w, bias, {x, tokens, w->cols, w->cols, integers, quantized}, y, false};
+        compare("matmul", multiply, &p, y, tokens * w->rows * sizeof(float));
+        p.few = true;
+        if (tokens == 1) {
+            compare("matvec", multiply, &p, y, tokens * w->rows * sizeof(float));
+        }
+        free(x);
+        free(y);
+        free(quantized);
+    }
+}
+
 static void check_products(void) {
-    const csimd_type types[] = {CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0};
+    const csimd_type types[] = {CSIMD_F32,  CSIMD_F16,  CSIMD_BF16,
+                                CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         for (size_t cols = 96; cols <= 1056; cols += 960) {
             const size_t rows = 131;
@@ -93,30 +112,18 @@ static void check_products(void) {
             float* row = numbers(cols);
             for (size_t r = 0; r < rows; r++) {
                 row[r % cols] = number();
-                csimd_quantize_row(types[i], row, weights + r * row_bytes, cols);
+                csimd_quantize_row(types[i], row, NULL, weights + r * row_bytes, cols);
             }
             float* bias = numbers(rows);
-            for (size_t tokens = 1; tokens <= 37; tokens += 12) {
-                float* x = numbers(tokens * cols);
-                float* y = room(tokens * rows * sizeof(float));
-                void* quantized = room(csimd_quantized_bytes(tokens, cols));
-                product p = {{types[i], weights, rows, cols},
-                             bias,
-                             {x, tokens, cols, cols, quantized},
-                             y,
-                             false};
-                compare("matmul", multiply, &p, y, tokens * rows * sizeof(float));
-                p.few = true;
-                if (tokens == 1) {
-                    compare("matvec", multiply, &p, y, tokens * rows * sizeof(float));
-                }
-                free(x);
-                free(y);
-                free(quantized);
+            // Both integers, where the type takes any.
+            const csimd_matrix w = {types[i], weights, rows, cols};
+            const csimd_integers most = csimd_takes_integers(&w) ? CSIMD_INT16 : CSIMD_INT8;
+            for (csimd_integers integers = CSIMD_INT8; integers <= most; integers++) {
+                check_product(&w, bias, integers);
             }
+            free(bias);
             free(weights);
             free(row);
-            free(bias);
         }
     }
 }
@@ -171,6 +178,73 @@ static void activate_gated(void* context) {
     csimd_activate_gated(r->activation, r->x, r->y, TOKENS, WIDTH, &r->site);
 }
 
+// What a site gathers is sums over tokens, which threads could share badly: it must be the same
+// bits.
+static void observed_alike(const char* name, void (*kernel)(void* context), rows* r,
+                           const float* scale, const float* shift) {
+    const size_t n = TOKENS * WIDTH, fired_bytes = TOKENS * ((WIDTH + 7) / 8);
+    float* before = copy(r->x, n);
+    struct {
+        float* x;
+        int64_t* counts;
+        double *sums, *squares;
+        float* maxima;
+        uint8_t* fired;
+    } seen[2];
+    for (int i = 0; i < 2; i++) {
+        seen[i].counts = room(WIDTH * sizeof(int64_t));
+        seen[i].sums = room(WIDTH * sizeof(double));
+        seen[i].squares = room(WIDTH * sizeof(double));
+        seen[i].maxima = room(WIDTH * sizeof(float));
+        seen[i].fired = room(fired_bytes);
+        for (size_t j = 0; j < WIDTH; j++) {
+            seen[i].maxima[j] = -INFINITY;
+        }
+        r->site = (csimd_site){scale,           shift,          seen[i].counts, seen[i].sums,
+                               seen[i].squares, seen[i].maxima, seen[i].fired};
+        memcpy(r->x, before, n * sizeof(float));
+        csimd_set_threads(i == 0 ? 1 : 4);
+        kernel(r);
+        seen[i].x = copy(r->x, n);
+    }
+    if (memcmp(seen[0].x, seen[1].x, n * sizeof(float)) != 0 ||
+        memcmp(seen[0].counts, seen[1].counts, WIDTH * sizeof(int64_t)) != 0 ||
+        memcmp(seen[0].sums, seen[1].sums, WIDTH * sizeof(double)) != 0 ||
+        memcmp(seen[0].squares, seen[1].squares, WIDTH * sizeof(double)) != 0 ||
+        memcmp(seen[0].maxima, seen[1].maxima, WIDTH * sizeof(float)) != 0 ||
+        memcmp(seen[0].fired, seen[1].fired, fired_bytes) != 0) {
+        failures++;
+        printf("%s, %s: other sums on four threads\n", csimd_isa(), name);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(seen[i].x);
+        free(seen[i].counts);
+        free(seen[i].sums);
+        free(seen[i].squares);
+        free(seen[i].maxima);
+        free(seen[i].fired);
+    }
+    r->site = (csimd_site){0};
+    memcpy(r->x, before, n * sizeof(float));
+    free(before);
+}
+
+// Sums of squares over tokens, in the order of the tokens.
+static void add_squares_alike(const rows* r) {
+    double* sums[2];
+    for (int i = 0; i < 2; i++) {
+        sums[i] = room(WIDTH * sizeof(double));
+        csimd_set_threads(i == 0 ? 1 : 4);
+        csimd_add_squares(r->x, TOKENS, WIDTH, sums[i]);
+    }
+    if (memcmp(sums[0], sums[1], WIDTH * sizeof(double)) != 0) {
+        failures++;
+        printf("%s, add_squares: other sums on four threads\n", csimd_isa());
+    }
+    free(sums[0]);
+    free(sums[1]);
+}
+
 static void check_rows(void) {
     const size_t n = TOKENS * WIDTH;
     rows r = {numbers(n), numbers(n), numbers(WIDTH), numbers(WIDTH), numbers(TOKENS * HEAD),
@@ -182,38 +256,22 @@ static void check_rows(void) {
     compare("add_row", add_row, &r, r.x, bytes);
     compare("softmax", softmax, &r, r.x, bytes);
     compare("rope", rope, &r, r.x, bytes);
-    uint8_t* mask = room(WIDTH);
-    mask[3] = mask[WIDTH - 1] = 1;
-    const size_t fired_bytes = TOKENS * ((WIDTH + 7) / 8);
-    for (r.activation = CSIMD_SILU; r.activation <= CSIMD_GELU_QUICK; r.activation++) {
-        // Counts are sums over tokens, which threads could share badly: they are what is compared.
-        int64_t* counts = room(WIDTH * sizeof *counts);
-        double* sums = room(WIDTH * sizeof *sums);
-        uint8_t* fired = room(fired_bytes);
-        float* before = copy(r.x, n);
-        r.site = (csimd_site){mask, counts, sums, fired};
-        compare("activate", activate, &r, r.x, bytes);
-        memcpy(r.x, before, bytes);
-        memset(sums, 0, WIDTH * sizeof *sums);
-        csimd_set_threads(1);
-        activate(&r);
-        double* alone = memcpy(room(WIDTH * sizeof *sums), sums, WIDTH * sizeof *sums);
-        memcpy(r.x, before, bytes);
-        memset(sums, 0, WIDTH * sizeof *sums);
-        csimd_set_threads(4);
-        activate(&r);
-        if (memcmp(sums, alone, WIDTH * sizeof *sums) != 0) {
-            failures++;
-            printf("%s, activate: other sums on four threads\n", csimd_isa());
-        }
-        compare("activate_gated", activate_gated, &r, r.x, bytes);
-        free(counts);
-        free(sums);
-        free(fired);
-        free(before);
-        free(alone);
+    add_squares_alike(&r);
+    // An intervention: off, moved, and as it was.
+    float* scale = room(WIDTH * sizeof(float));
+    float* shift = room(WIDTH * sizeof(float));
+    for (size_t i = 0; i < WIDTH; i++) {
+        scale[i] = i % 7 == 3 ? 0 : i % 5 == 1 ? 0.5f : 1;
+        shift[i] = i % 11 == 2 ? number() : -0.0f;
     }
-    free(mask);
+    for (r.activation = CSIMD_SILU; r.activation <= CSIMD_GELU_QUICK; r.activation++) {
+        compare("activate", activate, &r, r.x, bytes);
+        compare("activate_gated", activate_gated, &r, r.x, bytes);
+        observed_alike("activate", activate, &r, scale, shift);
+        observed_alike("activate_gated", activate_gated, &r, scale, shift);
+    }
+    free(scale);
+    free(shift);
     free(r.x);
     free(r.y);
     free(r.weight);
