@@ -5,7 +5,8 @@
 STUDY has answers under several settings (generate --masks matrix,random*20), counts in blocks (activation) and neuron
 sets (identify, also --rule and --sweep). Scores are those of rs and com by MMNeuron's rules, which can be told from an
 answer alone. Intervals come from mmq's own random numbers, made again here; halves and resamplings of blocks from
-others, and have to agree as two samples do. Exits with 1 if a number differs.
+others, and have to agree as two samples do. Exits with 1 if a number differs, or if STUDY lacks what one of them is
+computed from.
 """
 
 import json
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 
 from tools.common.commands import output_of, parser
 from tools.common.dape import entropies
+from tools.common.paths import MMQ
 
 MASK = (1 << 64) - 1
 
@@ -298,7 +300,7 @@ def check_stability(folder: Path, entries: list[dict], check: Checker) -> None:
 def main() -> int:
     given = parser(__doc__)
     given.add_argument("study", type=Path)
-    given.add_argument("--mmq", default=".build/debug/mmq")
+    given.add_argument("--mmq", type=Path, default=MMQ)
     given.add_argument("--draws", default="500", help="bootstrap samples of evaluate")
     options = given.parse_args()
     check = Checker()
@@ -309,9 +311,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         mmq("export", "--output", work)
         folder = next(Path(work).iterdir())
-        check_counts(folder, check)
-        check_scores(folder, json.loads(mmq(
-            "evaluate", "--metric", "mmneuron", "--json", "--draws", options.draws)), check)
-        check_stability(folder, json.loads(mmq("stability", "--json", "--draws", "200")), check)
+        scores = json.loads(mmq("evaluate", "--metric", "mmneuron", "--json", "--draws", options.draws))
+        stability = json.loads(mmq("stability", "--json", "--draws", "200"))
+        for what, compare in [
+            ("neuron sets from counts", lambda: check_counts(folder, check)),
+            ("scores", lambda: check_scores(folder, scores, check)),
+            ("stability", lambda: check_stability(folder, stability, check)),
+        ]:
+            before = check.checked
+            compare()
+            if check.checked == before:
+                check.wrong += 1
+                print(f"{what}: the study holds nothing to compare")
     print(f"{'FAIL' if check.wrong else 'PASS'}: {check.checked} numbers, {check.wrong} differ")
     return 1 if check.wrong else 0

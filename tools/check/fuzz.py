@@ -105,12 +105,15 @@ def main() -> int:
     arguments.add_argument("targets", nargs="*", metavar="TARGET")
     arguments.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
     arguments.add_argument("--runs", type=int, help="executions of each target, in place of --seconds")
-    arguments.add_argument("--input", type=Path, help="run one input")
-    arguments.add_argument("--if-possible", action="store_true", help="say so and end well where libFuzzer is missing")
+    arguments.add_argument("--input", type=Path, help="run one input of the one TARGET that is named")
     options = arguments.parse_args()
+    if options.input and len(options.targets) != 1:
+        arguments.error("--input needs the one TARGET that reads it")
+    if options.input and not options.input.is_file():
+        arguments.error(f"{options.input}: no such file")
     if not has_runtime():
-        print("Fuzzing: left out, for this Swift toolchain has no libFuzzer (libclang_rt.fuzzer).")
-        return 0 if options.if_possible else 1
+        print("Fuzzing: left out, for this Swift toolchain has no libFuzzer (libclang_rt.fuzzer).", file=sys.stderr)
+        return 1
     print("Building the fuzz targets ...", flush=True)
     subprocess.run([SWIFT, "build", *FLAGS], check=True, stdout=sys.stderr)
     binary = Path(output_of([SWIFT, "build", *FLAGS, "--show-bin-path"]).strip()) / "Fuzz"

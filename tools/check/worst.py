@@ -12,11 +12,11 @@ import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import struct
 import subprocess
 import tempfile
+import threading
 import zlib
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from tools.common.commands import output_of, parser
 from tools.common.paths import DEMO, GOLDEN, MMQ
 
 SECONDS, MEGABYTES, LARGEST = 2.0, 2048, 1_000_000
+# Seconds, after which a command is ended.
+PATIENCE = 60
 
 Files = dict[str, bytes]
 
@@ -287,15 +289,13 @@ def masks() -> dict[str, bytes]:
 def run(command: list[str]) -> tuple[int, float, float, str]:
     """Exit code, seconds of CPU time, megabytes, and the last line of stderr."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    timer = None
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
     try:
-        timer = subprocess.Popen(["sh", "-c", f"sleep 60; kill -9 {process.pid}"])
         errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
     finally:
-        if timer:
-            timer.send_signal(signal.SIGKILL)
-            timer.wait()
+        timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     last = errors.decode(errors="replace").strip().split("\n")[-1]
     return process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, last

@@ -1,5 +1,6 @@
 """Files changed by structure, which must be read or refused."""
 
+import json
 import os
 import random
 import shutil
@@ -174,14 +175,13 @@ def look(torture: Torture, words: list, code: int) -> None:
         return
     if command in ("activation", "merge"):
         torture.look_at_study(target, {}, {})
+    elif command == "export":
+        look_at_export(target)
     elif code:
         raise Failure(f"exit code {code}, and {target.name} is there")
     elif command == "report":
         if not target.read_bytes().rstrip().endswith(b"</html>"):
             raise Failure("a page without its end")
-    elif command == "export":
-        if any(file.suffix == ".partial" for file in target.rglob("*")):
-            raise Failure("exit code 0, and a partial file is left")
     else:
         # `inspect` goes by the end of the name.
         named = torture.work / "taken.safetensors"
@@ -192,3 +192,21 @@ def look(torture: Torture, words: list, code: int) -> None:
         read.expect_well()
         if read.code:
             raise Failure(f"taken, and what was written cannot be read: {read.says}")
+
+
+def look_at_export(folder: Path) -> None:
+    """Files that come one after the other; those that are there are whole, whatever became of the next.
+
+    Raises: Failure.
+    """
+    for file in folder.rglob("*"):
+        try:
+            if file.suffix == ".json":
+                json.loads(file.read_bytes())
+            elif file.suffix == ".jsonl":
+                for line in file.read_bytes().splitlines():
+                    json.loads(line)
+            elif file.suffix == ".partial":
+                raise ValueError("left")
+        except ValueError as error:
+            raise Failure(f"{file.relative_to(folder)}: {error}") from None
