@@ -63,11 +63,70 @@ extension Targets {
             [
                 Seed("small", text: #"{"lang": [[12, 39], []], "vision": [[0], [1, 2.0], [8]]}"#),
                 Seed("golden", try Golden.bytes("llava-next/hub-f16/mask.json")),
+                Seed(
+                    "kinds",
+                    text: #"{"lang": [{"neurons": [3], "kind": "scale=0.5"}, "#
+                        + #"[4, {"neuron": 5, "kind": "mean@rs"}, "#
+                        + #"{"neuron": 6, "kind": "add=-1"}]]}"#),
+                Seed(
+                    "numbers",
+                    text:
+                        #"{"lang": [{"neurons": [3, 12], "scale": [0.5, 0], "shift": [0, 0.25]}, "#
+                        + #"{"neurons": [1, 2], "scale": 1e30}]}"#),
             ]
         } run: { input in
+            attempt {
+                // As with a study: what means and deviations come to is not a file's matter.
+                _ = try NeuronMask(json: Data(input), modules: modules, file: "mask") { _, _ in
+                    { intervention, neurons in
+                        let again = try Intervention(intervention.word)
+                        precondition(again == intervention)
+                        return LayerMask(
+                            neurons, scales: neurons.map { _ in 0 },
+                            shifts: neurons.map { _ in 0.5 })
+                    }
+                }
+            }
             let mask = try NeuronMask(json: Data(input), modules: modules, file: "mask")
             for module in modules {
                 precondition(mask.count(module: module.name) <= module.layers * module.neurons)
+            }
+        }
+    }
+
+    /// Lists of masks, as `--masks` takes them, over a study with neuron sets.
+    static func maskList() throws -> Target {
+        let path = Scratch.path("masks.sqlite")
+        try Scratch.write(Golden.bytes("study/whole.sqlite"), to: path)
+        let study = try Study(path: path, access: .updating)
+        return Target {
+            [
+                "none,lang,all,random", "matrix-lang,random-lang*4",
+                "lang@rs:mean@com,vision:scale=0.5",
+                "wide/lang:add=-1,matched-lang#3@com,random#2:mean",
+                "matrix,default/all:scale=1e-3",
+            ].map { Seed($0.replacingOccurrences(of: "/", with: " "), text: $0) }
+        } run: { input in
+            let text = String(decoding: input, as: UTF8.self)
+            // Thousands of controls take as long as their number says, and whoever asks for them is
+            // trusted.
+            let behind: ArraySlice<ArraySlice<UInt8>> = input.split(separator: UInt8(ascii: "*"))
+                .dropFirst()
+            guard input.count <= 400,
+                behind.allSatisfy({ $0.prefix { (0x30...0x39).contains($0) }.count <= 2 })
+            else { return }
+            _ = MaskSetting.set(of: text)
+            _ = MaskSetting.sorted([text, "none"]) { $0 }
+            for architecture in Architectures.all {
+                attempt {
+                    let settings = try MaskSetting.list(
+                        text, of: architecture, domains: [.rs, .com])
+                    for setting in settings.prefix(20) {
+                        let again = try MaskSetting(name: setting.name, of: architecture)
+                        precondition(again == setting, "\(setting.name) names another setting")
+                        attempt { _ = try setting.neurons(of: .rs, in: study, seed: 1) }
+                    }
+                }
             }
         }
     }

@@ -69,6 +69,9 @@ func check(_ error: InputError) {
     precondition(
         text.utf8.count < 4096, "an error of \(text.utf8.count) bytes: \(text.prefix(300))")
     precondition(!error.file.isEmpty, "an error that names no file: \(text)")
+    precondition(
+        !shown(text).unicodeScalars.contains { $0.isUnruly && $0 != "\n" && $0 != "\t" },
+        "a terminal would obey \(text.debugDescription)")
 }
 
 @_silgen_name("LLVMFuzzerRunDriver")

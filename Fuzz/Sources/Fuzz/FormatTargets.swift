@@ -63,7 +63,7 @@ extension Targets {
         let path = Scratch.path("input.gguf")
         return Target {
             [Seed("every-value", try Golden.bytes("formats/every-value.gguf"))]
-                + (try model(named: "llava-next/hub-f16", "q8_0").map {
+                + (try model(named: "llava-next/hub-f16", .q8_0).map {
                     Seed($0.name, Array($0.bytes.prefix($0.dataOffset + 2000)))
                 })
         } run: { input in
@@ -93,14 +93,10 @@ extension Targets {
     }
 
     /// The files of a golden checkpoint, converted.
-    private static func model(named name: String, _ type: String) throws -> [ModelFile] {
-        let folder = Scratch.path("model-" + name.replacingOccurrences(of: "/", with: "-"))
-        guard let stored = StoredType(rawValue: type) else { return [] }
-        let result = try Converter(
-            checkpoint: Golden.folder + "/" + name + "/checkpoint",
-            options: ConversionOptions(type: stored, visionType: stored, replace: true)
-        ).convert(to: folder)
-        return try [result.language, result.vision].map { path in
+    private static func model(named name: String, _ type: StoredType) throws -> [ModelFile] {
+        let folder = try Golden.converted(name, type)
+        return try [ModelFileRole.language, .vision].map { role in
+            let path = try ModelFiles.file(role, in: folder)
             let file = try GGUFFile(path: path)
             return ModelFile(
                 name: (path as NSString).lastPathComponent, folder: folder,
@@ -114,7 +110,7 @@ extension Targets {
     static func model() throws -> Target {
         var files: [ModelFile] = []
         for name in ["llava-next/hub-f16", "instructblip/new-f16"] {
-            files += try model(named: name, "q8_0")
+            files += try model(named: name, .q8_0)
         }
         let all = files
         var damaged: ModelFile?

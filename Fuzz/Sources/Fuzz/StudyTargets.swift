@@ -23,7 +23,7 @@ extension Targets {
             throw CocoaError(.fileReadUnknown)
         }
         return folders.target { chosen in
-            for suffix in ["-wal", "-shm", "-journal"] { unlink(path + suffix) }
+            remove(path)
             try Scratch.write(Array(empty), to: path)
             let study = try Study(path: path, access: .updating)
             _ = try StudyExport.read([chosen.folder], into: study)
@@ -35,14 +35,61 @@ extension Targets {
     static func study() throws -> Target {
         let damage = try RowDamage(study: wholeStudy)
         let path = Scratch.path("study.sqlite")
+        // Undamaged it is read: else every input would be refused at the door.
+        try damage.apply([], to: path)
+        _ = try Study(path: path, access: .reading).passes()
         return Target {
             damage.seeds()
         } run: { input in
-            for suffix in ["-wal", "-shm", "-journal"] { unlink(path + suffix) }
+            remove(path)
             try damage.apply(input, to: path)
             let study = try Study(path: path, access: .reading)
             try readAll(study)
         }
+    }
+
+    /// Two shards of a study, one of them with its rows changed, merged.
+    static func merge() throws -> Target {
+        let model = try ModelFiles.open(folder: Golden.converted("llava-next/hub-f16", .q8_0))
+            .open()
+        let shards = try [1, 2].map { number in
+            let path = Scratch.path("shard-\(number).sqlite")
+            remove(path)
+            try count(number, of: 2, with: model, into: path)
+            return path
+        }
+        let damage = try RowDamage(study: shards[0])
+        let path = Scratch.path("damaged.sqlite")
+        let output = Scratch.path("merged.sqlite")
+        func merged(_ input: [UInt8]) throws -> Study {
+            remove(path)
+            remove(output)
+            try damage.apply(input, to: path)
+            _ = try StudyMerge([path, shards[1]], output: output).run()
+            return try Study(path: output, access: .reading)
+        }
+        _ = try merged([])
+        return Target {
+            damage.seeds()
+        } run: { input in
+            try readAll(merged(input))
+        }
+    }
+
+    /// Counts a shard's samples of the bench.
+    private static func count(
+        _ number: Int, of parts: Int, with model: any CountingModel, into path: String
+    ) throws {
+        let study = try Study(path: path, access: .writing)
+        let plan = try CountingPlan(
+            study: study, model: model, bench: Golden.folder + "/bench", goal: .samples(12),
+            shard: Shard(number, of: parts))
+        for domain in [Domain.rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
+    }
+
+    /// Removes a study and what lies beside it.
+    private static func remove(_ path: String) {
+        for suffix in ["", "-wal", "-shm", "-journal", ".lock"] { unlink(path + suffix) }
     }
 
     /// All that commands read of a study.
@@ -80,7 +127,8 @@ extension Targets {
 /// Changes rows of a copy of a study.
 ///
 /// An input is a list of changes: table, column, row, kind, and what the kind needs. The tables are
-/// made without STRICT, so that any value can stand in any column.
+/// brought up to date and then made without STRICT, so that any value that SQLite lets in (no NULL
+/// in a column that is NOT NULL, no key twice) can stand in any column.
 private final class RowDamage {
     private struct Table {
         let name: String
@@ -95,12 +143,16 @@ private final class RowDamage {
     init(study: String) throws {
         let path = Scratch.path("loose.sqlite")
         try Scratch.write(Array(Data(contentsOf: URL(fileURLWithPath: study))), to: path)
+        _ = try Study(path: path, access: .updating)
+        // STRICT makes a key NOT NULL by itself, and mmq looks whether columns are what they should be.
         try Self.open(path).writeWithoutTransaction { db in
             try db.execute(
                 sql: """
                     PRAGMA writable_schema = ON;
                     UPDATE sqlite_master SET sql = replace(
-                        replace(sql, 'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), ') STRICT', ')');
+                        replace(
+                            replace(sql, 'TEXT PRIMARY KEY', 'TEXT NOT NULL PRIMARY KEY'),
+                            'STRICT, WITHOUT ROWID', 'WITHOUT ROWID'), ') STRICT', ')');
                     PRAGMA writable_schema = RESET;
                     """)
         }

@@ -1,5 +1,6 @@
 import Foundation
 import MMQBase
+import MMQModels
 
 /// An input to begin with.
 struct Seed {
@@ -44,10 +45,13 @@ enum Targets {
             "jsonl": { try jsonLines() },
             "bench-json": { try benchJSON() },
             "mask": { mask() },
+            "mask-list": { try maskList() },
+            "importance": { try importance() },
             "answers": { try answers() },
             "lens": { try lens() },
             "import": { try importFiles() },
             "study": { try study() },
+            "merge": { try merge() },
         ]
     }
 
@@ -65,6 +69,17 @@ enum Golden {
 
     static func bytes(_ name: String) throws -> [UInt8] {
         Array(try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name)))
+    }
+
+    /// A golden checkpoint, converted anew: the model's folder.
+    static func converted(_ name: String, _ type: StoredType) throws -> String {
+        let model = Scratch.path(
+            "model-\(type)-" + name.replacingOccurrences(of: "/", with: "-"))
+        try Converter(
+            checkpoint: folder + "/" + name + "/checkpoint",
+            options: ConversionOptions(type: type, visionType: type, replace: true)
+        ).convert(to: model)
+        return model
     }
 
     /// The files below a folder whose paths end so, sorted.
