@@ -62,7 +62,7 @@ $(PYTHON): tools/requirements.txt
 	@.build/venv/bin/pip install -q -r tools/requirements.txt
 	@touch $(PYTHON)
 
-# Makes every golden anew with transformers (minutes).
+# Makes every golden anew with transformers (minutes); ggml's blocks only with GGML_BASE=.../libggml-base.so.
 goldens: venv
 	@$(PYTHON) tools/goldens
 	@git status --short Tests/Golden

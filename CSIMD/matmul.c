@@ -5,8 +5,8 @@
 #include "internal.h"
 
 enum {
-    // Tokens that one pass over a packed panel takes before the next panel: their int8 rows stay in
-    // the second-level cache. A multiple of every leaf's tile (4, 6, 12).
+    // Tokens that one pass over a packed panel takes before the next panel: their rows of integers
+    // stay in the second-level cache. A multiple of every leaf's tile (4, 6, 12).
     TOKEN_BLOCK = 48,
     // 32-value blocks of a panel per pass: 16 rows x 1024 values stay in the first-level cache.
     PANEL_CHUNK = 32,
@@ -40,8 +40,8 @@ static void* scratch(size_t bytes) {
     return block;
 }
 
-/// Bytes from one token's int8 row to the next. Rows a power of two apart would all fall on the
-/// same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.
+/// Bytes from one token's row of a plane to the next. Rows a power of two apart would all fall on
+/// the same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.
 static size_t q_stride(size_t cols) {
     const size_t page = 4096, offset = 17 * 64;
     return cols + (page + offset - cols % page) % page;

@@ -135,8 +135,8 @@ typedef struct csimd_site {
 /// NULL.
 void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
                     const csimd_site* site);
-/// gate = mask(activation(gate)) * up in place, both [tokens, n]; mask, counts and sums see the
-/// value before the product.
+/// gate = intervention(activation(gate)) * up in place, both [tokens, n]; the intervention, counts
+/// and sums see the value before the product.
 void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, size_t tokens,
                           size_t n, const csimd_site* site);
 

@@ -10,7 +10,7 @@ public final class StageTimes {
         case embedding
         /// RMS or layer norms.
         case norm
-        /// Activations rounded to int8 for the products that follow.
+        /// Activations rounded to integers for the products that follow.
         case rounding
         /// A product with a weight [outputs, inputs] in integers (or in f32).
         case product(outputs: Int, inputs: Int, integers: Bool)

@@ -7,6 +7,7 @@ WHAT is a folder of Tests/Golden, or one variant of a model's, as llava-next/hub
 --into takes another folder in the place of Tests/Golden; what needs the checkpoints finds them there.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> None:
         if name not in MODULES or (variant and MODULES[name] != "models"):
             options.error(f"{word}: expected one of {', '.join(MODULES)}")
         variants.setdefault(name, []).extend([variant] if variant else [])
+    if "ggml" in given.what and not os.environ.get("GGML_BASE"):
+        options.error("ggml needs GGML_BASE=.../libggml-base.so, from a build of llama.cpp")
     for name in (name for name in MODULES if name in variants):
         print(f"{name} ...", flush=True)
         module = import_module(f"tools.goldens.{MODULES[name]}")

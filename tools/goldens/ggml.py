@@ -29,7 +29,7 @@ def cases() -> dict[str, np.ndarray]:
 def make(golden: Path) -> None:
     path = os.environ.get("GGML_BASE")
     if not path:
-        print("GGML_BASE is not set: ggml/blocks.safetensors is left as it is")
+        print("  PASSED OVER: GGML_BASE is not set, and ggml/blocks.safetensors is not made")
         return
     quantize = ctypes.CDLL(path).ggml_quantize_chunk
     quantize.restype = ctypes.c_size_t

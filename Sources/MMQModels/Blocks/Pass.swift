@@ -64,8 +64,8 @@ struct Pass {
         did(.addition, bytes: 2 * x.bytes + added.bytes)
     }
 
-    /// x = mask(activation(x)) in place, times `factor` where there is one. Masks and counts see the
-    /// activation itself, before that product.
+    /// x = intervention(activation(x)) in place, times `factor` where there is one. Interventions,
+    /// counts and sums see the activation itself, before that product.
     ///
     /// - Parameter first: which row of the pass the first row of x is.
     func activate(
