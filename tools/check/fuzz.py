@@ -7,7 +7,8 @@ sanitizer, any other error, more than 2 s or 2 GB is a finding. Its input is lef
     python3 tools/check fuzz TARGET --input FILE      # one input again, with all that is said about it
 
 Inputs begin with the files of Tests/Golden, with those of Fuzz/Corpus/TARGET where there is such a folder, and with
-what earlier runs found (in .build/fuzz/corpus). Needs a Swift toolchain with libFuzzer's runtime, as the Linux ones of swift.org have.
+what earlier runs found (in .build/fuzz/corpus). Needs a Swift toolchain with libFuzzer's runtime, as the Linux ones of
+swift.org have.
 """
 
 import json

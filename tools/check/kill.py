@@ -103,9 +103,10 @@ class Killer:
             if writes and self.random.random() < 0.5:
                 at_write = self.random.randrange(1, writes + 1)
             else:
-                # Every second round is first hit while files are opened and made.
+                # Every second round is first hit while files are opened and made. Later kills come later: what
+                # begins anew each time would never be through on a machine that has become busier.
                 early = attempt < 3 and self.rounds % 2 == 1
-                after = self.random.random() * (min(EARLY, seconds) if early else seconds)
+                after = self.random.random() * (min(EARLY, seconds) if early else seconds * (1 + attempt / 10))
             if self.run(name, after, at_write):
                 return self.writers.compare(name, start)
             self.at_writes += at_write is not None

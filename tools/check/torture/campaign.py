@@ -51,19 +51,22 @@ PARTS = {
 class Journal:
     """The rows that are done, and where they are kept.
 
+    head: the build and the options; None to look at the rows only.
     Raises: SystemExit if the file is of another build or other options.
     """
 
-    def __init__(self, path: Path | None, head: dict):
+    def __init__(self, path: Path | None, head: dict | None):
         self.path = path
         self.rows: list[Row] = []
         if path is None:
             return
         if path.exists():
             first, *rest = path.read_text().splitlines() or [""]
-            if first != json.dumps(head):
+            if head is not None and first != json.dumps(head):
                 raise SystemExit(f"{path}: of another mmq or other options: {first}")
             self.rows = [Row(**json.loads(line)) for line in rest]
+        elif head is None:
+            raise SystemExit(f"{path}: no such journal")
         else:
             path.write_text(json.dumps(head) + "\n")
 
@@ -98,7 +101,7 @@ def work(options: argparse.Namespace, folder: Path, row: Row) -> Row:
 
 
 def chosen_rows(options: argparse.Namespace) -> list[Row]:
-    """What is to be tried, the longest first."""
+    """What is to be tried."""
     return [
         Row(part, arch, name)
         for part in sorted(options.only, key=list(PARTS).index)
@@ -120,6 +123,15 @@ def print_table(rows: list[Row]) -> None:
             findings = sum(len(row.findings) for row in some)
             print(f"{part}: {sum(row.tried for row in some):,} tried in {sum(row.seconds for row in some):,.0f} s, "
                   f"{findings or 'no'} finding{'s' if findings != 1 else ''}")
+
+
+def finish(journal: Journal, left: int) -> int:
+    """Prints the table and every finding; the exit code."""
+    print_table(journal.rows)
+    findings = [f"{row.part}, {row.model}, {row.what}: {finding}" for row in journal.rows for finding in row.findings]
+    for finding in findings:
+        print("FINDING", finding)
+    return 1 if findings or left else 0
 
 
 def main() -> int:
@@ -145,6 +157,10 @@ def main() -> int:
     given.add_argument("--table", action="store_true", help="only print what the journal holds")
     given.add_argument("--mmq", type=Path, default=MMQ)
     options = given.parse_args()
+    if options.table:
+        if options.journal is None:
+            given.error("--table needs --journal")
+        return finish(Journal(options.journal, None), 0)
     options.mmq = options.mmq.resolve()
     if not options.mmq.is_file():
         raise SystemExit(f"{options.mmq}: no such program (make build, or --mmq)")
@@ -153,26 +169,31 @@ def main() -> int:
     head["mmq"] = hashlib.sha256(options.mmq.read_bytes()).hexdigest()
     journal = Journal(options.journal, head)
     done = {row.key for row in journal.rows}
-    rows = [] if options.table else [row for row in chosen_rows(options) if row.key not in done]
+    rows = [row for row in chosen_rows(options) if row.key not in done]
     if done:
         print(f"{len(done)} rows are done, {len(rows)} left", flush=True)
     left = {row.key for row in rows}
+
+    def keep(row: Row) -> None:
+        journal.add(row)
+        left.discard(row.key)
+        print(f"{row.part}, {row.model}, {row.what}: {row.tried:,} tried, {len(row.findings) or 'no'} findings, "
+              f"{row.seconds:,.0f} s", flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
         pool = concurrent.futures.ProcessPoolExecutor(options.jobs)
+        tasks = []
         try:
             tasks = [pool.submit(work, options, Path(folder), row) for row in rows]
             for task in concurrent.futures.as_completed(tasks):
-                row = task.result()
-                journal.add(row)
-                left.discard(row.key)
-                print(f"{row.part}, {row.model}, {row.what}: {row.tried:,} tried, "
-                      f"{len(row.findings) or 'no'} findings, {row.seconds:,.0f} s", flush=True)
+                keep(task.result())
         except (KeyboardInterrupt, BrokenProcessPool) as error:
-            print(f"{type(error).__name__}: {len(left)} rows are not done", flush=True)
+            print(f"{type(error).__name__}: rows under way are waited for", flush=True)
         finally:
             pool.shutdown(cancel_futures=True)
-    findings = [f"{row.part}, {row.model}, {row.what}: {finding}" for row in journal.rows for finding in row.findings]
-    print_table(journal.rows)
-    for finding in findings:
-        print("FINDING", finding)
-    return 1 if findings or left else 0
+        for task in tasks:
+            if not task.cancelled() and task.exception() is None and task.result().key in left:
+                keep(task.result())
+        if left:
+            print(f"{len(left)} rows are not done", flush=True)
+    return finish(journal, len(left))

@@ -17,7 +17,7 @@ from tools.common.paths import GOLDEN
 from tools.common.trial import CHECKPOINTS, Failure
 
 # Samples of the bench's splits.
-SIZE = (12, 3)
+SIZE = (6, 2)
 # Seconds that a changed file may take.
 LIMIT = 20.0
 STUDY_COMMANDS = ["identify", "evaluate", "report", "export", "activation", "status", "merge"]
