@@ -58,6 +58,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         }
         guard ftruncate(descriptor, 0) == 0 else {
             let error = errno
+            unlink(partialPath)
             close(descriptor)
             throw InputError.system(.writeFailed, file: path, error)
         }

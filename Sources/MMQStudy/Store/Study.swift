@@ -82,12 +82,15 @@ public final class Study {
         _ path: String, _ access: Access
     ) throws -> (DatabaseQueue, location: String) {
         let location = absolute(path)
+        let hadJournal = exists(path + "-wal")
         do {
             return (try open(path, at: location, access), location)
         } catch let error as DatabaseError
             where access == .reading && isAtRest(path)
             && [.SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_READONLY].contains(error.resultCode)
         {
+            // Our own attempt may have made an empty one.
+            if !hadJournal { unlink(path + "-wal") }
             // SQLite's shared memory cannot lie beside it: a mount to read from, or a file system
             // that maps no files. Nobody has it open for writing, and it is read as it lies.
             let location = URL(fileURLWithPath: path).absoluteString + "?immutable=1"
@@ -97,7 +100,11 @@ public final class Study {
 
     /// Whether everything is in the file itself: a writer keeps a journal beside it.
     private static func isAtRest(_ path: String) -> Bool {
-        suffixes.dropFirst().allSatisfy { $0 == "-shm" || !exists(path + $0) }
+        suffixes.dropFirst().allSatisfy { suffix in
+            guard suffix != "-shm", exists(path + suffix) else { return true }
+            let attributes = try? FileManager.default.attributesOfItem(atPath: path + suffix)
+            return attributes?[.size] as? Int == 0
+        }
     }
 
     private static func open(
@@ -179,7 +186,17 @@ public final class Study {
 
     /// Closes the file: everything is in it then, and nothing beside it. The study cannot be used
     /// afterwards, but is locked as long as it lives.
-    func close() throws { try Self.translating(path) { try database.close() } }
+    ///
+    /// - Throws: `InputError` if not everything got into it, `.locked` while somebody reads it.
+    func close() throws {
+        try Self.translating(path) {
+            // By itself closing says nothing when the last of the journal does not fit on the disk.
+            if lock != nil {
+                try database.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+            }
+            try database.close()
+        }
+    }
 
     /// Gives a closed study's file another name, replacing a study of that name.
     static func move(_ path: String, to target: String) throws {
