@@ -265,6 +265,48 @@ struct PixelModel: CountingModel {
         #expect(!FileManager.default.fileExists(atPath: path + ".lock"))
     }
 
+    /// A study has one lock and one file, whatever it is called.
+    @Test func linksLeadToTheStudy() throws {
+        let folder = try TemporaryFolder()
+        let link = folder("link")
+        try FileManager.default.createSymbolicLink(
+            atPath: link, withDestinationPath: "study.sqlite")
+        // A link to nothing: the study is made where it leads.
+        _ = try run(link, .samples(1))
+        let target = folder("study.sqlite")
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "study.sqlite")
+        do {
+            let first = try Study(path: target, access: .updating)
+            let error = #expect(throws: InputError.self) { try Study(path: link, access: .writing) }
+            #expect(error?.code == .locked && error?.file == link)
+            withExtendedLifetime(first) {}
+        }
+        // What replaces a study replaces the file, not the link.
+        _ = try run(folder("other"), .samples(1))
+        _ = try StudyMerge([folder("other")], output: link).run()
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "study.sqlite")
+        let found = try [target, folder("other")].map {
+            try Study(path: $0, access: .reading).digest(
+                of: StudyItem(PassState(domain: .med, split: "train", form: .simple, bench: "")))
+        }
+        #expect(found[0] == found[1] && !found[0].isEmpty)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+                == ["link", "other", "study.sqlite"])
+
+        // An error leaves a link to nothing as it was.
+        let round = folder("round")
+        try FileManager.default.createSymbolicLink(atPath: round, withDestinationPath: "round")
+        #expect(throws: InputError.self) { try Study(path: round, access: .writing) }
+        let lost = folder("lost")
+        try FileManager.default.createSymbolicLink(
+            atPath: lost, withDestinationPath: "nowhere/study")
+        #expect(throws: InputError.self) { try Study(path: lost, access: .writing) }
+        for (name, there) in [(round, "round"), (lost, "nowhere/study")] {
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: name) == there)
+        }
+    }
+
     @Test func whatIsNoStudyIsRefused() throws {
         let folder = try TemporaryFolder()
         func fails(_ name: String, _ access: Study.Access) {

@@ -104,6 +104,24 @@ public func realPath(_ path: String) -> String? {
     return String(cString: resolved)
 }
 
+/// Where a path leads that is a link, or a link to one; the path itself if it is none. Nothing need lie
+/// there.
+///
+/// - Throws: `InputError` where links go round in circles.
+public func linkTarget(of path: String) throws -> String {
+    var target = path
+    for _ in 0..<40 {
+        var info = stat()
+        guard lstat(target, &info) == 0, info.st_mode & S_IFMT == S_IFLNK else { return target }
+        guard let link = try? FileManager.default.destinationOfSymbolicLink(atPath: target) else {
+            throw InputError.system(.writeFailed, file: path, errno)
+        }
+        let folder = (target as NSString).deletingLastPathComponent
+        target = link.hasPrefix("/") ? link : (folder as NSString).appendingPathComponent(link)
+    }
+    throw InputError.system(.writeFailed, file: path, ELOOP)
+}
+
 /// Whether something lies at a path.
 public func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 

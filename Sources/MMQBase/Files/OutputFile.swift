@@ -18,26 +18,17 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
 
     /// Where a file called `path` has to be written so that links stay links.
     private static func target(of path: String) throws -> String {
-        var target = path
-        for _ in 0..<40 {
-            var info = stat()
-            guard lstat(target, &info) == 0 else { return target }
-            switch info.st_mode & S_IFMT {
-            case S_IFREG, S_IFDIR: return target  // rename refuses a folder by itself
-            case S_IFLNK:
-                guard
-                    let link = try? FileManager.default.destinationOfSymbolicLink(atPath: target)
-                else { throw InputError.system(.writeFailed, file: path, errno) }
-                let folder = (target as NSString).deletingLastPathComponent
-                target =
-                    link.hasPrefix("/") ? link : (folder as NSString).appendingPathComponent(link)
-            default:
-                throw InputError(
-                    .writeFailed, file: path, expected: "a file, or a name for a new one",
-                    found: "a pipe or a device")
-            }
+        let target = try linkTarget(of: path)
+        var info = stat()
+        guard lstat(target, &info) == 0 else { return target }
+        let kind = info.st_mode & S_IFMT
+        // rename refuses a folder by itself
+        guard kind == S_IFREG || kind == S_IFDIR else {
+            throw InputError(
+                .writeFailed, file: path, expected: "a file, or a name for a new one",
+                found: "a pipe or a device")
         }
-        throw InputError.system(.writeFailed, file: path, ELOOP)
+        return target
     }
 
     /// Creates the partial file.

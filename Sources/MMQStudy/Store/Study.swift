@@ -25,6 +25,9 @@ public final class Study {
 
     /// The file's path.
     public let path: String
+    /// Where it leads, if it is a link: the file, and what lies beside it, are there. Two names of one
+    /// study have one lock.
+    private let place: String
     private let database: DatabaseQueue
     /// What SQLite opened it under.
     private let location: String
@@ -46,6 +49,7 @@ public final class Study {
     public init(path: String, access: Access) throws {
         self.path = path
         guard !path.isEmpty else { throw InputError(.badInput, file: path, "a study needs a name") }
+        place = try linkTarget(of: path)
         isNew = access == .replacing || !exists(path)
         isScratch = isNew && access == .planning
         if isScratch {
@@ -65,15 +69,16 @@ public final class Study {
         if isFolder(path) == true {
             throw InputError(.badInput, file: path, "a folder, not a study file")
         }
-        for suffix in Self.suffixes { InputLedger.add(path: path + suffix) }
-        lock = access == .reading ? nil : try StudyLock(study: path)
-        if access == .replacing { Self.remove(path) }
+        let place = place
+        for suffix in Self.suffixes { InputLedger.add(path: place + suffix) }
+        lock = access == .reading ? nil : try StudyLock(study: place, named: path)
+        if access == .replacing { Self.remove(place) }
         do {
-            (database, location) = try Self.translating(path) { try Self.open(path, access) }
+            (database, location) = try Self.translating(path) { try Self.open(place, access) }
             identity = FileIdentity(path: path)
         } catch {
             // Half a header would not even be taken for an empty file next time.
-            if isNew, lock != nil { Self.remove(path) }
+            if isNew, lock != nil { Self.remove(place) }
             throw error
         }
     }
@@ -172,7 +177,7 @@ public final class Study {
         guard isNew, lock != nil, (try? checkPlace()) != nil, (try? passes().isEmpty) == true,
             (try? storedAnswerSets().isEmpty) == true, (try? database.close()) != nil
         else { return }
-        Self.remove(path)
+        Self.remove(place)
     }
 
     /// The file itself and what SQLite keeps beside it.
@@ -203,7 +208,7 @@ public final class Study {
         // What lies beside the old one would be taken for the new one's.
         let old = exists(target) ? try Study(path: target, access: .updating) : nil
         try old?.close()
-        guard rename(path, target) == 0 else {
+        guard try rename(path, linkTarget(of: target)) == 0 else {
             throw InputError.system(.writeFailed, file: target, errno)
         }
         withExtendedLifetime(old) {}

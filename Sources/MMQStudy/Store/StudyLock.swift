@@ -11,7 +11,8 @@ final class StudyLock {
     private let path: String
     private let descriptor: Int32
 
-    init(study: String) throws {
+    /// - Parameter name: what errors call the study.
+    init(study: String, named name: String) throws {
         path = study + ".lock"
         while true {
             let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -26,7 +27,7 @@ final class StudyLock {
                 let reason = String(cString: strerror(errno))
                 close(descriptor)
                 throw held
-                    ? InputError(.locked, file: study, "another process is writing to this study")
+                    ? InputError(.locked, file: name, "another process is writing to this study")
                     : InputError(.failed, file: path, "cannot be locked: \(reason)")
             }
             // The holder before may have removed the file between our opening and locking it.

@@ -64,7 +64,7 @@ public struct StudyMerge {
                 "not complete: \(result.missing.joined(separator: "; ")) "
                     + "(\(CommandHint.partial) merges what there is)")
         }
-        let target = output + ".merging"
+        let target = try linkTarget(of: output) + ".merging"
         try InputLedger.check(output: output)
         try InputLedger.check(output: target)
         try checkReplaced(by: items, sources)
