@@ -64,7 +64,7 @@ import Testing
             [
                 "--study", "--output", "--compare", "--compare-models", "--judge", "--lens",
                 "--model", "--image",
-                "--prompt", "--top", "--lens-size", "--title", "--split", "--answer-split",
+                "--prompt", "--top", "--lens-size", "--title", "--split", "--set", "--answer-split",
                 "--metric", "--baseline", "--draws", "--seed", "--threads", "--json",
             ]
         ),
@@ -87,7 +87,7 @@ import Testing
         (
             "compare",
             [
-                "--study", "--model", "--bench", "--split", "--domain", "--samples",
+                "--study", "--model", "--bench", "--split", "--domain", "--set", "--samples",
                 "--activations", "--judge", "--all-rows", "--allow-outside", "--threads", "--json",
             ]
         ),
