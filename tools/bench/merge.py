@@ -90,8 +90,9 @@ def fill(shard: Path, number: int, shards: int, samples: int) -> int:
                             (identity, module, kind, sums[: 16 * size], sums[: 16 * size], b"\0\0\x80\x3f" * size),
                         )
             database.execute(
-                "INSERT INTO shard VALUES ('counts', ?, 'train', 'simple', ?, ?, ?, ?, ?, 1, 1.0, NULL)",
-                (domain, number + 1, shards, f"{samples} samples", len(mine), len(mine)),
+                "INSERT INTO shard (kind, domain, split, setting, part, parts, goal, done, total, finished, seconds, "
+                "cursor) VALUES ('counts', ?, 'train', 'simple', ?, ?, ?, ?, ?, 1, 1.0, ?)",
+                (domain, number + 1, shards, f"{samples} samples", len(mine), len(mine), samples),
             )
     database.close()
     return own
