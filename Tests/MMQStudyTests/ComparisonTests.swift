@@ -67,10 +67,10 @@ import Testing
             }
             let (x, y) = (try counts(a), try counts(b))
             let neurons = x.shape.neurons
-            let changes = (0..<neurons).map {
-                abs(
-                    Double(x.counts[entry.layer * neurons + $0]) / Double(x.tokens)
-                        - Double(y.counts[entry.layer * neurons + $0]) / Double(y.tokens))
+            let changes = (0..<neurons).map { neuron -> Double in
+                let i = entry.layer * neurons + neuron
+                let before = Double(x.counts[i]) / Double(x.tokens)
+                return abs(before - Double(y.counts[i]) / Double(y.tokens))
             }
             #expect(abs(entry.meanChange - changes.reduce(0, +) / Double(neurons)) < 1e-12)
             #expect(abs(entry.greatestChange - (changes.max() ?? 0)) < 1e-12)

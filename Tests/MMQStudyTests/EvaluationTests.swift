@@ -60,7 +60,8 @@ import Testing
         #expect(Resampling(seed: 8).means(values) != means)
         // An odd number of values: the last draw takes half a random word.
         let odd = resampling.means([0, 1, 5])
-        #expect(Set(odd.map { ($0 * 3).rounded() }) == [0, 1, 2, 3, 5, 6, 7, 10, 11, 15])
+        let sums: Set<Double> = [0, 1, 2, 3, 5, 6, 7, 10, 11, 15]
+        #expect(Set(odd.map { ($0 * 3).rounded() }) == sums)
         #expect(abs(odd.reduce(0, +) / 10_000 - 2) < 0.06)
     }
 

@@ -14,7 +14,11 @@ struct PCG64 {
     /// `numpy.random.default_rng(seed)` for a 32-bit integer.
     init(seed: UInt32) {
         let words = seedSequence(entropy: seed, words: 8)
-        let wide = (0..<4).map { UInt64(words[2 * $0]) | UInt64(words[2 * $0 + 1]) << 32 }
+        let wide = (0..<4).map { place -> UInt64 in
+            let lower = UInt64(words[2 * place])
+            let upper = UInt64(words[2 * place + 1])
+            return upper << 32 | lower
+        }
         // The stream number is shifted left and made odd.
         incrementHigh = wide[2] << 1 | wide[3] >> 63
         incrementLow = wide[3] << 1 | 1
