@@ -9,6 +9,14 @@ public struct ReportCommands: Sendable {
         case neurons
         /// Nothing was looked for in one module.
         case neuronsOf(module: String)
+        /// Counted without blocks of samples.
+        case blocks
+        /// Stability in few draws, for a look.
+        case moreDraws
+        /// No sets that differ in one rate.
+        case sweep
+        /// No answers under sets that differ in one rate.
+        case sweepAnswers
         /// No answers.
         case answers
         /// No set was tried on other domains' questions.

@@ -19,8 +19,12 @@ public struct ReportDocument: Sendable, Codable {
     public let set: String
     /// Each module in the model's order.
     public let modules: [ModuleNeurons]
+    /// Whether other pictures would find the same neurons.
+    public let stability: [ReportStability]
     /// Scores of the stored answers.
     public let scores: ReportScores
+    /// Neuron sets side by side that differ in one rate.
+    public let sweeps: [SetSweep]
     /// The lens over benches, by domain and mask setting.
     public let lens: [LensSummary]
     /// How far masks move hidden states.
@@ -129,6 +133,19 @@ public struct ReportFacts: Sendable, Codable {
     public let answers: [Answers]
     /// Passes of the lens and of the deviation.
     public let lensPasses: [LensPass]
+}
+
+/// Whether other pictures would find the same neurons of a module.
+public struct ReportStability: Sendable, Codable {
+    /// The module.
+    public let module: String
+    /// Over which positions; the picture's and the text's apart, too, where they were counted so.
+    public let positions: Positions
+    /// As `mmq stability` gives it with as many draws, without the resamplings and with fewer points
+    /// of the curve; nil where `missing` says why.
+    public let found: Stability?
+    /// What it lacks.
+    public let missing: String?
 }
 
 /// Scores of the stored answers.

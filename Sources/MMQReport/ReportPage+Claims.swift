@@ -102,17 +102,17 @@ extension ReportPage {
         func name(_ test: ControlTest) -> String {
             test.control == "random" ? test.setting : "\(test.setting), \(test.control)"
         }
-        return StripChart(
+        return ForestChart(
             title: "\(domain.rawValue), \(form.rawValue): among chance",
             summary: "Effects among those of controls: "
                 + tests.map { "\(name($0)) \(points($0.difference)), p \(plainP($0.p))" }
                 .joined(separator: "; ") + ".",
             heads: ["Δ", "p"],
             rows: tests.map {
-                StripChart.Row(
+                .init(
                     name: name($0), value: $0.difference, others: $0.controls,
                     cells: [points($0.difference), shortP($0.p)])
-            }, color: domain.colorClass,
+            }, baseline: 0, color: domain.colorClass,
             table: PageTable(
                 caption: "\(domain.rawValue), \(form.rawValue): effects among those of controls",
                 head: [
@@ -128,7 +128,7 @@ extension ReportPage {
                         PageText.percent(test.percentile, 0) + " %", plainP(test.p),
                         test.holm.map { plainP($0) } ?? "–",
                     ]
-                })
+                }), span: 0.05
         ).chart
     }
 }

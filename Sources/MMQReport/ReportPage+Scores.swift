@@ -37,6 +37,9 @@ extension ReportPage {
             "with p < 0.05. The tables add p corrected for all tests of this page (Holm) and, where p "
             "tells nothing from 0, the smallest difference that so many samples would have shown with "
             "a probability of 80 %."
+            if held.scores.contains(where: { $0.setting.hasSuffix(":mean") }) {
+                " A name alone switches neurons off; with :mean, next to it, they are held at their mean."
+            }
         }
     }
 

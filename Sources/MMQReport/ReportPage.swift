@@ -37,8 +37,10 @@ public final class ReportPage {
                     neurons
                     overlap
                     entropies
+                    stability
                     scores
                     claims
+                    sweeps
                     lens
                     try pictures()
                     deviations
@@ -206,8 +208,9 @@ public final class ReportPage {
 
     private static let sections = [
         ("neurons", "Neurons"), ("overlap", "Overlap"), ("entropy", "Selectivity"),
-        ("scores", "Scores"), ("claims", "Claims"), ("lens", "Lens"), ("pictures", "Pictures"),
-        ("deviation", "Deviation"), ("fidelity", "Fidelity"), ("facts", "Facts"),
+        ("stability", "Stability"), ("scores", "Scores"), ("claims", "Claims"), ("sweep", "Sweeps"),
+        ("lens", "Lens"), ("pictures", "Pictures"), ("deviation", "Deviation"),
+        ("fidelity", "Fidelity"), ("facts", "Facts"),
     ]
 
     /// The type of each file's matrices: norms and biases are f32 in every model.

@@ -12,7 +12,7 @@ import MMQModels
 /// found like the bar from the filter rate, come last.
 public struct Identification: Sendable, Equatable {
     /// Rule and rates.
-    public struct Settings: Sendable, Equatable, Codable {
+    public struct Settings: Sendable, Hashable, Codable {
         /// The part of all neurons that is selected.
         public var topRate: Double
         /// The quantile of p that a neuron must exceed in some domain.
@@ -34,6 +34,22 @@ public struct Identification: Sendable, Equatable {
             self.activationBar = activationBar
             self.rule = rule
             self.positions = positions
+        }
+    }
+
+    /// A rate of the settings, by its name in the command line.
+    public enum Rate: String, Sendable, Codable, CaseIterable {
+        case topRate = "top-rate"
+        case filterRate = "filter-rate"
+        case activationBar = "activation-bar"
+
+        /// Where the settings have it.
+        public var setting: WritableKeyPath<Settings, Double> {
+            switch self {
+            case .topRate: \.topRate
+            case .filterRate: \.filterRate
+            case .activationBar: \.activationBar
+            }
         }
     }
 
@@ -151,16 +167,20 @@ public struct Identification: Sendable, Equatable {
                     + "older mmq lack; count with \(CommandHint.again)")
         }
         let values = Self.values(counts.map(\.counts), by: settings.rule)
-        if let broken = values.firstIndex(where: \.isNaN) {
+        if let broken = values.firstIndex(where: { $0.isNaN }) {
             throw InputError(
                 .badInput, file: "identify", item: counts[broken % width].domain.rawValue,
                 "neuron \(broken / width % module.neurons) of layer "
                     + "\(broken / width / module.neurons) of module \(module.name) has no value: its "
                     + "counts or sums are damaged")
         }
-        let sorted = values.sorted()
-        let filter = try Self.quantile(sorted, settings.filterRate, "filter rate")
-        let bar = try Self.quantile(sorted, settings.activationBar, "activation bar")
+        let places = try [
+            Self.place(settings.filterRate, of: values.count, "filter rate"),
+            Self.place(settings.activationBar, of: values.count, "activation bar"),
+        ]
+        let filter = Selection.value(at: places[0], of: values)
+        let bar =
+            places[1] == places[0] ? filter : Selection.value(at: places[1], of: values)
 
         let ranks = Self.ranks(values, domains: width, above: filter, by: settings.rule)
         guard (0...1).contains(settings.topRate) else {
@@ -171,7 +191,7 @@ public struct Identification: Sendable, Equatable {
         var neurons = Array(
             repeating: [[Int]](repeating: [], count: module.layers), count: width)
         // Ascending flat indices leave every layer's list ascending.
-        for neuron in Self.ranked(ranks).prefix(wanted).sorted() {
+        for neuron in Selection.least(wanted, of: ranks) {
             for column in 0..<width where values[neuron * width + column] > bar {
                 neurons[column][neuron / module.neurons].append(neuron % module.neurons)
             }
@@ -181,20 +201,19 @@ public struct Identification: Sendable, Equatable {
             filterThreshold: filter, activationThreshold: bar, selected: wanted, neurons: neurons)
     }
 
-    /// The k-th smallest of ascending values, k = rate × their number, from 1, rounded half to even.
-    private static func quantile(
-        _ sorted: [Double], _ rate: Double, _ name: String
-    ) throws -> Double {
+    /// The place of the k-th smallest of `count` values, from 0; k = rate × their number, from 1,
+    /// rounded half to even.
+    private static func place(_ rate: Double, of count: Int, _ name: String) throws -> Int {
         guard (0...1).contains(rate) else {
             throw InputError(.mismatch, file: "identify", "\(name) \(rate) is not within 0...1")
         }
-        let place = Int((Double(sorted.count) * rate).rounded(.toNearestOrEven))
+        let place = Int((Double(count) * rate).rounded(.toNearestOrEven))
         guard place >= 1 else {
             throw InputError(
                 .mismatch, file: "identify",
-                "\(name) \(rate) of \(sorted.count) values is less than one value")
+                "\(name) \(rate) of \(count) values is less than one value")
         }
-        return sorted[place - 1]
+        return place - 1
     }
 
     /// What a rule looks at in one module, [layers × neurons, domains].
@@ -205,8 +224,9 @@ public struct Identification: Sendable, Equatable {
         let total = counts.first.map { $0.shape.layers * $0.shape.neurons } ?? 0
         var values = [Double](repeating: 0, count: total * width)
         for (column, entry) in counts.enumerated() {
-            for (neuron, value) in rule.values(entry).enumerated() {
-                values[neuron * width + column] = value
+            let own = rule.values(entry)
+            values.withUnsafeMutableBufferPointer { values in
+                for neuron in own.indices { values[neuron &* width &+ column] = own[neuron] }
             }
         }
         return values

@@ -1,3 +1,5 @@
+import Dispatch
+import Foundation
 import MMQBase
 import MMQModels
 
@@ -28,8 +30,16 @@ public struct Stability: Sendable, Codable, Equatable {
         /// Sets of random halves, next to each other; nil if both were empty in every draw.
         public let halves: Likeness?
         /// For each layer and neuron that all samples find, in order, the part of resamplings that find
-        /// it too.
+        /// it too; empty where nothing was resampled.
         public let kept: [[Double]]
+    }
+
+    /// How much is drawn. What both draw is the same to the last bit.
+    public enum Extent: Sendable {
+        /// Halves, resamplings, and the curve from one block to all by ones.
+        case whole
+        /// For a look: no resamplings, and the curve at 1, 2, 4, ... blocks and at all.
+        case overview
     }
 
     /// Sets from some blocks, next to those of all.
@@ -48,13 +58,13 @@ public struct Stability: Sendable, Codable, Equatable {
     public let module: ModuleShape
     /// Rule and rates.
     public let settings: Identification.Settings
-    /// Random halves, and resamplings.
+    /// Random halves, and as many resamplings if any.
     public let draws: Int
     /// The seed of all draws.
     public let seed: UInt64
     /// Each domain.
     public let domains: [Entry]
-    /// From one block to all.
+    /// From few blocks to all.
     public let curve: [Point]
 }
 
@@ -75,19 +85,58 @@ extension Stability {
 
         /// The neurons that some blocks of each domain find: sets of flat indices.
         func sets(_ chosen: [[Int]]) throws -> [Set<Int>] {
-            let counts = zip(domains, chosen).map { entry, places -> (Domain, ModuleCounts) in
-                var total = entry.blocks[places[0]].counts
-                for place in places.dropFirst() { total.add(entry.blocks[place].counts) }
-                return (entry.domain, total)
+            let counts = zip(domains, chosen).map { entry, places in
+                (domain: entry.domain, counts: Self.total(places.map { entry.blocks[$0].counts }))
             }
-            let found = try Identification(
-                counts: counts.map { (domain: $0.0, counts: $0.1) }, split: split,
-                settings: settings)
+            let found = try Identification(counts: counts, split: split, settings: settings)
             return found.neurons.map { layers in
                 Set(
                     layers.enumerated().flatMap { layer, neurons in
                         neurons.map { layer * found.module.neurons + $0 }
                     })
+            }
+        }
+
+        private static func total(_ blocks: [ModuleCounts]) -> ModuleCounts {
+            var total = blocks[0]
+            for block in blocks.dropFirst() {
+                total.tokens += block.tokens
+                // A block has seen less than 2³² tokens, and there are 256 at the most.
+                total.counts.withUnsafeMutableBufferPointer { total in
+                    block.counts.withUnsafeBufferPointer { block in
+                        for i in total.indices { total[i] &+= block[i] }
+                    }
+                }
+            }
+            return total
+        }
+
+        /// Choices whose sets are found at a time. Each takes memory: some 100 MB where a module has
+        /// 350,000 neurons.
+        private static let lanes = max(1, min(4, ProcessInfo.processInfo.activeProcessorCount))
+
+        /// Finds the sets of many choices, several at a time.
+        ///
+        /// - Parameters:
+        ///   - choice: called in the order of the numbers; draws.
+        ///   - body: takes the sets, in the same order: no result depends on the machine.
+        func forEach(
+            _ count: Int, choice: (Int) -> [[Int]], body: (Int, [Set<Int>]) -> Void
+        ) throws {
+            for start in stride(from: 0, to: count, by: Self.lanes) {
+                let choices = (start..<min(count, start + Self.lanes)).map(choice)
+                var found = [Result<[Set<Int>], any Error>?](
+                    repeating: nil, count: choices.count)
+                found.withUnsafeMutableBufferPointer { found in
+                    // Each writes a place of its own.
+                    nonisolated(unsafe) let found = found
+                    DispatchQueue.concurrentPerform(iterations: choices.count) { lane in
+                        found[lane] = Result { try sets(choices[lane]) }
+                    }
+                }
+                for (lane, result) in found.enumerated() {
+                    if let sets = try result?.get() { body(start + lane, sets) }
+                }
             }
         }
 
@@ -126,7 +175,7 @@ extension Stability {
     init(
         _ blocks: [(domain: Domain, blocks: [BlockCounts])], split: String,
         settings: Identification.Settings, draws wanted: Int, seed: UInt64,
-        progress: (Double) -> Void
+        extent: Extent = .whole, progress: (Double) -> Void
     ) throws {
         let draws = Draws(domains: blocks, settings: settings, split: split)
         guard let module = blocks.first?.blocks.first?.counts.shape else {
@@ -137,7 +186,9 @@ extension Stability {
         let least = blocks.map(\.blocks.count).min() ?? 0
         // Fewer draws for each number of blocks: their mean is over all of them and over domains.
         let curveDraws = max(1, wanted / 5)
-        let steps = Double(2 * wanted + curveDraws * max(0, least - 1))
+        let resamplings = extent == .whole ? wanted : 0
+        let steps = Double(
+            wanted + resamplings + curveDraws * Self.places(below: least, extent).count)
         var done = 0.0
         func step() {
             done += 1
@@ -147,10 +198,17 @@ extension Stability {
         var halves = blocks.map { _ in [Double]() }
         var sizes = blocks.map { _ in (0.0, 0.0) }
         var random = SplitMix64(seed: seedHash(seed, module.name, "halves"))
-        for _ in 0..<wanted {
-            let order = draws.shuffled(&random)
-            let first = try draws.sets(order.map { Array($0.prefix($0.count / 2)) })
-            let second = try draws.sets(order.map { Array($0.dropFirst($0.count / 2)) })
+        var order: [[Int]] = []
+        var first: [Set<Int>] = []
+        try draws.forEach(2 * wanted) { number in
+            guard number % 2 == 0 else { return order.map { Array($0.dropFirst($0.count / 2)) } }
+            order = draws.shuffled(&random)
+            return order.map { Array($0.prefix($0.count / 2)) }
+        } body: { number, second in
+            guard number % 2 == 1 else {
+                first = second
+                return
+            }
             for domain in blocks.indices {
                 sizes[domain].0 += Double(first[domain].count) / Double(wanted)
                 sizes[domain].1 += Double(second[domain].count) / Double(wanted)
@@ -163,8 +221,9 @@ extension Stability {
 
         var kept = all.map { set in Dictionary(uniqueKeysWithValues: set.map { ($0, 0) }) }
         random = SplitMix64(seed: seedHash(seed, module.name, "resampling"))
-        for _ in 0..<wanted {
-            let sets = try draws.sets(draws.resampled(&random))
+        try draws.forEach(resamplings) { _ in
+            draws.resampled(&random)
+        } body: { _, sets in
             for (domain, set) in sets.enumerated() {
                 for neuron in all[domain] where set.contains(neuron) {
                     kept[domain][neuron, default: 0] += 1
@@ -176,11 +235,17 @@ extension Stability {
         var curve: [Point] = []
         random = SplitMix64(seed: seedHash(seed, module.name, "curve"))
         for count in stride(from: 1, to: least, by: 1) {
+            // Drawn for a place that is left out too, so that the next one's draws are the same.
+            let chosen = (0..<curveDraws).map { _ in
+                draws.shuffled(&random).map { Array($0.prefix(count)) }
+            }
+            guard Self.places(below: least, extent).contains(count) else { continue }
             var (samples, jaccard, found, sets) = (0.0, 0.0, 0.0, 0)
-            for _ in 0..<curveDraws {
-                let chosen = draws.shuffled(&random).map { Array($0.prefix(count)) }
-                samples += draws.samples(chosen) / Double(curveDraws)
-                for (set, whole) in zip(try draws.sets(chosen), all) where !whole.isEmpty {
+            try draws.forEach(curveDraws) {
+                chosen[$0]
+            } body: { draw, drawn in
+                samples += draws.samples(chosen[draw]) / Double(curveDraws)
+                for (set, whole) in zip(drawn, all) where !whole.isEmpty {
                     sets += 1
                     jaccard += Self.jaccard(set, whole) ?? 0
                     found += Double(set.intersection(whole).count) / Double(whole.count)
@@ -215,11 +280,21 @@ extension Stability {
                         mean: indices.reduce(0, +) / Double(indices.count),
                         interval: Resampling.interval(ofDraws: indices),
                         chance: either > 0 ? common / either : 0),
-                kept: (0..<module.layers).map { layer in
-                    all[place].filter { $0 / module.neurons == layer }.sorted().map {
-                        Double(kept[place][$0] ?? 0) / Double(wanted)
-                    }
-                })
+                kept: resamplings == 0
+                    ? []
+                    : (0..<module.layers).map { layer in
+                        all[place].filter { $0 / module.neurons == layer }.sorted().map {
+                            Double(kept[place][$0] ?? 0) / Double(wanted)
+                        }
+                    })
+        }
+    }
+
+    /// Where the curve has points before its end.
+    private static func places(below least: Int, _ extent: Extent) -> [Int] {
+        switch extent {
+        case .whole: Array(stride(from: 1, to: least, by: 1))
+        case .overview: (0..<8).map { 1 << $0 }.filter { $0 < least }
         }
     }
 
@@ -241,7 +316,7 @@ extension Study {
     public func stability(
         module name: String, domains: [Domain]? = nil, split: String = "train",
         settings: Identification.Settings = .init(), draws: Int = 100, seed: UInt64 = 1,
-        progress: (Double) -> Void = { _ in }
+        extent: Stability.Extent = .whole, progress: (Double) -> Void = { _ in }
     ) throws -> Stability {
         let shape = try module(name)
         guard [.dape, .difference].contains(settings.rule) else {
@@ -261,7 +336,7 @@ extension Study {
         return try InputError.about(file: path) {
             try Stability(
                 blocks, split: split, settings: settings, draws: draws, seed: seed,
-                progress: progress)
+                extent: extent, progress: progress)
         }
     }
 
@@ -274,7 +349,8 @@ extension Study {
                 .mismatch, file: path, item: domain.rawValue,
                 "the study holds no counts of this domain's \(split) split")
         }
-        let held = try passCounts(pass)
+        guard let module = try read({ try ordinal(of: shape.name, $0) }) else { return [] }
+        let held = try passCounts(pass, blocksOf: module)
         guard held.samples.values.reduce(0, +) == pass.samples, held.samples.count > 1 else {
             throw InputError(
                 .mismatch, file: path, item: domain.rawValue,
@@ -287,7 +363,6 @@ extension Study {
                 "counted without telling the picture's positions from the text's; count with "
                     + "\(CommandHint.positions)")
         }
-        guard let module = try read({ try ordinal(of: shape.name, $0) }) else { return [] }
         let found = held.samples.sorted { $0.key < $1.key }.compactMap { block, samples in
             held.fired(in: block, of: module, shape, positions).map {
                 BlockCounts(samples: samples, counts: $0)

@@ -95,9 +95,11 @@ struct EvaluateCommand: ParsableCommand {
                 "--baseline \(baseline): there are no such answers, only "
                     + settings.sorted().joined(separator: ", ") + ".")
         }
-        let evaluator = Evaluator(
+        var evaluator = Evaluator(
             judge: try judging.open(ifNeeded: given.contains { $0.domain == .ad }),
             resampling: Resampling(draws: draws, seed: seed), baseline: baseline)
+        // The text has none of them.
+        evaluator.scoresControls = json
         let found = try evaluator.evaluate(given, forms: metric.forms)
         let problems = found.problems
         if let first = problems.first, found.scores.isEmpty { throw first.error }

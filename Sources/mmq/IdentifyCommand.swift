@@ -47,7 +47,7 @@ struct IdentifyCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Several sets at once: \(Sweep.keys.joined(separator: ", ")), each =VALUE,VALUE,...",
+            "Several sets at once: \(Sweep.keys), each =VALUE,VALUE,...",
             valueName: "key=list"))
     var sweep: String?
 
@@ -178,19 +178,18 @@ extension Positions: ExpressibleByArgument {}
 
 /// `--sweep top-rate=0.001,0.01`: one of the rates takes several values.
 private struct Sweep {
-    static let keys = ["top-rate", "filter-rate", "activation-bar"]
+    static let keys = Identification.Rate.allCases.map(\.rawValue).joined(separator: ", ")
 
-    private let key: String
+    private let rate: Identification.Rate
     private let values: [Double]
 
     init(_ text: String) throws {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, Self.keys.contains(String(parts[0])) else {
+        guard parts.count == 2, let rate = Identification.Rate(rawValue: String(parts[0])) else {
             throw ValidationError(
-                "--sweep is one of \(Self.keys.joined(separator: ", ")) with values: "
-                    + "top-rate=0.001,0.01.")
+                "--sweep is one of \(Self.keys) with values: top-rate=0.001,0.01.")
         }
-        key = String(parts[0])
+        self.rate = rate
         values = try parts[1].split(separator: ",", omittingEmptySubsequences: false).map {
             guard let value = Double($0), (0...1).contains(value) else {
                 throw ValidationError("--sweep \(text): '\($0)' is not a rate between 0 and 1.")
@@ -205,12 +204,8 @@ private struct Sweep {
     ) throws -> [(SetName, Identification.Settings)] {
         try values.map { value in
             var settings = settings
-            switch key {
-            case "top-rate": settings.topRate = value
-            case "filter-rate": settings.filterRate = value
-            default: settings.activationBar = value
-            }
-            return (try SetName("\(key)=\(value)"), settings)
+            settings[keyPath: rate.setting] = value
+            return (try SetName("\(rate.rawValue)=\(value)"), settings)
         }
     }
 }

@@ -31,11 +31,19 @@ struct RedoCommands {
         return found == .int8 ? "" : " --activations \(found.rawValue)"
     }
 
+    /// The sets that the page shows, if they have a name.
+    private var set: String {
+        document.set == SetName.usual.name ? "" : " --set " + shellWord(document.set)
+    }
+
     /// What fills the gaps of the page.
     private var filling: [ReportCommands.Gap: String] {
         let report = "mmq report \(study) --output FILE.html"
         var filling: [ReportCommands.Gap: String] = [
             .counts: "mmq activation \(common)", .neurons: "mmq identify \(study)",
+            .blocks: "mmq activation \(common) --again", .moreDraws: "mmq stability \(study)\(set)",
+            .sweep: "mmq identify \(study) --sweep top-rate=0.003,0.01,0.03,0.1",
+            .sweepAnswers: "mmq generate \(common) --set NAME",
             .answers: "mmq generate \(common)", .matrix: "mmq generate \(common) --masks matrix",
             .controls: "mmq generate \(common) --masks 'all,random*20'",
             .lens: "mmq logit-lens \(common)",

@@ -12,8 +12,9 @@ struct ReportCommand: ParsableCommand {
         commandName: "report",
         abstract: "Show a study as one self-contained HTML file.",
         discussion: """
-            Neurons by layer and domain, their overlap and entropies, scores under masks with \
-            intervals and tests, the lens by layer, deviations, other studies over the same samples \
+            Neurons by layer and domain, their overlap and entropies, whether other pictures would \
+            find them, scores under masks with intervals and tests, neurons and scores against a \
+            rate (identify --sweep), the lens by layer, deviations, other studies over the same samples \
             (--compare), and how to redo it all. A part that the study does not hold says which \
             command fills it. Nothing is measured anew, except single pictures: \
             with --model, --image and --prompt the page shows what every layer would say at every \

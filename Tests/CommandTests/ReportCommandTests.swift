@@ -16,11 +16,13 @@ import Testing
         let domains = ["--domain", "rs,com"]
         try expectExit(0, ["activation"] + common + domains + ["--samples", "4"])
         try expectExit(0, ["identify", "--study", path, "--top-rate", "0.1"])
+        try expectExit(0, ["identify", "--study", path, "--sweep", "top-rate=0.3"])
         try expectExit(
             0,
             ["generate"] + common + domains
                 + [
-                    "--masks", "matrix-lang,random-lang*2", "--samples", "2", "--greedy",
+                    "--masks", "matrix-lang,random-lang*2,top-rate=0.3/lang", "--samples", "2",
+                    "--greedy",
                     "--max-tokens", "4",
                 ])
         try expectExit(0, ["logit-lens"] + common + domains + ["--samples", "2"])
@@ -75,6 +77,44 @@ import Testing
             #expect(!shown.isEmpty)
             #expect(
                 try NSArray(array: shown) == NSArray(array: #require(evaluated[claims] as? [Any])))
+        }
+        // Stability: the same halves, fewer points of the curve.
+        let stable = try #require(
+            expectExit(0, ["stability", "--study", path, "--json"]).json() as? [[String: Any]])
+        let shown = try #require(document["stability"] as? [[String: Any]])
+            .filter { $0["positions"] as? String == "all" }
+        #expect(shown.count == stable.count)
+        for (shown, whole) in zip(shown, stable) {
+            let found = try #require(shown["found"] as? [String: Any])
+            let entries = try [found, whole].map { entry in
+                try #require(entry["domains"] as? [[String: Any]]).map { $0["halves"] ?? "" }
+            }
+            #expect(NSArray(array: entries[0]) == NSArray(array: entries[1]))
+            let curve = try #require(whole["curve"] as? [[String: Any]])
+            for point in try #require(found["curve"] as? [[String: Any]]) {
+                #expect(
+                    curve.contains {
+                        NSDictionary(dictionary: $0) == NSDictionary(dictionary: point)
+                    })
+            }
+        }
+        let sweep = try #require((document["sweeps"] as? [[String: Any]])?.first)
+        #expect(sweep["rate"] as? String == "top-rate")
+        let effects = try #require(sweep["effects"] as? [[String: Any]])
+        for effect in effects {
+            let changes = try #require(effect["changes"] as? [Any])
+            for (setting, change) in zip(["lang", "top-rate=0.3/lang"], changes) {
+                let score = try #require(
+                    single.first { score in
+                        score["setting"] as? String == setting
+                            && ["domain", "form"].allSatisfy {
+                                score[$0] as? String == effect[$0] as? String
+                            }
+                    })
+                #expect(
+                    try NSDictionary(dictionary: #require(score["change"] as? [String: Any]))
+                        == NSDictionary(dictionary: #require(change as? [String: Any])))
+            }
         }
         let compared = try expectExit(
             0, ["compare", "--study", path, "--study", other, "--json"]
@@ -212,6 +252,7 @@ import Testing
         for command in [
             "mmq activation \(common)", "mmq identify --study study", "mmq generate \(common)",
             "mmq logit-lens \(common)", "mmq deviation \(common)",
+            "mmq identify --study study --sweep top-rate=0.003,0.01,0.03,0.1",
             "\(report) --model DIR --image FILE --prompt TEXT", "\(report) --compare OTHER_STUDY",
         ] {
             #expect(one.contains(command), "\(command)")

@@ -137,13 +137,14 @@ private final class Elements: NSObject, XMLParserDelegate {
         defer { kernelSettings.unlock() }
         let folder = try TemporaryFolder()
         let study = try ReportFixture.study(
-            folder.path + "/a.sqlite", LensFixture.model(in: folder))
+            folder.path + "/a.sqlite", LensFixture.model(in: folder), sweep: true)
         let page = String(
             decoding: try ReportPage(try ReportDocument(study, others: [study])).html(),
             as: UTF8.self)
         let figures = parts(page, from: "<figure class=\"chart\">", to: "</figure>")
-        // Bars, overlap and entropies of three modules; four of the lens; two of the deviation.
-        #expect(figures.count > 20)
+        // Bars, overlap and entropies of three modules; two for the stability of each, for the
+        // decoder's by positions too; their neurons by rate; four of the lens; two of the deviation.
+        #expect(figures.count > 33)
         for figure in figures {
             let svg = try #require(parts(figure, from: "<svg", to: "</svg>").first)
             let names = try Elements.read("<svg" + svg + "</svg>")
@@ -176,6 +177,44 @@ private final class Elements: NSObject, XMLParserDelegate {
         #expect(ChartScale([.nan, 3, .infinity], from: 0, to: 1).high.isFinite)
     }
 
+    @Test func linesRunAlongWhatTheyAreGiven() throws {
+        func chart(_ places: [Double]) -> Chart {
+            LineChart(
+                title: "t", summary: "s",
+                series: [.init(name: "a", color: "c0", shape: 0, values: places.map { _ in 0.5 })],
+                axis: "y", format: { PageText.percent($0) }, isShare: true,
+                along: .init(
+                    name: "pictures", labels: places.map { PageText.number($0, 0) }, places: places)
+            ).chart
+        }
+        let source = chart([1, 2, 4, 35]).drawing.body.source
+        #expect(source.contains("pictures 35\na: 50.0"))
+        // A mark at each place, in the places' distances.
+        let marks = parts(source, from: "<circle cx=\"", to: "\"").compactMap(Double.init)
+        #expect(marks.count == 4)
+        for (mark, place) in zip(marks, [1.0, 2, 4, 35]) {
+            #expect(abs(mark - (54 + (place - 1) / 34 * 288)) < 0.01)
+        }
+        #expect(
+            chart([1, 2, 4, 35]).table.rows == [
+                ["1", "50.0"], ["2", "50.0"], ["4", "50.0"], ["35", "50.0"],
+            ])
+        // Lines on one another: the lower one's marks look out from below.
+        let equal = LineChart(
+            title: "t", summary: "s",
+            series: (0..<3).map {
+                .init(name: "\($0)", color: "c\($0)", shape: 0, values: [1, $0 == 2 ? 5 : 1])
+            }, axis: "y", format: { PageText.number($0) },
+            along: .init(name: "rate", labels: ["1", "2"])
+        ).chart.drawing.body.source
+        #expect(
+            parts(equal, from: " r=\"", to: "\"") == ["5.40", "4.20", "4.20", "3", "3", "3"])
+        // Labels that would touch are left out, never the last.
+        let dense = chart((1...100).map(Double.init)).drawing.body.source
+        let labels = parts(dense, from: "y=\"201\" class=\"mid num\">", to: "<")
+        #expect(labels.last == "100" && (5...30).contains(labels.count))
+    }
+
     @Test func numbersAsTheyAreWritten() {
         #expect(PageText.number(-0.00001, 2) == "0.00")
         #expect(PageText.number(-1.5, 1) == "\u{2212}1.5")
@@ -185,5 +224,7 @@ private final class Elements: NSObject, XMLParserDelegate {
         #expect(PageText.whole(999) == "999" && PageText.whole(1000) == "1,000")
         #expect(PageText.size(1_500_000) == "1.5 MB")
         #expect(LineChart.ticks(32).last == 31 && LineChart.ticks(1) == [0])
+        #expect(ForestChart.shortened("random-lang:me") == "random-lang:me")
+        #expect(ForestChart.shortened("top-rate=0.02/lang") == "top-ra…02/lang")
     }
 }

@@ -11,8 +11,9 @@ import Testing
 
 /// A study of a golden model with something in every section.
 enum ReportFixture {
+    /// - Parameter sweep: also sets of other rates, with answers under one of them.
     static func study(
-        _ path: String, _ model: any VisionLanguageModel, answers: Bool = true
+        _ path: String, _ model: any VisionLanguageModel, answers: Bool = true, sweep: Bool = false
     ) throws -> Study {
         do {
             let study = try Study(path: path, access: .writing)
@@ -34,14 +35,28 @@ enum ReportFixture {
             _ = try ResumableRun(
                 deviation.step(.rs, MaskSetting(name: "lang", of: model.architecture))
             ).run()
-            if answers { try add(to: study) }
+            if answers {
+                try add(to: study, [("none", 15), ("lang", 5), ("od<d&\"'", 9)])
+            }
+            if sweep {
+                for rate in [0.4, 0.6] {
+                    var settings = settings
+                    settings.topRate = rate
+                    for module in model.modules {
+                        try study.save(
+                            study.identify(module: module.name, settings: settings),
+                            set: SetName("top-rate=\(rate)"))
+                    }
+                }
+                try add(to: study, [("top-rate=0.4/lang", 3), ("lang:mean", 8), ("lang@com", 7)])
+            }
         }
         return try Study(path: path, access: .reading)
     }
 
     /// Answers whose scores are known: `none` has 15 of 20 right, `lang` 5 of 20.
-    private static func add(to study: Study) throws {
-        for (setting, right) in [("none", 15), ("lang", 5), ("od<d&\"'", 9)] {
+    private static func add(to study: Study, _ answers: [(String, Int)]) throws {
+        for (setting, right) in answers {
             for (domain, truth) in [
                 (Domain.rs, JSONValue.string("yes")), (.doc, .array([.string("yes")])),
                 (.ad, .string("yes")),
@@ -185,6 +200,145 @@ private struct Yes: AnswerJudge {
                 #expect(range.count <= count)
             }
         }
+    }
+
+    @Test func stabilityIsThatOfItsCommand() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let study = try ReportFixture.study(folder("a.sqlite"), model, answers: false)
+        let document = try ReportDocument(study)
+        // Only the decoder sees both.
+        let expected = model.modules.flatMap { module -> [(String, Positions)] in
+            let kinds: [Positions] =
+                module == model.decoderModule ? [.all, .image, .text] : [.all]
+            return kinds.map { (module.name, $0) }
+        }
+        #expect(document.stability.map(\.module) == expected.map(\.0))
+        #expect(document.stability.map(\.positions) == expected.map(\.1))
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        for shown in document.stability {
+            let found = try #require(shown.found)
+            var settings = Identification.Settings(
+                topRate: 0.2, filterRate: 0.5, activationBar: 0.4)
+            settings.positions = shown.positions
+            let whole = try study.stability(module: shown.module, settings: settings)
+            #expect(
+                found.draws == 100 && found.domains.map(\.halves) == whole.domains.map(\.halves))
+            #expect(found.domains.map(\.neurons) == whole.domains.map(\.neurons))
+            let counts = found.curve.map(\.blocks)
+            #expect(counts == [1, 2, 4])
+            #expect(found.curve == whole.curve.filter { counts.contains($0.blocks) })
+            #expect(found.domains.allSatisfy { $0.kept.isEmpty })
+            for entry in whole.domains {
+                #expect(page.contains("<td>\(PageText.number(entry.halves?.mean, 3))</td>"))
+            }
+        }
+        #expect(page.contains("lang, positions of the text: by pictures counted"))
+    }
+
+    @Test func fewerDrawsOfManyNeurons() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let study = try Study(path: folder("a.sqlite"), access: .writing)
+        let wide = ModuleShape(name: "lang", layers: 32, neurons: 11_008)
+        try study.bind(modules: [wide], fingerprint: "f")
+        try study.save(
+            Identification(
+                module: wide, domains: Domain.allCases, split: "train", settings: .init(),
+                filterThreshold: 0, activationThreshold: 0, selected: 0,
+                neurons: Domain.allCases.map { _ in Array(repeating: [], count: 32) }))
+        #expect(ReportStability.draws([try ModuleNeurons(wide, in: study)]) == 20)
+        // Sets without counts.
+        let document = try ReportDocument(study)
+        #expect(document.stability.allSatisfy { $0.found == nil && $0.missing != nil })
+        let commands = ReportCommands(filling: [.counts: "count it"])
+        let page = String(
+            decoding: try ReportPage(document, commands: commands).html(), as: UTF8.self)
+        #expect(
+            page.contains("counts behind the neuron sets are not in this study: <code>count it"))
+    }
+
+    @Test func countsWithoutBlocksSayWhatMakesThem() throws {
+        let folder = try TemporaryFolder()
+        let path = folder("old.sqlite")
+        try FileManager.default.copyItem(
+            atPath: Golden.folder + "/study/whole.sqlite", toPath: path)
+        let study = try Study(path: path, access: .updating)
+        for module in try study.modules() {
+            try study.save(
+                study.identify(
+                    module: module.name,
+                    settings: .init(topRate: 0.2, filterRate: 0.5, activationBar: 0.4)))
+        }
+        let document = try ReportDocument(study)
+        #expect(!document.stability.isEmpty && document.stability.allSatisfy { $0.found == nil })
+        let commands = ReportCommands(filling: [.blocks: "count again", .neurons: "find"])
+        let page = String(
+            decoding: try ReportPage(document, commands: commands).html(), as: UTF8.self)
+        #expect(
+            page.contains(
+                "not counted in blocks of pictures: <code>count again</code>, then <code>find"))
+    }
+
+    @Test func sweepsAreSetsSideBySide() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let model = try LensFixture.model(in: folder)
+        let study = try ReportFixture.study(folder("a.sqlite"), model, sweep: true)
+        let document = try ReportDocument(study, judge: Yes())
+        let sweep = try #require(document.sweeps.first)
+        #expect(document.sweeps.count == 1 && sweep.rate == .topRate)
+        #expect(sweep.values == [0.2, 0.4, 0.6])
+        #expect(sweep.sets == [["default"], ["top-rate=0.4"], ["top-rate=0.6"]])
+        #expect(sweep.modules.map(\.module) == model.modules)
+        for module in sweep.modules {
+            for (place, names) in sweep.sets.enumerated() {
+                let found = try #require(
+                    try study.identification(
+                        module: module.module.name, set: SetName(names[0])))
+                #expect(module.selected[place] == found.selected)
+                #expect(
+                    module.neurons.map { $0[place] }
+                        == found.neurons.map { $0.reduce(0) { $0 + $1.count } })
+            }
+        }
+        // Under one name alone nothing changes along the rate.
+        #expect(Set(sweep.effects.map(\.setting)) == ["lang"])
+        #expect(Set(sweep.effects.map(\.domain)) == [.rs, .doc, .ad])
+        for effect in sweep.effects {
+            let wanted = ["lang", "top-rate=0.4/lang"].map { setting in
+                document.scores.scores.first {
+                    $0.domain == effect.domain && $0.form == effect.form && $0.setting == setting
+                }?.change
+            }
+            #expect(effect.changes == wanted + [nil])
+        }
+        let rs = try #require(sweep.effects.first { $0.domain == .rs })
+        #expect(abs((rs.changes[1]?.difference ?? 0) + 0.6) < 1e-12)
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(page.contains("lang, official: change of the score"))
+        #expect(page.contains("top-rate <small>rule dape, filter-rate 0.5, activation-bar 0.4"))
+        try TagStack.check(page)
+    }
+
+    /// Answers with neurons off and with neurons held at their mean are neighbours.
+    @Test func zeroStandsBesideMean() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let folder = try TemporaryFolder()
+        let study = try ReportFixture.study(
+            folder("a.sqlite"), LensFixture.model(in: folder), sweep: true)
+        let document = try ReportDocument(study)
+        let settings = document.scores.scores.filter { $0.domain == .rs && $0.form == .official }
+            .map(\.setting)
+        let zero = try #require(settings.firstIndex(of: "lang"))
+        #expect(settings[zero + 1] == "lang:mean" && settings.contains("lang@com"))
+        let page = String(decoding: try ReportPage(document).html(), as: UTF8.self)
+        #expect(page.contains("held at their mean"))
     }
 
     @Test func setsWithANameAreShownOnRequest() throws {

@@ -336,6 +336,12 @@ import Testing
             #expect(entry.kept.allSatisfy { $0.allSatisfy { (0...1).contains($0) } })
         }
         #expect(found.curve.map(\.blocks) == [1, 2, 3, 4, 5])
+        // A look takes fewer of the same draws.
+        let look = try study.stability(
+            module: "vision", settings: settings, draws: 40, extent: .overview)
+        #expect(look.domains.map(\.halves) == found.domains.map(\.halves))
+        #expect(look.domains.allSatisfy { $0.kept.isEmpty })
+        #expect(look.curve == [0, 1, 3, 4].map { found.curve[$0] })
         #expect(found.curve.last?.jaccard == 1 && found.curve.last?.found == 1)
         #expect(found.curve.last?.samples == 12)
         for (a, b) in zip(found.curve, found.curve.dropFirst()) { #expect(a.samples < b.samples) }

@@ -76,6 +76,24 @@ import Testing
         #expect(Clusters(values).detectable == error * 2.801585218)
     }
 
+    /// Without scores of their own, numbered controls are what effects stand among all the same.
+    @Test func controlsNeedNoScores() throws {
+        var given: [ScoredAnswer] = []
+        for (setting, wrong) in [
+            ("none", 3), ("lang", 12), ("random-lang", 4), ("random-lang#1", 5),
+            ("random-lang#2", 2),
+        ] {
+            given += try answers(.rs, setting, right: (0..<30).map { $0 >= wrong })
+        }
+        var evaluator = Evaluator(resampling: Resampling(draws: 200))
+        let whole = try evaluator.evaluate(given)
+        evaluator.scoresControls = false
+        let found = try evaluator.evaluate(given)
+        #expect(found.scores == whole.shownScores && found.scores.count < whole.scores.count)
+        #expect(found.controls == whole.controls && found.matrices == whole.matrices)
+        #expect(found.controls.first?.controls.count == 2)
+    }
+
     @Test func theMatrixIsEverySetOnEveryBench() throws {
         let size = 60
         func right(_ wrong: Int) -> [Bool] { (0..<size).map { $0 >= wrong } }

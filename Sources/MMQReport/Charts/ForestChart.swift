@@ -1,6 +1,6 @@
 import MMQStudy
 
-/// Numbers with their intervals, one below the other.
+/// Numbers with their intervals, or among others of their kind, one below the other.
 struct ForestChart {
     /// One row.
     struct Row {
@@ -10,6 +10,8 @@ struct ForestChart {
         var value: Double?
         /// Its interval.
         var interval: Interval?
+        /// Numbers that it stands among: hollow marks.
+        var others: [Double] = []
         /// What stands right of it, column by column.
         var cells: [String] = []
         /// Drawn full; else hollow.
@@ -30,6 +32,8 @@ struct ForestChart {
     var table: PageTable
     /// Numbers that the axis shows in any case.
     var includes: [Double] = []
+    /// The least that the axis spans.
+    var span = 0.1
 
     var chart: Chart {
         let columns = heads.count
@@ -39,10 +43,11 @@ struct ForestChart {
         let top = 30.0
         let rowHeight = 25.0
         let values =
-            rows.flatMap { [$0.value, $0.interval?.low, $0.interval?.high] }
-            .compactMap { $0 } + [baseline].compactMap { $0 } + includes
+            rows.flatMap { row in
+                [row.value, row.interval?.low, row.interval?.high].compactMap { $0 } + row.others
+            } + [baseline].compactMap { $0 } + includes
         let x = ChartScale(
-            values.map { $0 * 100 }, from: left, to: right, ticks: 3, least: 10, most: 100)
+            values.map { $0 * 100 }, from: left, to: right, ticks: 3, least: span * 100, most: 100)
         let bottom = top + Double(rows.count) * rowHeight
         var drawing = SVGDrawing()
         let (ticks, places) = x.ticks(3)
@@ -67,9 +72,12 @@ struct ForestChart {
                 drawing.line(
                     x(interval.low * 100), y, x(interval.high * 100), y, "line s-\(color)")
             }
+            for other in row.others { drawing.mark(0, x(other * 100), y, "s-\(color) hollow") }
+            // Of another shape than those it stands among.
+            let (shape, size) = row.others.isEmpty ? (0, 4.0) : (3, 5.0)
             drawing.mark(
-                0, x(value * 100), y, row.isFull ? "f-\(color) mark" : "s-\(color) hollow",
-                size: 4)
+                shape, x(value * 100), y, row.isFull ? "f-\(color) mark" : "s-\(color) hollow",
+                size: size)
             for (column, cell) in row.cells.enumerated() {
                 drawing.text(
                     cell, right + 8 + Double(column + 1) * columnWidth, y + 4,
@@ -80,8 +88,9 @@ struct ForestChart {
             title: title, summary: summary, height: bottom + 20, drawing: drawing, table: table)
     }
 
-    /// The drawing has room for a dozen letters; the table has the whole name.
+    /// The drawing has room for fourteen letters, and names differ at both ends; the table has the
+    /// whole name.
     static func shortened(_ name: String) -> String {
-        name.count > 14 ? name.prefix(13) + "…" : name
+        name.count > 14 ? name.prefix(6) + "…" + name.suffix(7) : name
     }
 }

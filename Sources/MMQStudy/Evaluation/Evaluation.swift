@@ -56,6 +56,9 @@ public struct Evaluator {
     public var resampling: Resampling
     /// The setting that all others are compared with.
     public var baseline: String
+    /// Whether numbered controls get scores with intervals of their own. Without, `ControlTest` has
+    /// their effects all the same; where they are many, their bootstraps take most of the time.
+    public var scoresControls = true
 
     /// An evaluator.
     public init(
@@ -126,7 +129,8 @@ public struct Evaluator {
         return evaluation
     }
 
-    /// The scores under every setting by one rule, and what each sample scored, by setting.
+    /// The scores under every setting by one rule, and what each sample scored, by setting; of numbered
+    /// controls perhaps only the latter.
     func scores(
         _ domain: Domain, _ form: MetricForm, _ metric: Metric, _ settings: [String],
         _ answers: [ScoredAnswer]
@@ -142,6 +146,7 @@ public struct Evaluator {
             case .missing(let what): score.missing = what
             case .units(let units):
                 unitsBySetting[setting] = units
+                guard scoresControls || !MaskSetting.isNumbered(setting) else { continue }
                 score.score = mean(units)
                 let grouped = groups(units, metric)
                 score.groups = grouped.groups

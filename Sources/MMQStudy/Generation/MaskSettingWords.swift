@@ -116,6 +116,14 @@ extension MaskSetting {
         return words.set.map { try? SetName($0) } ?? .usual
     }
 
+    /// What a stored name is called among the neuron sets of every name; nil for `none` and what is
+    /// no setting's name.
+    static func withoutSet(_ name: String) -> String? {
+        guard var words = try? MaskSettingWords(name), words.core != "none" else { return nil }
+        words.set = nil
+        return words.name
+    }
+
     /// Whether a stored name is that of a control with a number.
     static func isNumbered(_ name: String) -> Bool { numbered(name) != nil }
 

@@ -15,7 +15,7 @@ private struct BlockRow: StudyRow {
 }
 
 /// A row of `block_count`.
-private struct BlockCountRow: StudyRow {
+struct BlockCountRow: StudyRow {
     static let table = "block_count"
     let pass: Int64
     let block: Int
@@ -25,6 +25,14 @@ private struct BlockCountRow: StudyRow {
     let counts: Blob
 
     var damage: String? { Self.damage(ofBlock: block, ("tokens", tokens)) }
+
+    /// The kinds of positions that a pass counted in a module.
+    static func positions(_ db: Database, pass: Int64, module: Int) throws -> [Positions] {
+        try String.fetchAll(
+            db, sql: "SELECT DISTINCT positions FROM block_count WHERE pass = ? AND module = ?",
+            arguments: [pass, module]
+        ).compactMap(Positions.init)
+    }
 
     /// What is wrong with a block, and with the tokens or samples in it: a run counts no more of them
     /// than can be added up.
@@ -236,9 +244,11 @@ final class PassCounts {
 
     /// What the study holds of a pass.
     ///
+    /// - Parameter module: the number of the module whose blocks are wanted, without sums; nil for
+    ///   everything.
     /// - Throws: `StudyDamage` where blobs are not of one size, or a neuron fired more often than
     ///   there were tokens.
-    init(of pass: Int64, _ db: Database) throws {
+    init(of pass: Int64, _ db: Database, blocksOf module: Int? = nil) throws {
         let sizes = try Study.modules(db).map { $0.layers * $0.neurons }
         func size(_ module: Int, _ table: String) throws -> Int {
             guard sizes.indices.contains(module) else {
@@ -252,7 +262,8 @@ final class PassCounts {
             samples[row.block] = row.samples
         }
         for row in try BlockCountRow.Record.fetchAll(
-            db, sql: "SELECT * FROM block_count WHERE pass = ?", arguments: [pass]
+            db, sql: "SELECT * FROM block_count WHERE pass = ? AND module = ifnull(?, module)",
+            arguments: [pass, module]
         ).map(\.row) {
             let size = try size(row.module, BlockCountRow.table)
             guard let counts = row.counts.narrowNumbers(size) else {
@@ -270,6 +281,7 @@ final class PassCounts {
             fired[row.block, default: [:]][Part(module: row.module, positions: row.positions)] =
                 Fired(tokens: row.tokens, counts: counts)
         }
+        guard module == nil else { return }
         for row in try ActivationSumRow.Record.fetchAll(
             db, sql: "SELECT * FROM activation_sum WHERE pass = ?", arguments: [pass]
         ).map(\.row) {

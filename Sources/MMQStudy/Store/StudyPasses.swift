@@ -126,7 +126,7 @@ extension Study {
 
     /// While `body` runs, which changes no counts, they are decoded once each: hundreds of controls
     /// are drawn from the same ones.
-    func rememberingCounts<T>(_ body: () throws -> T) rethrows -> T {
+    public func rememberingCounts<T>(_ body: () throws -> T) rethrows -> T {
         rememberedCounts = rememberedCounts ?? [:]
         defer { rememberedCounts = nil }
         return try body()
@@ -203,8 +203,24 @@ extension Study {
     }
 
     /// What a pass has counted, in blocks.
-    func passCounts(_ pass: PassState) throws -> PassCounts {
-        try read { db in try pass.id(db).map { try PassCounts(of: $0, db) } ?? PassCounts() }
+    ///
+    /// - Parameter module: the number of the module whose blocks are wanted, without sums; nil for
+    ///   everything.
+    func passCounts(_ pass: PassState, blocksOf module: Int? = nil) throws -> PassCounts {
+        try read { db in
+            try pass.id(db).map { try PassCounts(of: $0, db, blocksOf: module) } ?? PassCounts()
+        }
+    }
+
+    /// Which kinds of positions a module has seen, of those that a pass keeps apart.
+    public func positions(of module: String, in pass: PassState) throws -> [Positions] {
+        try read { db in
+            guard let module = try ordinal(of: module, db), let id = try pass.id(db) else {
+                return []
+            }
+            let held = try BlockCountRow.positions(db, pass: id, module: module)
+            return Positions.allCases.filter(held.contains)
+        }
     }
 
     /// Stores totals without blocks, and the place that they reach to, both or neither. Neuron sets
