@@ -69,6 +69,9 @@ import Testing
     }
 
     @Test func partsAreTheWhole() throws {
+        // To the bit: with the same kernels all the time.
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
         try fill("whole", nil)
         let expected = try contents("whole")
         // Of each domain counts, three answer sets, two lenses and a deviation.
