@@ -33,6 +33,7 @@ WRITERS = {
     "activation": Form.GROWS,
     "identify": Form.GROWS,
     "generate": Form.GROWS,
+    "generate --masks": Form.GROWS,
     "logit-lens": Form.GROWS,
     "deviation": Form.GROWS,
     "export": Form.FOLDER,
@@ -82,6 +83,7 @@ class Writers(Trial):
         self.bases: dict[str, Path | None] = dict.fromkeys(WRITERS)
         base = None
         self.full = work / f"base-{GROWING[-1]}"
+        self.bases["generate --masks"] = work / "base-identify"
         for name in GROWING:
             self.bases[name] = base
             self.fresh(base)
@@ -99,6 +101,9 @@ class Writers(Trial):
         picture = ["--image", str(self.picture), "--prompt", PROMPT]
         bench = ["--bench", str(self.bench), "--domain", self.domains]
         more = {
+            # Every set on every bench, and controls: many settings of a domain.
+            "generate --masks": [
+                "generate", *self.arguments("generate", target), "--masks", "matrix,random*20", "--samples", "12"],
             "calibrate": ["calibrate", *model, *bench, "--samples", "6", *output],
             "trace": ["trace", *model, *picture, *output],
             "logit-lens --image": ["logit-lens", *model, *picture, *output],

@@ -11,7 +11,7 @@
     python3 tools/check torture [--only faults,kills] [--kills 1000] [--jobs 2] [--journal FILE]
 
 Nothing may crash, hang, leave something half-written under a final name, lose what was there before, or end in another
-result than an undisturbed run. What is tried, and on which of the thirteen commands that write, is a row of the table
+result than an undisturbed run. What is tried, and on which of the commands that write, is a row of the table
 that it ends with, and of the journal as soon as it is done: the same call with the same journal goes on after the rows
 that are there, so a campaign can be stopped, and its parts can be run apart (--only, --arch, --commands). A journal is
 of one build of mmq and one set of options. Needs Linux, and clang (Swift's own will do) for the library that makes
