@@ -53,40 +53,66 @@ public struct Benchmark {
         func features(observation: Observation?) -> [Float] { [] }
     }
 
-    private func time(_ body: () throws -> Void) rethrows -> Timing {
-        try body()
-        let workspace = model.backend.workspace
-        defer { workspace.stages = nil }
-        var runs: [(seconds: Double, stages: [StageTimes.Entry]?)] = []
-        for _ in 0..<repetitions {
-            let start = clock.now
-            workspace.stages = looksInside ? StageTimes() : nil
-            try body()
-            runs.append((clock.seconds(since: start), workspace.stages?.entries))
-        }
-        runs.sort { $0.seconds < $1.seconds }
-        let median = runs[runs.count / 2]
-        return Timing(
-            medianSeconds: median.seconds, bestSeconds: runs[0].seconds,
-            worstSeconds: runs[runs.count - 1].seconds, stages: median.stages)
+    private func time(_ body: () throws -> Void) throws -> Timing {
+        try withoutActuallyEscaping(body) { try time([$0])[0] }
     }
 
-    /// A pass of `tokens` tokens through the decoder, last row's logits included.
-    ///
-    /// - Parameters:
-    ///   - counting: count every activation, as `activation` does.
-    ///   - mask: neurons that are off.
-    public func prefill(tokens: Int, counting: Bool, mask: NeuronMask? = nil) throws -> Timing {
-        let input = input(tokens: tokens)
-        let observation =
-            counting || mask != nil
-            ? Observation(modules: model.modules, counting: counting, mask: mask) : nil
-        return try time {
-            let state = try model.run(
-                input, features: [], observation: observation,
-                keepsCache: counting ? nil : tokens, after: { _, _ in })
-            _ = try model.lastLogits(state)
+    /// Times several bodies in turn: what a machine's speed does in the meantime it does to all.
+    private func time(_ bodies: [() throws -> Void]) throws -> [Timing] {
+        let workspace = model.backend.workspace
+        defer { workspace.stages = nil }
+        for body in bodies { try body() }
+        var runs: [[(seconds: Double, stages: [StageTimes.Entry]?)]] = bodies.map { _ in [] }
+        for _ in 0..<repetitions {
+            for (number, body) in bodies.enumerated() {
+                let start = clock.now
+                workspace.stages = looksInside ? StageTimes() : nil
+                try body()
+                runs[number].append((clock.seconds(since: start), workspace.stages?.entries))
+            }
         }
+        return runs.map { runs in
+            let runs = runs.sorted { $0.seconds < $1.seconds }
+            let median = runs[runs.count / 2]
+            return Timing(
+                medianSeconds: median.seconds, bestSeconds: runs[0].seconds,
+                worstSeconds: runs[runs.count - 1].seconds, stages: median.stages)
+        }
+    }
+
+    /// What happens to activations on the way.
+    public enum Observing {
+        /// Nothing.
+        case nothing
+        /// Every one is counted, as `activation` does.
+        case counting
+        /// Some are off, or changed.
+        case masking(NeuronMask)
+    }
+
+    /// Passes of `tokens` tokens through the decoder, last row's logits included, one with each of
+    /// `kinds`, in turn.
+    public func prefill(tokens: Int, _ kinds: [Observing]) throws -> [Timing] {
+        let input = input(tokens: tokens)
+        return try time(
+            kinds.map { kind in
+                let (observation, keepsCache): (Observation?, Int?) =
+                    switch kind {
+                    case .nothing: (nil, tokens)
+                    case .counting: (Observation(modules: model.modules, counting: true), nil)
+                    case .masking(let mask):
+                        (
+                            Observation(modules: model.modules, counting: false, mask: mask),
+                            tokens
+                        )
+                    }
+                return {
+                    let state = try model.run(
+                        input, features: [], observation: observation, keepsCache: keepsCache,
+                        after: { _, _ in })
+                    _ = try model.lastLogits(state)
+                }
+            })
     }
 
     /// `tokens` decoding steps of `sequences` answers together, behind a prompt of `prompt` tokens.
@@ -105,9 +131,8 @@ public struct Benchmark {
     }
 
     /// Towers and projector or Q-Former of one picture.
-    public func vision(image: RGBImage, prompt: String, counting: Bool) throws -> Timing {
+    public func vision(image: RGBImage, prompt: String) throws -> Timing {
         let input = try model.prepare(image: image, prompt: prompt)
-        let observation = counting ? Observation(modules: model.modules, counting: true) : nil
-        return try time { _ = try input.imageFeatures(observation: observation) }
+        return try time { _ = try input.imageFeatures(observation: nil) }
     }
 }

@@ -11,7 +11,8 @@ struct BenchCommand: ParsableCommand {
         abstract: "Measure a model's speed next to this machine's limits.",
         discussion: """
             Each thing runs once unmeasured, then --repetitions times; the median is printed, with \
-            the spread. The int8 peak and the read bandwidth are measured in the same run.
+            the spread. The int8 peak and the read bandwidth are measured in the same run. With \
+            --mask the prompts are timed under it as well, in turn with those without.
             """)
 
     @OptionGroup var model: ModelOptions
@@ -34,8 +35,13 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Also show where the time of each thing goes, stage by stage.")
     var stages = false
 
-    @Flag(help: "Also time the prompts with every activation counted.")
+    @Flag(help: "Also time the prompts with every activation counted, in turn with the others.")
     var counting = false
+
+    @OptionGroup var masking: MaskOptions
+
+    @Option(help: "The study file (SQLite) whose neurons --mask names.")
+    var study: String?
 
     @Flag(help: "Print one JSON document.")
     var json = false
@@ -47,6 +53,9 @@ struct BenchCommand: ParsableCommand {
             throw ValidationError(
                 "-p and --batch must be 1 or more, -n 0 or more, --repetitions 1 to 1000.")
         }
+        if study != nil, masking.mask == nil {
+            throw ValidationError("--study goes with --mask.")
+        }
     }
 
     func run() throws {
@@ -56,22 +65,24 @@ struct BenchCommand: ParsableCommand {
         let model = try model.open()
         try check(model.contextLength)
         var report = Report(model: model, loadSeconds: clock.seconds(since: start))
+        var kinds: [(name: String, kind: Benchmark.Observing)] = [("", .nothing)]
+        if counting { kinds.append((", counted", .counting)) }
+        if let mask = try masking.read(for: model, study: study) {
+            kinds.append((", masked", .masking(mask)))
+        }
         let benchmark = Benchmark(
             model: model, repetitions: repetitions, looksInside: stages)
         if let picture {
             Diagnostics.note("vision part ...")
             report.addVision(
                 try benchmark.vision(
-                    image: picture, prompt: model.architecture.template("What is this?"),
-                    counting: false))
+                    image: picture, prompt: model.architecture.template("What is this?")))
         }
         for count in prompt {
             Diagnostics.note("prompt of \(count) ...")
-            let plain = try benchmark.prefill(tokens: count, counting: false)
-            report.addPrefill(plain, tokens: count, counting: false)
-            if counting {
-                let counted = try benchmark.prefill(tokens: count, counting: true)
-                report.addPrefill(counted, tokens: count, counting: true)
+            let timings = try benchmark.prefill(tokens: count, kinds.map(\.kind))
+            for (timing, kind) in zip(timings, kinds) {
+                report.addPrefill(timing, tokens: count, name: kind.name)
             }
         }
         if tokens > 0 {
@@ -153,12 +164,12 @@ struct BenchCommand: ParsableCommand {
             rows.append(Row(name: ModelFileRole.vision.rawValue, timing: timing))
         }
 
-        mutating func addPrefill(_ timing: Benchmark.Timing, tokens: Int, counting: Bool) {
+        mutating func addPrefill(_ timing: Benchmark.Timing, tokens: Int, name: String) {
             let operations = Double(cost.layerOperations * tokens + cost.headOperations)
             let rate = operations / timing.medianSeconds / 1e9
             rows.append(
                 Row(
-                    name: "prompt \(tokens)" + (counting ? ", counted" : ""), timing: timing,
+                    name: "prompt \(tokens)" + name, timing: timing,
                     tokensPerSecond: Double(tokens) / timing.medianSeconds,
                     gigaOperationsPerSecond: rate,
                     shareOfPeak: int8Peak > 0 ? rate / int8Peak : nil))

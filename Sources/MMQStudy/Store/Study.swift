@@ -87,7 +87,7 @@ public final class Study {
         _ path: String, _ access: Access
     ) throws -> (DatabaseQueue, location: String) {
         let location = absolute(path)
-        let hadJournal = exists(path + "-wal")
+        let (hadJournal, hadShared) = (exists(path + "-wal"), exists(path + "-shm"))
         do {
             return (try open(path, at: location, access), location)
         } catch let error as DatabaseError
@@ -96,6 +96,10 @@ public final class Study {
         {
             // Our own attempt may have made an empty one.
             if !hadJournal { unlink(path + "-wal") }
+            // Nobody can use one that cannot be mapped.
+            if !hadShared, sharedMemory.contains(error.extendedResultCode) {
+                unlink(path + "-shm")
+            }
             // SQLite's shared memory cannot lie beside it: a mount to read from, or a file system
             // that maps no files. Nobody has it open for writing, and it is read as it lies.
             let location = URL(fileURLWithPath: path).absoluteString + "?immutable=1"
