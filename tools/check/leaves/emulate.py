@@ -21,7 +21,7 @@ import tty
 
 # Bochs 2.7 rounds a number halfway between two half floats away from zero in place of to the even one (vcvtps2ph: of
 # 64,000 random numbers cut to 11 bits 1,936 differ, at 256 bits too, where a real CPU agrees with the scalar code in
-# all). check_leaves leaves these out under CSIMD_AVXVNNI_AS_AVX512.
+# all). check_leaves takes either neighbour of such a number under CSIMD_AVXVNNI_AS_AVX512.
 #
 # Bochs 2.7 reports a wrong XSAVE layout for these: xsavec, xsaves, pku, ospke; and the kernel hangs
 # when it patches in fsrm. None of them matters here.

@@ -18,8 +18,8 @@ def run(torture: Torture, row: Row) -> None:
     for start in torture.starts(name):
         torture.expected(name, start)
         count, _ = disturb(torture, name, start, "0", NO_SPACE)
-        most = torture.options.writes or count
-        chosen = sorted({round(1 + i * (count - 1) / max(1, most - 1)) for i in range(min(most, count))})
+        most = min(torture.options.writes or count, count)
+        chosen = sorted({round(1 + i * (count - 1) / max(1, most - 1)) for i in range(most)})
         for number, at in enumerate(chosen):
             # Alternately: one more of each position would tell little and take as long again.
             tries = [(str(at), (NO_SPACE, IO_ERROR)[number % 2])]
