@@ -5,6 +5,12 @@ import MMQModels
 
 extension StoredType: ExpressibleByArgument {}
 
+extension WeightTypes: ExpressibleByArgument {
+    public init?(argument: String) { self.init(named: argument) }
+
+    public static var allValueStrings: [String] { names }
+}
+
 /// `mmq convert`: a Hugging Face folder to a model folder.
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,6 +22,11 @@ struct ConvertCommand: ParsableCommand {
             Nothing appears under these names before it is complete. Norms, biases and positions \
             stay f32; with q4_0 and iq4_nl the embedding table and the output head are q8_0. Rows that are no \
             multiple of 32 are stored as f16.
+
+            --type also takes a recipe: iq4_nl_gate is iq4_nl with the matrices in q8_0 that decide \
+            which neurons fire. --keep stores parts of the decoder in other types: \
+            q, k, v, o (attention), gate, up, down (feed-forward), embedding, head. The file's name then \
+            ends in -mix; inspect prints the bits a weight takes.
             """)
 
     @Argument(help: "The checkpoint's folder: config.json, *.safetensors, tokenizer, processor.")
@@ -26,11 +37,14 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: """
-            The language model's weights: f32, f16, bf16, q8_0, q4_0 or iq4_nl (as small as q4_0 \
-            and closer to the original) (default: q4_0; for a judge f32, so that its scores are \
-            the official ones).
+            The language model's weights: f32, f16, bf16, q8_0, q4_0, iq4_nl (as small as q4_0 \
+            and closer to the original) or a recipe (default: q4_0; for a judge f32, so that its \
+            scores are the official ones).
             """)
-    var type: StoredType?
+    var type: WeightTypes?
+
+    @Option(help: "Parts of the decoder in other types, gate=q8_0,down=q8_0 for example.")
+    var keep: String?
 
     @Option(help: "The vision part's weights, likewise.")
     var visionType: StoredType = .q8_0
@@ -59,8 +73,13 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
+        let types = type ?? WeightTypes(isJudge ? .f32 : .q4_0)
+        let rules = try keep.map(WeightRule.list) ?? []
+        if isJudge, !rules.isEmpty || !types.rules.isEmpty {
+            throw ValidationError("A judge has no such parts: --type with one type, no --keep.")
+        }
         let options = ConversionOptions(
-            type: type ?? (isJudge ? .f32 : .q4_0), visionType: visionType,
+            types: types.keeping(rules), visionType: visionType,
             activations: activations, importance: importance,
             threads: threading.threads ?? Int(csimd_threads()), replace: force)
         if isJudge {
@@ -80,7 +99,7 @@ struct ConvertCommand: ParsableCommand {
                 architecture: converter.model.architecture.modelType, language: result.language,
                 vision: result.vision, sourceBytes: result.sourceBytes,
                 outputBytes: result.outputBytes, seconds: seconds,
-                storedAsF16: converter.fallbacks))
+                fallbacks: converter.fallbacks))
     }
 
     private func convertJudge(_ converter: JudgeConverter) throws {
@@ -92,7 +111,7 @@ struct ConvertCommand: ParsableCommand {
             Report(
                 architecture: LingoJudgeConfig.architecture, judge: result.path,
                 sourceBytes: converter.sourceBytes, outputBytes: result.bytes, seconds: seconds,
-                storedAsF16: converter.fallbacks))
+                fallbacks: converter.fallbacks))
     }
 
     /// Runs a conversion with progress, an end on interrupt, and a clock.
@@ -132,14 +151,18 @@ struct ConvertCommand: ParsableCommand {
                 Double(report.sourceBytes) / 1e9, Double(report.outputBytes) / 1e9, report.seconds))
     }
 
-    private func noteFallbacks(_ names: [String]) {
-        guard let first = names.first else { return }
-        let more = names.count > 1 ? " and \(names.count - 1) more" : ""
-        Diagnostics.note("note: rows of \(first)\(more) are no multiple of 32, stored as f16")
+    private func noteFallbacks(_ all: [Fallback]) {
+        for type in Set(all.map(\.type)).sorted(by: { $0.rawValue < $1.rawValue }) {
+            let names = all.filter { $0.type == type }.map(\.tensor)
+            let more = names.count > 1 ? " and \(names.count - 1) more" : ""
+            Diagnostics.note(
+                "note: rows of \(names[0])\(more) are no whole blocks, stored as "
+                    + type.name.lowercased())
+        }
     }
 
     private struct Report: Encodable {
-        var schema = 1
+        var schema = 2
         let architecture: String
         var language: String?
         var vision: String?
@@ -147,13 +170,12 @@ struct ConvertCommand: ParsableCommand {
         let sourceBytes: Int
         let outputBytes: Int
         let seconds: Double
-        let storedAsF16: [String]
+        let fallbacks: [Fallback]
 
         enum CodingKeys: String, CodingKey {
-            case schema, architecture, language, vision, judge, seconds
+            case schema, architecture, language, vision, judge, seconds, fallbacks
             case sourceBytes = "source_bytes"
             case outputBytes = "output_bytes"
-            case storedAsF16 = "stored_as_f16"
         }
     }
 }

@@ -8,7 +8,8 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Show the configuration, tensors, types and sizes of a model or file.",
         discussion: """
-            Exits with 1 if the files can be read but are not a complete model; what is wrong is \
+            Bits per weight are those of matrices, scales included: of all, of each module, and of \
+            each matrix over all layers (blk.*.ffn_gate). Exits with 1 if the files can be read but are not a complete model; what is wrong is \
             listed under problems.
             """)
 
@@ -57,6 +58,10 @@ struct InspectCommand: ParsableCommand {
         }
         for total in file.types {
             print("  \(total.type): \(total.tensors) tensors, \(size(total.bytes))")
+        }
+        if !file.bits.isEmpty { print("  bits per weight of the matrices") }
+        for bits in file.bits {
+            print("    \(bits.group): " + String(format: "%.2f", bits.bits))
         }
     }
 

@@ -8,7 +8,7 @@ import Testing
         (
             "convert",
             [
-                "<checkpoint>", "--output", "--type", "--vision-type", "--activations",
+                "<checkpoint>", "--output", "--type", "--keep", "--vision-type", "--activations",
                 "--importance", "--force", "--threads", "--json",
             ]
         ),
@@ -155,6 +155,7 @@ import Testing
         (["convert"], "<checkpoint>"),
         (["convert", "x"], "--output"),
         (["convert", "x", "--output", "y", "--type", "q3_0"], "q3_0"),
+        (["convert", "x", "--output", "y", "--type", "q4_k_xl"], "q4_k_xl"),
         (["convert", "x", "--output", "y", "--threads", "0"], "--threads"),
         (["convert", "x", "--output", "y", "--threads", "1000000000"], "--threads"),
         (["inspect"], "<path>"),

@@ -137,7 +137,7 @@ import Testing
         let model = try Architectures.configuration(configFile: path + "/config.json")
         let checkpoint = try SafetensorsCheckpoint(folder: path)
         var plan = try ConversionPlan(
-            model: model, checkpoint: checkpoint, language: .f32, vision: .f32)
+            model: model, checkpoint: checkpoint, language: WeightTypes(.f32), vision: .f32)
         var random = SeededRandom(seed: 1)
         let (heads, height, cols) = (5, 6, 100_003)
         let rows = heads * height

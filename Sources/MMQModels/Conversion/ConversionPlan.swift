@@ -1,54 +1,20 @@
-import CSIMD
 import MMQBase
 import MMQFormats
 
-/// Types that weights may be converted to.
-public enum StoredType: String, Sendable, CaseIterable {
-    /// 32-bit float.
-    case f32
-    /// IEEE half.
-    case f16
-    /// The upper half of a 32-bit float.
-    case bf16
-    /// 8 bits, a scale per 32.
-    case q8_0
-    /// 4 bits, a scale per 32; embedding table and output head stay q8_0.
-    case q4_0
-    /// 4 bits, sixteen uneven levels and a scale per 32: less error than q4_0 at its size.
-    case iq4_nl
+/// A tensor that is stored in another type than the one asked for.
+public struct Fallback: Sendable, Equatable, Encodable {
+    /// Its name in the GGUF file.
+    public let tensor: String
+    /// What it is stored as.
+    public let type: GGUFTensorType
 
-    /// Whether the type has blocks: rows that are no whole blocks become f16.
-    public var isQuantized: Bool { self == .q8_0 || isFourBits }
+    enum CodingKeys: CodingKey { case tensor, type }
 
-    /// Whether a matrix takes four bits a weight.
-    public var isFourBits: Bool { self == .q4_0 || self == .iq4_nl }
-
-    /// The GGUF type of a tensor of that kind; quantized rows must come in whole blocks, others
-    /// fall back to f16.
-    func type(of row: TensorRow) -> GGUFTensorType {
-        let wanted: GGUFTensorType
-        switch (row.kind, self) {
-        case (.plain, _), (_, .f32): wanted = .f32
-        case (_, .f16): wanted = .f16
-        case (_, .bf16): wanted = .bf16
-        case (.kernel, _): wanted = .f16
-        case (_, .q8_0), (.embedding, _): wanted = .q8_0
-        case (.matrix, .q4_0): wanted = .q4_0
-        case (.matrix, .iq4_nl): wanted = .iq4_nl
-        }
-        return row.cols % wanted.blockElements == 0 ? wanted : .f16
-    }
-
-    /// `general.file_type`, as llama.cpp numbers it.
-    var fileType: UInt32 {
-        switch self {
-        case .f32: 0
-        case .f16: 1
-        case .q4_0: 2
-        case .q8_0: 7
-        case .iq4_nl: 25
-        case .bf16: 32
-        }
+    /// The type by its name.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(tensor, forKey: .tensor)
+        try container.encode(type.name, forKey: .type)
     }
 }
 
@@ -73,42 +39,42 @@ struct PlannedTensor: Sendable {
 /// Every tensor of a checkpoint matched with the model's table, before a byte is converted.
 struct ConversionPlan: Sendable {
     var tensors: [PlannedTensor] = []
-    /// Tensors whose rows are no whole blocks and are stored as f16 instead.
-    var fallbacks: [String] = []
+    /// Tensors whose rows are no whole blocks of the type that was asked for, and what they are
+    /// stored as instead.
+    var fallbacks: [Fallback] = []
     /// Whether the output head is a tensor of its own.
     let hasHead: Bool
 
     /// Matches names, shapes and types; the first tensor that is missing, left over or wrong is an
     /// error that names it.
     init(
-        model: any ModelConfiguration, checkpoint: SafetensorsCheckpoint, language: StoredType,
+        model: any ModelConfiguration, checkpoint: SafetensorsCheckpoint, language: WeightTypes,
         vision: StoredType
     ) throws {
         let hasHead = Self.hasHead(model, checkpoint)
+        let table = model.table(hasHead: hasHead)
+        try language.check(table.rows(.language), folder: checkpoint.folder)
+        let layers = model.text.layers
         try self.init(
-            table: model.table(hasHead: hasHead), hasHead: hasHead,
-            architecture: model.architecture.modelType, checkpoint: checkpoint
-        ) { $0 == .language ? language : vision }
+            table: table, hasHead: hasHead, architecture: model.architecture.modelType,
+            checkpoint: checkpoint
+        ) { $0.role == .language ? language.type(of: $0, layers: layers) : vision.type(of: $0) }
     }
 
-    /// Matches a checkpoint with a table; `type` says how the matrices of a file are stored.
+    /// Matches a checkpoint with a table; `type` says how a tensor is to be stored.
     init(
         table: TensorTable, hasHead: Bool, architecture: String,
-        checkpoint: SafetensorsCheckpoint, type: (ModelFileRole) -> StoredType
+        checkpoint: SafetensorsCheckpoint, type: (TensorRow) -> GGUFTensorType
     ) throws {
         self.hasHead = hasHead
         var used = Set<String>()
         for row in table.rows {
             let (file, source) = try Self.find(row, in: checkpoint)
             used.insert(source.name)
-            let stored = type(row.role)
-            if row.cols % blockElements != 0, row.kind == .matrix || row.kind == .embedding,
-                stored.isQuantized
-            {
-                fallbacks.append(row.name)
-            }
-            tensors.append(
-                PlannedTensor(row: row, file: file, source: source, type: stored.type(of: row)))
+            let wanted = type(row)
+            let stored = wanted.storable(cols: row.cols)
+            if stored != wanted { fallbacks.append(Fallback(tensor: row.name, type: stored)) }
+            tensors.append(PlannedTensor(row: row, file: file, source: source, type: stored))
         }
         for name in checkpoint.names where !used.contains(name) && !table.ignores(name) {
             throw InputError(
@@ -131,9 +97,8 @@ struct ConversionPlan: Sendable {
                 "an importance file of another model: this one has no such weight")
         }
         let weighed = tensors.indices.filter {
-            let (row, type) = (tensors[$0].row, tensors[$0].type)
-            return row.role == .language && row.kind == .matrix
-                && (type == .q4_0 || type == .iq4_nl)
+            let row = tensors[$0].row
+            return row.role == .language && row.kind == .matrix && tensors[$0].type.takesImportance
         }
         guard !weighed.isEmpty else {
             throw InputError(
@@ -222,5 +187,3 @@ struct ConversionPlan: Sendable {
         return (file, tensor)
     }
 }
-
-private let blockElements = Int(CSIMD_BLOCK)

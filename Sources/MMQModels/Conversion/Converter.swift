@@ -6,26 +6,37 @@ import MMQText
 
 /// What `Converter` is to do.
 public struct ConversionOptions: Sendable {
-    /// The type of the decoder's weights.
-    public var type: StoredType
+    /// The types of the decoder's weights.
+    public var types: WeightTypes
     /// The type of the vision file's weights.
     public var visionType: StoredType
     /// What the model rounds activations to if nothing else is said when it is opened.
     public var activations: Activations
-    /// The importance file that errors in four-bit weights of the decoder are weighed with.
+    /// The importance file that errors in the decoder's weights are weighed with, where their type
+    /// takes it.
     public var importance: String?
     /// Threads to convert with.
     public var threads: Int
     /// Whether files of the same name may be replaced.
     public var replace: Bool
 
-    /// The command line's defaults.
+    /// One type for all of the decoder's weights.
     public init(
         type: StoredType = .q4_0, visionType: StoredType = .q8_0,
         activations: Activations = .int8, importance: String? = nil, threads: Int = 1,
         replace: Bool = false
     ) {
-        self.type = type
+        self.init(
+            types: WeightTypes(type), visionType: visionType, activations: activations,
+            importance: importance, threads: threads, replace: replace)
+    }
+
+    /// The decoder's weights as a recipe or rules say.
+    public init(
+        types: WeightTypes, visionType: StoredType = .q8_0, activations: Activations = .int8,
+        importance: String? = nil, threads: Int = 1, replace: Bool = false
+    ) {
+        self.types = types
         self.visionType = visionType
         self.activations = activations
         self.importance = importance
@@ -55,8 +66,8 @@ public final class Converter: Sendable {
     public let model: any ModelConfiguration
     /// Bytes of weights that will be read.
     public let sourceBytes: Int
-    /// Tensors that are stored as f16 because their rows are no whole blocks.
-    public var fallbacks: [String] { plan.fallbacks }
+    /// Tensors that are stored in another type because their rows are no whole blocks.
+    public var fallbacks: [Fallback] { plan.fallbacks }
     private let plan: ConversionPlan
     private let options: ConversionOptions
     private let languageMetadata: [(key: String, value: GGUFValue)]
@@ -74,14 +85,14 @@ public final class Converter: Sendable {
         self.options = options
         var plan = try ConversionPlan(
             model: model, checkpoint: SafetensorsCheckpoint(folder: path),
-            language: options.type, vision: options.visionType)
+            language: options.types, vision: options.visionType)
         if let file = options.importance { try plan.weigh(with: ImportanceFile(path: file)) }
         self.plan = plan
         sourceBytes = plan.sourceBytes
         let general = GeneralMetadata(name: folder.name)
         let tokenizers = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
-            general.members(architecture: "llama", kind: .model, type: options.type)
+            general.members(architecture: "llama", kind: .model, type: options.types.type)
             + model.text.metadata + tokenizers.language + options.activations.metadata
         visionMetadata =
             try general.members(architecture: "clip", kind: .mmproj, type: options.visionType)
@@ -131,15 +142,15 @@ public final class Converter: Sendable {
     private func write(
         _ folder: String, _ progress: @escaping @Sendable (Int) throws -> Void
     ) throws -> ConversionResult {
-        func path(_ role: ModelFileRole, _ type: StoredType) -> String {
-            (folder as NSString).appendingPathComponent("\(role.rawValue)-\(type.rawValue).gguf")
+        func path(_ role: ModelFileRole, _ type: String) -> String {
+            (folder as NSString).appendingPathComponent("\(role.rawValue)-\(type).gguf")
         }
         let language = try GGUFWriter(
-            path: path(.language, options.type), metadata: languageMetadata,
+            path: path(.language, options.types.name), metadata: languageMetadata,
             tensors: plan.declarations(.language))
         do {
             let vision = try GGUFWriter(
-                path: path(.vision, options.visionType), metadata: visionMetadata,
+                path: path(.vision, options.visionType.rawValue), metadata: visionMetadata,
                 tensors: plan.declarations(.vision))
             do {
                 let counter = ProgressCounter(progress)

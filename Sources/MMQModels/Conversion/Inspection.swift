@@ -52,6 +52,8 @@ public struct Inspection: Encodable, Sendable {
         public let tensors: [Tensor]
         /// Totals by type, the largest first.
         public let types: [TypeTotal]
+        /// Bits that a weight takes, of all matrices and of each group of them.
+        public let bits: [WeightBits]
         /// Keys that mmq does not know (and does not need).
         public let unknownKeys: [String]
     }
@@ -124,7 +126,7 @@ public struct Inspection: Encodable, Sendable {
         let checkpoint = try SafetensorsCheckpoint(folder: path)
         let problems = attempt {
             _ = try ConversionPlan(
-                model: model, checkpoint: checkpoint, language: .f32, vision: .f32)
+                model: model, checkpoint: checkpoint, language: WeightTypes(.f32), vision: .f32)
         }
         return (
             model.architecture.modelType, Configuration(model), checkpoint.files.map(report),
@@ -201,7 +203,7 @@ public struct Inspection: Encodable, Sendable {
         return File(
             path: file.path, format: "safetensors", bytes: file.byteCount,
             metadata: metadata.map { Entry(key: $0.key, value: $0.value) }, tensors: tensors,
-            types: totals(tensors), unknownKeys: [])
+            types: totals(tensors), bits: WeightBits.of(tensors), unknownKeys: [])
     }
 
     private static func report(_ file: GGUFFile) -> File {
@@ -211,7 +213,7 @@ public struct Inspection: Encodable, Sendable {
         return File(
             path: file.path, format: "GGUF \(file.version)", bytes: file.byteCount,
             metadata: file.metadata.members.map { Entry(key: $0.key, value: $0.value.summary) },
-            tensors: tensors, types: totals(tensors),
+            tensors: tensors, types: totals(tensors), bits: WeightBits.of(tensors),
             unknownKeys: file.metadata.keys.filter { !KnownKeys.contains($0) })
     }
 

@@ -12,8 +12,8 @@ public final class JudgeConverter: Sendable {
     public let config: LingoJudgeConfig
     /// Bytes of weights that will be read.
     public let sourceBytes: Int
-    /// Tensors that are stored as f16 because their rows are no whole blocks.
-    public var fallbacks: [String] { plan.fallbacks }
+    /// Tensors that are stored in another type because their rows are no whole blocks.
+    public var fallbacks: [Fallback] { plan.fallbacks }
     private let plan: ConversionPlan
     private let options: ConversionOptions
     private let metadata: [(key: String, value: GGUFValue)]
@@ -28,14 +28,14 @@ public final class JudgeConverter: Sendable {
 
     /// Reads and checks a checkpoint folder.
     ///
-    /// - Parameter options: `type` is that of all matrices. Use `f32` unless memory is short: a
+    /// - Parameter options: the `type` of `types` is that of all matrices. Use `f32` unless memory is short: a
     ///   judge is a yardstick, and near 0 its rounding decides.
     public init(checkpoint path: String, options: ConversionOptions) throws {
         let folder = CheckpointFolder(path: path)
         let configFile = folder.file("config.json")
         config = try LingoJudgeConfig(json: JSONValue(file: configFile), file: configFile)
         self.options = options
-        plan = try ConversionPlan(judge: config, folder: path, type: options.type)
+        plan = try ConversionPlan(judge: config, folder: path, type: options.types.type)
         sourceBytes = plan.sourceBytes
         let tables = try UnigramTables.load(folder: path)
         guard tables.pieces.count <= config.vocabularySize else {
@@ -47,7 +47,7 @@ public final class JudgeConverter: Sendable {
         metadata =
             GeneralMetadata(name: folder.name)
             .members(
-                architecture: LingoJudgeConfig.architecture, kind: .model, type: options.type)
+                architecture: LingoJudgeConfig.architecture, kind: .model, type: options.types.type)
             + config.metadata + UnigramMetadata.members(tables)
     }
 
@@ -64,7 +64,7 @@ public final class JudgeConverter: Sendable {
     ) throws -> (path: String, bytes: Int) {
         let made = try Converter.makeFolder(folder, replace: options.replace)
         do {
-            let name = "\(ModelFileRole.judge.rawValue)-\(options.type.rawValue).gguf"
+            let name = "\(ModelFileRole.judge.rawValue)-\(options.types.type.rawValue).gguf"
             let writer = try GGUFWriter(
                 path: (folder as NSString).appendingPathComponent(name), metadata: metadata,
                 tensors: plan.declarations(.judge))
@@ -94,6 +94,6 @@ extension ConversionPlan {
         try self.init(
             table: TensorTable(config), hasHead: true, architecture: LingoJudgeConfig.architecture,
             checkpoint: SafetensorsCheckpoint(folder: folder)
-        ) { _ in type }
+        ) { type.type(of: $0) }
     }
 }

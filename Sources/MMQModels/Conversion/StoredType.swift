@@ -1,0 +1,64 @@
+import MMQFormats
+
+/// Types that weights may be converted to.
+public enum StoredType: String, Sendable, CaseIterable {
+    /// 32-bit float.
+    case f32
+    /// IEEE half.
+    case f16
+    /// The upper half of a 32-bit float.
+    case bf16
+    /// 8 bits, a scale per 32.
+    case q8_0
+    /// 4 bits, a scale per 32; embedding table and output head stay q8_0.
+    case q4_0
+    /// 4 bits, sixteen uneven levels and a scale per 32: less error than q4_0 at its size.
+    case iq4_nl
+
+    /// Whether the type has blocks: rows that are no whole blocks are stored in another.
+    public var isQuantized: Bool { tensorType.blockElements > 1 }
+
+    /// The GGUF type of a matrix.
+    var tensorType: GGUFTensorType {
+        switch self {
+        case .f32: .f32
+        case .f16: .f16
+        case .bf16: .bf16
+        case .q8_0: .q8_0
+        case .q4_0: .q4_0
+        case .iq4_nl: .iq4_nl
+        }
+    }
+
+    /// The GGUF type of a tensor of that kind, whole blocks or not.
+    func type(of row: TensorRow) -> GGUFTensorType {
+        switch row.kind {
+        case .plain: .f32
+        case .kernel: isQuantized ? .f16 : tensorType
+        case .embedding: isQuantized ? .q8_0 : tensorType
+        case .matrix: tensorType
+        }
+    }
+
+    /// `general.file_type`, as llama.cpp numbers it.
+    var fileType: UInt32 {
+        switch self {
+        case .f32: 0
+        case .f16: 1
+        case .q4_0: 2
+        case .q8_0: 7
+        case .iq4_nl: 25
+        case .bf16: 32
+        }
+    }
+}
+
+extension GGUFTensorType {
+    /// This type, or what takes its place where rows of that length are no whole blocks of it.
+    func storable(cols: Int) -> GGUFTensorType {
+        cols % blockElements == 0 ? self : .f16
+    }
+
+    /// Whether blocks of this type are chosen by how much each error counts.
+    var takesImportance: Bool { self == .q4_0 || self == .iq4_nl }
+}
