@@ -13,6 +13,8 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 
+#define LEVEL_LANES 8
+#include "levels.inc"
 #include "x86_blocks.inc"
 
 /// Stored as the "sum" of a block: -4 x its sum in both halves of 32 bits. As the start of the
@@ -96,9 +98,25 @@ typedef struct split_block {
 } split_block;
 _Static_assert(sizeof(split_block) == 1088, "sixteen registers of nibbles and one of scales");
 
+/// Of unsigned w of at most 63: pairs of products fit 16 bits.
+static inline __m256i unsigned_dot(__m256i w, __m256i x) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+}
+
+static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+    return sums + (level_i)unsigned_dot(_mm256_load_si256((const __m256i*)w), broadcast_word(x));
+}
+
+static inline group_i level_dot(level_block w, const int8_t* x) {
+    return (group_i)unsigned_dot((__m256i)w, _mm256_loadu_si256((const __m256i*)x));
+}
+
+enum { LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+#include "level_products.inc"
+
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
-    return type == CSIMD_Q4_0 ? csimd_panel_bytes(type, cols)
-                              : cols / CSIMD_BLOCK * sizeof(split_block);
+    return type == CSIMD_Q4_0 || csimd_has_levels(type) ? csimd_panel_bytes(type, cols)
+                                                        : cols / CSIMD_BLOCK * sizeof(split_block);
 }
 
 static void pack_nibbles(const csimd_weight_rows w, split_block* panel) {
@@ -119,7 +137,9 @@ static void pack_nibbles(const csimd_weight_rows w, split_block* panel) {
 }
 
 void csimd_avx2_pack_panel(const csimd_weight_rows* w, void* panel) {
-    if (w->type == CSIMD_Q4_0) {
+    if (csimd_has_levels(w->type)) {
+        pack_levels(w, panel);
+    } else if (w->type == CSIMD_Q4_0) {
         pack_bytes(*w, panel);
     } else {
         pack_nibbles(*w, panel);
@@ -188,6 +208,7 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 }
 
 #define PANEL_PRODUCT csimd_avx2_panel_product
+#define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
 /// Four-bit weights: a Q4_0 nibble as it is, too large by offset_of, and IQ4_NL's signed levels.

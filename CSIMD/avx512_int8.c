@@ -10,6 +10,8 @@
     __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"))),        \
     apply_to = function)
 
+#define LEVEL_LANES 16
+#include "levels.inc"
 #include "x86_blocks.inc"
 
 /// Block b of a plane from 32 integers.
@@ -51,7 +53,34 @@ void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
     }
 }
 
+static inline __m512i broadcast_word_16(const void* p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm512_set1_epi32(word);
+}
+
+enum {
+    TILE = 12,
+    PART = 4
+}; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
+
+static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+    return (level_i)_mm512_dpbusd_epi32((__m512i)sums, _mm512_load_si512(w), broadcast_word_16(x));
+}
+
+static inline group_i level_dot(level_block w, const int8_t* x) {
+    return (group_i)_mm256_dpbusd_epi32(_mm256_setzero_si256(), (__m256i)w,
+                                        _mm256_loadu_si256((const __m256i*)x));
+}
+
+enum { LEVEL_TILE = TILE };
+#include "level_products.inc"
+
 void csimd_avx512_pack_panel(const csimd_weight_rows* rows, void* panel) {
+    if (csimd_has_levels(rows->type)) {
+        pack_levels(rows, panel);
+        return;
+    }
     const csimd_weight_rows w = *rows; // what is stored below cannot change it
     // One 32-bit group of each of 16 rows: row r of the unpacked block is 32 bytes, at 32 r.
     const __m512i row_offsets =
@@ -77,17 +106,6 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* rows, void* panel) {
         }
     }
 }
-
-static inline __m512i broadcast_word_16(const void* p) {
-    int32_t word;
-    memcpy(&word, p, sizeof word);
-    return _mm512_set1_epi32(word);
-}
-
-enum {
-    TILE = 12,
-    PART = 4
-}; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
 
 /// 16 rows x `tokens` <= TILE tokens of `planes`. `shift`: what makes a block's start of its stored
 /// sum.

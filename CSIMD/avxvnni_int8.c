@@ -18,6 +18,8 @@
 
 #pragma clang attribute push(__attribute__((target(TARGET))), apply_to = function)
 
+#define LEVEL_LANES 8
+#include "levels.inc"
 #include "x86_blocks.inc"
 #include "x86_vnni_ymm.inc"
 
@@ -33,8 +35,25 @@ void csimd_avxvnni_quantize_row(const float* x, size_t cols, const csimd_q8_outp
     }
 }
 
+static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+    return (level_i)DOT_BYTES((__m256i)sums, _mm256_load_si256((const __m256i*)w),
+                              broadcast_word(x));
+}
+
+static inline group_i level_dot(level_block w, const int8_t* x) {
+    return (group_i)DOT_BYTES(_mm256_setzero_si256(), (__m256i)w,
+                              _mm256_loadu_si256((const __m256i*)x));
+}
+
+enum { LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+#include "level_products.inc"
+
 void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
-    pack_bytes(*w, panel);
+    if (csimd_has_levels(w->type)) {
+        pack_levels(w, panel);
+    } else {
+        pack_bytes(*w, panel);
+    }
 }
 
 #define PANEL_PRODUCT csimd_avxvnni_panel_product

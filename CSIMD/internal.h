@@ -19,14 +19,74 @@ static inline size_t round_up(size_t n, size_t unit) {
 
 // --- weights ------------------------------------------------------------------------------------
 
+/// Whether the type's blocks are levels above an offset, value = scale * level + offset, that
+/// levels.inc unpacks into one form; the other quantized types have signed values.
+static inline bool csimd_has_levels(csimd_type type) {
+    switch (type) {
+    case CSIMD_Q4_1:
+    case CSIMD_Q5_0:
+    case CSIMD_Q5_1:
+    case CSIMD_Q4_K:
+    case CSIMD_Q5_K:
+    case CSIMD_Q6_K:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static inline bool csimd_is_quantized(csimd_type type) {
-    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0 || type == CSIMD_IQ4_NL;
+    return type == CSIMD_Q8_0 || type == CSIMD_Q4_0 || type == CSIMD_IQ4_NL ||
+           csimd_has_levels(type);
+}
+
+/// Elements of a block of a quantized type.
+static inline size_t csimd_block_elements(csimd_type type) {
+    return type == CSIMD_Q4_K || type == CSIMD_Q5_K || type == CSIMD_Q6_K ? CSIMD_SUPER_BLOCK
+                                                                          : CSIMD_BLOCK;
 }
 
 /// Bytes of a block of a quantized type.
 static inline size_t csimd_block_bytes(csimd_type type) {
-    return type == CSIMD_Q8_0 ? sizeof(csimd_block_q8_0) : sizeof(csimd_block_q4_0);
+    switch (type) {
+    case CSIMD_Q8_0:
+        return sizeof(csimd_block_q8_0);
+    case CSIMD_Q4_1:
+        return sizeof(csimd_block_q4_1);
+    case CSIMD_Q5_0:
+        return sizeof(csimd_block_q5_0);
+    case CSIMD_Q5_1:
+        return sizeof(csimd_block_q5_1);
+    case CSIMD_Q4_K:
+        return sizeof(csimd_block_q4_k);
+    case CSIMD_Q5_K:
+        return sizeof(csimd_block_q5_k);
+    case CSIMD_Q6_K:
+        return sizeof(csimd_block_q6_k);
+    default:
+        return sizeof(csimd_block_q4_0);
+    }
 }
+
+/// Of a type with levels: the one that stands for zero, whatever the scale; 0 where an offset of
+/// its own is stored.
+static inline int csimd_center(csimd_type type) {
+    return type == CSIMD_Q5_0 ? 16 : type == CSIMD_Q6_K ? 32 : 0;
+}
+
+/// Of a type with levels: whether each sixteen values have a scale and an offset, else each 32.
+static inline bool csimd_has_halves(csimd_type type) {
+    return type == CSIMD_Q6_K;
+}
+
+/// The least magnitude that a type with levels does not take, smaller than some of them could.
+#define CSIMD_LEVEL_LIMIT 65504.0f
+
+/// 32 values of a type with levels: value i = scales[i / 16] * levels[i] + offsets[i / 16].
+typedef struct csimd_levels {
+    uint8_t levels[CSIMD_BLOCK]; // 63 at most
+    float scales[2], offsets[2];
+} csimd_levels;
 
 /// What the sixteen nibbles of IQ4_NL stand for.
 static const _Alignas(16) int8_t csimd_iq4_nl_levels[16] = {
@@ -67,6 +127,14 @@ typedef struct csimd_panel_block {
 } csimd_panel_block;
 _Static_assert(sizeof(csimd_panel_block) == 576, "eight registers of bytes and one of scales");
 
+/// The same of a type with levels.
+typedef struct csimd_level_panel_block {
+    _Alignas(64) uint8_t steps[CSIMD_STEPS][CSIMD_PANEL * 4];
+    float scales[2][CSIMD_PANEL]; // of the first and the last sixteen k; of all 32: [0]
+    float offsets[2][CSIMD_PANEL];
+} csimd_level_panel_block;
+_Static_assert(sizeof(csimd_level_panel_block) == 768, "eight registers of bytes and four of f32");
+
 /// Blocks [first, first + count) of a packed panel.
 typedef struct csimd_panel_part {
     csimd_type type;
@@ -103,6 +171,8 @@ typedef struct csimd_q8_rows {
     csimd_plane plane[CSIMD_PLANES]; // the high one first; of int8 only that
     int planes;
     const float* scales; // [tokens, blocks]
+    const float* totals; // [tokens, blocks], the sum of the 32 integers times the scale
+    const float* halves; // [tokens, blocks, 2], the same of each sixteen
     const void* few;     // the same once more for tiles of few tokens, or NULL: csimd_few_layout
     size_t tokens;
     size_t blocks; // of a token: a token's scales lie this far from the next one's
@@ -118,6 +188,8 @@ static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, 
         part.plane[p].sums += first * x->blocks + block;
     }
     part.scales += first * x->blocks + block;
+    part.totals += first * x->blocks + block;
+    part.halves += (first * x->blocks + block) * 2;
     part.few = NULL;
     part.tokens = tokens;
     return part;
@@ -129,6 +201,9 @@ typedef struct csimd_q8_output {
     int32_t* sums[CSIMD_PLANES]; // [blocks]
     float* scales;               // [blocks]
 } csimd_q8_output;
+
+/// Fills totals and halves of the tokens of x from their integers and scales.
+void csimd_total_activations(const csimd_q8_rows* x);
 
 /// The greatest integer of a plane, and of two together: 127 * 128 + 63.
 static inline float csimd_greatest_q(bool wide) {
@@ -247,7 +322,9 @@ void csimd_scalar_from_f32(csimd_type type, const float* x, const float* importa
                            size_t n);
 /// Element i of x (F32, F16 or BF16).
 float csimd_scalar_element(csimd_type type, const void* x, size_t i);
-/// The 32 integers of a block of a quantized type; returns its scale.
+/// Block `block` of 32 values of a row of a type with levels.
+void csimd_scalar_levels(csimd_type type, const void* row, size_t block, csimd_levels* out);
+/// The 32 integers of a block of another quantized type; returns its scale.
 float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values);
 
 // The int8 leaves of each instruction set (scalar_int8.c, avx2_int8.c, avxvnni_int8.c,
@@ -261,7 +338,7 @@ float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values);
     void csimd_##isa##_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x,             \
                                    csimd_output out);
 CSIMD_INT8_LEAVES(scalar)
-/// Of panels of csimd_panel_block: all but AVX2's of eight-bit values.
+/// Of panels of csimd_panel_block and csimd_level_panel_block: all but AVX2's of eight-bit values.
 size_t csimd_panel_bytes(csimd_type type, size_t cols);
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)

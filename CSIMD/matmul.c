@@ -47,8 +47,9 @@ static size_t q_stride(size_t cols) {
     return cols + (page + offset - cols % page) % page;
 }
 
-// The integer form of activations: the planes of q, then scales, then the planes' sums, each part
-// 64-byte aligned; then, for few tokens, all of it once more as their tiles take it.
+// The integer form of activations: the planes of q, then scales, the planes' sums, totals and
+// halves, each part 64-byte aligned; then, for few tokens, all of it once more as their tiles take
+// it.
 static int planes_of(csimd_integers integers) {
     return integers == CSIMD_INT16 ? 2 : 1;
 }
@@ -71,7 +72,7 @@ size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers
     const int planes = planes_of(integers);
     return cols % CSIMD_BLOCK ? 0
                               : (size_t)planes * q_bytes(tokens, cols) +
-                                    (size_t)(1 + planes) * scale_bytes(tokens, cols) +
+                                    (size_t)(4 + planes) * scale_bytes(tokens, cols) +
                                     few_bytes(tokens, cols, planes);
 }
 
@@ -94,6 +95,10 @@ static csimd_q8_rows quantized_rows(const csimd_input* input) {
         rows.plane[p].sums = (const int32_t*)at;
         at += scales; // as many
     }
+    rows.totals = (const float*)at;
+    at += scales;
+    rows.halves = (const float*)at;
+    at += 2 * scales;
     rows.few = few_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
     return rows;
 }
@@ -108,6 +113,35 @@ static void quantize_task(void* context, int64_t token) {
         to.sums[p] = (int32_t*)one.plane[p].sums;
     }
     csimd_active()->quantize_row(input->x + (size_t)token * input->stride, input->cols, &to);
+    csimd_total_activations(&one);
+}
+
+/// The sum of sixteen bytes.
+static int32_t sum_sixteen(const int8_t* q) {
+    int32_t sum = 0;
+    for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
+        sum += q[i];
+    }
+    return sum;
+}
+
+void csimd_total_activations(const csimd_q8_rows* x) {
+    for (size_t t = 0; t < x->tokens; t++) {
+        for (size_t b = 0; b < x->blocks; b++) {
+            const size_t at = t * x->blocks + b;
+            int32_t sums[2];
+            for (size_t half = 0; half < 2; half++) {
+                const size_t from = t * x->stride + b * CSIMD_BLOCK + half * (CSIMD_BLOCK / 2);
+                sums[half] = sum_sixteen(x->plane[0].q + from);
+                if (x->planes > 1) {
+                    sums[half] =
+                        sums[half] * (1 << CSIMD_PLANE_SHIFT) + sum_sixteen(x->plane[1].q + from);
+                }
+                ((float*)x->halves)[at * 2 + half] = (float)sums[half] * x->scales[at];
+            }
+            ((float*)x->totals)[at] = (float)(sums[0] + sums[1]) * x->scales[at];
+        }
+    }
 }
 
 void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few) {
@@ -182,9 +216,22 @@ bool csimd_takes_integers(const csimd_matrix* w) {
 /// Columns [k0, k0 + count) of a row as f32. k0 and count are multiples of 32 where the type has
 /// blocks.
 static void row_to_f32(const product* p, size_t row, size_t k0, float* y, size_t count) {
-    csimd_type type = p->w->type;
-    const char* from = (const char*)p->w->data + row * p->row_bytes + csimd_row_bytes(type, k0);
-    p->kernels->to_f32(type, from, y, count);
+    const csimd_type type = p->w->type;
+    const char* from = (const char*)p->w->data + row * p->row_bytes;
+    if (csimd_is_quantized(type) && csimd_block_elements(type) == CSIMD_SUPER_BLOCK) {
+        // A part of a block cannot be had alone.
+        for (size_t done = 0; done < count;) {
+            float block[CSIMD_SUPER_BLOCK];
+            const size_t k = k0 + done, at = k % CSIMD_SUPER_BLOCK;
+            const size_t some = min_size(count - done, CSIMD_SUPER_BLOCK - at);
+            p->kernels->to_f32(type, from + csimd_row_bytes(type, k - at), block,
+                               CSIMD_SUPER_BLOCK);
+            memcpy(y + done, block + at, some * sizeof(float));
+            done += some;
+        }
+        return;
+    }
+    p->kernels->to_f32(type, from + csimd_row_bytes(type, k0), y, count);
 }
 
 /// Rows of a quantized weight as a leaf takes them.

@@ -15,6 +15,10 @@ typedef struct pairs_block {
 _Static_assert(sizeof(pairs_block) == sizeof(csimd_panel_block), "another order of the same");
 
 void csimd_i8mm_pack_panel(const csimd_weight_rows* w, void* panel) {
+    if (csimd_has_levels(w->type)) {
+        csimd_neon_pack_panel(w, panel);
+        return;
+    }
     pairs_block* out = panel;
     for (size_t b = 0; b < w->blocks; b++, out++) {
         for (size_t r = 0; r < CSIMD_PANEL; r++) {
@@ -75,6 +79,7 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 }
 
 #define PANEL_PRODUCT csimd_i8mm_panel_product
+#define LEVEL_PRODUCT csimd_neon_panel_product
 #include "panel_product.inc"
 
 #pragma clang attribute pop

@@ -2,9 +2,12 @@
 // Raspberry Pi 5): sdot adds four products of signed bytes to each 32-bit sum, so weights are used
 // as they are and nothing is to be corrected. Tile sizes for 32 registers of 128 bits.
 #if defined(__aarch64__)
+#define LEVEL_LANES 4
 #include "neon_blocks.h"
 
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+
+#include "levels.inc"
 
 /// Block b of a plane from 32 integers.
 INLINE void store_plane(const csimd_q8_output* to, int plane, size_t b, const int32x4_t n[8]) {
@@ -48,7 +51,29 @@ void csimd_neon_quantize_row(const float* x, size_t cols, const csimd_q8_output*
     }
 }
 
+static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+    int32_t word;
+    memcpy(&word, x, sizeof word);
+    return (level_i)vdotq_s32((int32x4_t)sums, vreinterpretq_s8_u8(vld1q_u8(w)),
+                              vreinterpretq_s8_s32(vdupq_n_s32(word)));
+}
+
+static inline group_i level_dot(level_block w, const int8_t* x) {
+    group_i sums;
+    const int32x4_t zero = vdupq_n_s32(0);
+    sums.lo = (__typeof__(sums.lo))vdotq_s32(zero, (int8x16_t)w.lo, vld1q_s8(x));
+    sums.hi = (__typeof__(sums.hi))vdotq_s32(zero, (int8x16_t)w.hi, vld1q_s8(x + 16));
+    return sums;
+}
+
+enum { LEVEL_TILE = 4 }; // as the tile below
+#include "level_products.inc"
+
 void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
+    if (csimd_has_levels(w->type)) {
+        pack_levels(w, panel);
+        return;
+    }
     csimd_panel_block* out = panel;
     for (size_t b = 0; b < w->blocks; b++, out++) {
         for (size_t r = 0; r < CSIMD_PANEL; r++) {
@@ -112,6 +137,7 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 }
 
 #define PANEL_PRODUCT csimd_neon_panel_product
+#define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
 /// Four blocks of a row, or fewer with zeros behind them, times the same blocks of each token of x,
@@ -191,7 +217,9 @@ INLINE void product(const int planes, const csimd_weight_rows* w, const csimd_q8
 }
 
 void csimd_neon_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out) {
-    if (x->planes == 1) {
+    if (csimd_has_levels(w->type)) {
+        level_row_product(w, x, out);
+    } else if (x->planes == 1) {
         product(1, w, x, out);
     } else {
         product(2, w, x, out);

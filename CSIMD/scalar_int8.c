@@ -41,8 +41,8 @@ void csimd_scalar_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
 }
 
 size_t csimd_panel_bytes(csimd_type type, size_t cols) {
-    (void)type;
-    return cols / CSIMD_BLOCK * sizeof(csimd_panel_block);
+    return cols / CSIMD_BLOCK *
+           (csimd_has_levels(type) ? sizeof(csimd_level_panel_block) : sizeof(csimd_panel_block));
 }
 
 /// csimd_panel_block as these leaves fill it: whole rows, one after the other.
@@ -52,7 +52,23 @@ typedef struct scalar_block {
 } scalar_block;
 _Static_assert(sizeof(scalar_block) == sizeof(csimd_panel_block), "another order of the same");
 
+/// csimd_level_panel_block likewise.
+typedef struct scalar_levels {
+    csimd_levels rows[CSIMD_PANEL];
+} scalar_levels;
+_Static_assert(sizeof(scalar_levels) == sizeof(csimd_level_panel_block), "the same in other order");
+
 void csimd_scalar_pack_panel(const csimd_weight_rows* w, void* panel) {
+    if (csimd_has_levels(w->type)) {
+        scalar_levels* out = panel;
+        memset(out, 0, w->blocks * sizeof *out);
+        for (size_t r = 0; r < w->count; r++) {
+            for (size_t b = 0; b < w->blocks; b++) {
+                csimd_scalar_levels(w->type, w->data + r * w->row_bytes, b, &out[b].rows[r]);
+            }
+        }
+        return;
+    }
     scalar_block* blocks = panel;
     memset(blocks, 0, w->blocks * sizeof *blocks);
     for (size_t r = 0; r < w->count; r++) {
@@ -72,6 +88,24 @@ static int32_t dot_block(const int8_t* a, const int8_t* b) {
     return sum;
 }
 
+/// sum + the product of levels with the first block of a token's integers: of each sixteen values,
+/// or of all 32 at once, first the levels, then the offset.
+static float add_levels(csimd_type type, const csimd_levels* w, const csimd_q8_rows* x, float sum) {
+    const size_t halves = csimd_has_halves(type) ? 2 : 1, width = CSIMD_BLOCK / halves;
+    for (size_t half = 0; half < halves; half++) {
+        int32_t dot = 0;
+        for (int plane = 0; plane < x->planes; plane++) {
+            dot *= 1 << CSIMD_PLANE_SHIFT;
+            for (size_t i = half * width; i < (half + 1) * width; i++) {
+                dot += w->levels[i] * x->plane[plane].q[i];
+            }
+        }
+        sum = fmaf((float)dot, w->scales[half] * *x->scales, sum);
+        sum = fmaf(w->offsets[half], halves == 2 ? x->halves[half] : *x->totals, sum);
+    }
+    return sum;
+}
+
 /// The same with a block of a token's integers, `at` bytes into its planes.
 static int32_t dot_planes(const int8_t* a, const csimd_q8_rows* x, size_t at) {
     const int32_t high = dot_block(a, x->plane[0].q + at);
@@ -81,6 +115,21 @@ static int32_t dot_planes(const int8_t* a, const csimd_q8_rows* x, size_t at) {
 
 void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,
                                 csimd_output out) {
+    if (csimd_has_levels(part->type)) {
+        const scalar_levels* w = (const scalar_levels*)part->panel + part->first;
+        for (size_t t = 0; t < x->tokens; t++) {
+            float* y = csimd_output_at(out, t, 0).y;
+            for (size_t r = 0; r < CSIMD_PANEL; r++) {
+                float sum = part->first == 0 ? 0 : y[r];
+                for (size_t b = 0; b < part->count; b++) {
+                    const csimd_q8_rows token = csimd_q8_part(x, t, 1, part->first + b);
+                    sum = add_levels(part->type, &w[b].rows[r], &token, sum);
+                }
+                y[r] = sum;
+            }
+        }
+        return;
+    }
     const scalar_block* w = (const scalar_block*)part->panel + part->first;
     for (size_t t = 0; t < x->tokens; t++) {
         const csimd_q8_rows token = csimd_q8_part(x, t, 1, part->first);
@@ -104,6 +153,16 @@ void csimd_scalar_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x
             *csimd_output_at(out, t, r).y = 0;
         }
         for (size_t b = 0; b < x->blocks; b++) {
+            if (csimd_has_levels(w->type)) {
+                csimd_levels levels;
+                csimd_scalar_levels(w->type, row, b, &levels);
+                for (size_t t = 0; t < x->tokens; t++) {
+                    const csimd_q8_rows token = csimd_q8_part(x, t, 1, b);
+                    float* sum = csimd_output_at(out, t, r).y;
+                    *sum = add_levels(w->type, &levels, &token, *sum);
+                }
+                continue;
+            }
             int8_t values[CSIMD_BLOCK];
             float scale =
                 csimd_scalar_unpack(w->type, row + b * csimd_block_bytes(w->type), values);

@@ -70,6 +70,7 @@ static uint16_t f32_to_bf16_one(float x) {
 // --- blocks -------------------------------------------------------------------------------------
 
 #include "search.inc"
+#include "search_levels.inc"
 
 /// 1 / d, and 0 for a block of zeros.
 static inline float inverse(float d) {
@@ -130,6 +131,109 @@ float csimd_scalar_unpack(csimd_type type, const void* block, int8_t* values) {
     return csimd_f16_to_f32_one(b->d);
 }
 
+/// The levels of 32 values of Q5_0 and Q5_1, or, without the fifth bits, of Q4_1.
+static void small_levels(const uint8_t* qs, const uint8_t* qh, uint8_t* levels) {
+    for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
+        levels[i] = qs[i] & 15;
+        levels[i + CSIMD_BLOCK / 2] = qs[i] >> 4;
+    }
+    for (int i = 0; qh && i < CSIMD_BLOCK; i++) {
+        levels[i] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << 4);
+    }
+}
+
+/// Scale and minimum of part `part` of Q4_K and Q5_K.
+static void six_bits(const uint8_t* scales, size_t part, int* scale, int* minimum) {
+    if (part < 4) {
+        *scale = scales[part] & 63;
+        *minimum = scales[part + 4] & 63;
+    } else {
+        *scale = (scales[part + 4] & 15) | (scales[part - 4] >> 6) << 4;
+        *minimum = (scales[part + 4] >> 4) | (scales[part] >> 6) << 4;
+    }
+}
+
+/// Part `part` of a block of Q4_K (qh NULL) or Q5_K.
+static void k_levels(uint16_t d, uint16_t dmin, const uint8_t* scales, const uint8_t* qs,
+                     const uint8_t* qh, size_t part, csimd_levels* out) {
+    int scale, minimum;
+    six_bits(scales, part, &scale, &minimum);
+    out->scales[0] = csimd_f16_to_f32_one(d) * (float)scale;
+    out->offsets[0] = -(csimd_f16_to_f32_one(dmin) * (float)minimum);
+    for (size_t i = 0; i < CSIMD_BLOCK; i++) {
+        const int low = qs[part / 2 * CSIMD_BLOCK + i] >> part % 2 * 4 & 15;
+        out->levels[i] = (uint8_t)(low | (qh ? (qh[i] >> part & 1) << 4 : 0));
+    }
+}
+
+void csimd_scalar_levels(csimd_type type, const void* row, size_t block, csimd_levels* out) {
+    const size_t parts = csimd_block_elements(type) / CSIMD_BLOCK;
+    const size_t part = block % parts;
+    const void* from = (const char*)row + block / parts * csimd_block_bytes(type);
+    switch (type) {
+    case CSIMD_Q4_1: {
+        const csimd_block_q4_1* b = from;
+        small_levels(b->qs, NULL, out->levels);
+        out->scales[0] = csimd_f16_to_f32_one(b->d);
+        out->offsets[0] = csimd_f16_to_f32_one(b->m);
+        break;
+    }
+    case CSIMD_Q5_0: {
+        const csimd_block_q5_0* b = from;
+        small_levels(b->qs, b->qh, out->levels);
+        out->scales[0] = csimd_f16_to_f32_one(b->d);
+        out->offsets[0] = -16 * out->scales[0];
+        break;
+    }
+    case CSIMD_Q5_1: {
+        const csimd_block_q5_1* b = from;
+        small_levels(b->qs, b->qh, out->levels);
+        out->scales[0] = csimd_f16_to_f32_one(b->d);
+        out->offsets[0] = csimd_f16_to_f32_one(b->m);
+        break;
+    }
+    case CSIMD_Q4_K: {
+        const csimd_block_q4_k* b = from;
+        k_levels(b->d, b->dmin, b->scales, b->qs, NULL, part, out);
+        break;
+    }
+    case CSIMD_Q5_K: {
+        const csimd_block_q5_k* b = from;
+        k_levels(b->d, b->dmin, b->scales, b->qs, b->qh, part, out);
+        break;
+    }
+    default: { // Q6_K
+        const csimd_block_q6_k* b = from;
+        const size_t half = part / 4, i = part % 4;
+        for (size_t j = 0; j < CSIMD_BLOCK; j++) {
+            const int low = b->ql[half * 64 + i % 2 * 32 + j] >> i / 2 * 4 & 15;
+            out->levels[j] = (uint8_t)(low | (b->qh[half * 32 + j] >> 2 * i & 3) << 4);
+        }
+        for (size_t j = 0; j < 2; j++) {
+            out->scales[j] = csimd_f16_to_f32_one(b->d) * (float)b->scales[part * 2 + j];
+            out->offsets[j] = -32 * out->scales[j];
+        }
+        return;
+    }
+    }
+    out->scales[1] = out->scales[0];
+    out->offsets[1] = out->offsets[0];
+}
+
+/// n values of a type with levels. Where there is a level for zero it is taken off first: exact,
+/// and a zero keeps its scale's sign.
+static void levels_to_f32(csimd_type type, const void* x, float* y, size_t n) {
+    const int center = csimd_center(type);
+    for (size_t b = 0; b < n / CSIMD_BLOCK; b++, y += CSIMD_BLOCK) {
+        csimd_levels w;
+        csimd_scalar_levels(type, x, b, &w);
+        for (int i = 0; i < CSIMD_BLOCK; i++) {
+            const float scaled = w.scales[i / 16] * (float)(w.levels[i] - center);
+            y[i] = center ? scaled : scaled + w.offsets[i / 16];
+        }
+    }
+}
+
 // --- the leaves ---------------------------------------------------------------------------------
 
 float csimd_scalar_element(csimd_type type, const void* x, size_t i) {
@@ -145,6 +249,10 @@ void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n) {
         for (size_t i = 0; i < n; i++) {
             y[i] = csimd_scalar_element(type, x, i);
         }
+        return;
+    }
+    if (csimd_has_levels(type)) {
+        levels_to_f32(type, x, y, n);
         return;
     }
     for (size_t b = 0; b < n / CSIMD_BLOCK; b++, y += CSIMD_BLOCK) {
@@ -189,6 +297,9 @@ void csimd_scalar_from_f32(csimd_type type, const float* x, const float* importa
         break;
     case CSIMD_IQ4_NL:
         search_iq4_nl(x, importance, y, n);
+        break;
+    default:
+        search_level_blocks(type, x, importance, y, n);
         break;
     }
 }

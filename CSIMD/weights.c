@@ -10,20 +10,22 @@ size_t csimd_row_bytes(csimd_type type, size_t cols) {
     case CSIMD_F16:
     case CSIMD_BF16:
         return cols <= SIZE_MAX / 2 ? cols * 2 : 0;
-    case CSIMD_Q8_0:
-    case CSIMD_Q4_0:
-    case CSIMD_IQ4_NL:
-        if (cols % CSIMD_BLOCK != 0 || cols / CSIMD_BLOCK > SIZE_MAX / csimd_block_bytes(type)) {
-            return 0;
-        }
-        return cols / CSIMD_BLOCK * csimd_block_bytes(type);
+    default:
+        break;
     }
-    return 0;
+    if (!csimd_is_quantized(type)) {
+        return 0;
+    }
+    const size_t elements = csimd_block_elements(type);
+    if (cols % elements != 0 || cols / elements > SIZE_MAX / csimd_block_bytes(type)) {
+        return 0;
+    }
+    return cols / elements * csimd_block_bytes(type);
 }
 
 /// Whether there is such a type and `cols` values make whole blocks of it.
 static bool fits(csimd_type type, size_t cols) {
-    return csimd_row_bytes(type, cols == 0 ? CSIMD_BLOCK : cols) != 0;
+    return csimd_row_bytes(type, cols == 0 ? CSIMD_SUPER_BLOCK : cols) != 0;
 }
 
 bool csimd_quantize_row(csimd_type type, const float* x, const float* importance, void* y,
@@ -77,8 +79,9 @@ static float limit_of(csimd_type type) {
     case CSIMD_Q4_0:
     case CSIMD_IQ4_NL:
         return csimd_four_bit_limit(type);
+    default:
+        return CSIMD_LEVEL_LIMIT;
     }
-    return INFINITY;
 }
 
 size_t csimd_first_unstorable(csimd_type type, const float* x, size_t n) {

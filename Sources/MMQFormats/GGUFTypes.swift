@@ -93,6 +93,12 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
         case .q8_0: CSIMD_Q8_0
         case .q4_0: CSIMD_Q4_0
         case .iq4_nl: CSIMD_IQ4_NL
+        case .q4_1: CSIMD_Q4_1
+        case .q5_0: CSIMD_Q5_0
+        case .q5_1: CSIMD_Q5_1
+        case .q4_K: CSIMD_Q4_K
+        case .q5_K: CSIMD_Q5_K
+        case .q6_K: CSIMD_Q6_K
         default: nil
         }
     }

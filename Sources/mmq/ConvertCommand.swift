@@ -20,11 +20,12 @@ struct ConvertCommand: ParsableCommand {
             Makes language-<type>.gguf, which other GGUF programs read too, and vision-<type>.gguf; \
             of a judge (wayveai/Lingo-Judge) it makes one file, judge-<type>.gguf. \
             Nothing appears under these names before it is complete. Norms, biases and positions \
-            stay f32; with q4_0 and iq4_nl the embedding table and the output head are q8_0. Rows that are no \
-            multiple of 32 are stored as f16.
+            stay f32; where matrices have fewer than eight bits, the embedding table and the output \
+            head are q8_0. Rows that are no multiple of 256 are stored as q5_0 in place of q4_k, q5_1 \
+            of q5_k, q8_0 of q6_k; rows that are no multiple of 32 as f16.
 
             --type also takes a recipe: iq4_nl_gate is iq4_nl with the matrices in q8_0 that decide \
-            which neurons fire. --keep stores parts of the decoder in other types: \
+            which neurons fire; q4_k_m and q5_k_m are llama.cpp's mixtures of those names. --keep stores parts of the decoder in other types: \
             q, k, v, o (attention), gate, up, down (feed-forward), embedding, head. The file's name then \
             ends in -mix; inspect prints the bits a weight takes.
             """)
@@ -38,7 +39,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(
         help: """
             The language model's weights: f32, f16, bf16, q8_0, q4_0, iq4_nl (as small as q4_0 \
-            and closer to the original) or a recipe (default: q4_0; for a judge f32, so that its \
+            and closer to the original), q4_k, q5_k, q6_k, q4_1, q5_0, q5_1 or a recipe (default: q4_0; for a judge f32, so that its \
             scores are the official ones).
             """)
     var type: WeightTypes?
@@ -58,8 +59,8 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: """
-            An importance file (mmq calibrate, or llama.cpp's llama-imatrix): the scales of four-bit \
-            weights are those that leave the least error weighed with it.
+            An importance file (mmq calibrate, or llama.cpp's llama-imatrix): the scales of weights \
+            of four to six bits are those that leave the least error weighed with it.
             """)
     var importance: String?
 
@@ -75,7 +76,7 @@ struct ConvertCommand: ParsableCommand {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
         let types = type ?? WeightTypes(isJudge ? .f32 : .q4_0)
         let rules = try keep.map(WeightRule.list) ?? []
-        if isJudge, !rules.isEmpty || !types.rules.isEmpty {
+        if isJudge, !rules.isEmpty || !types.recipe.isEmpty {
             throw ValidationError("A judge has no such parts: --type with one type, no --keep.")
         }
         let options = ConversionOptions(

@@ -21,9 +21,16 @@ import Testing
     /// Rows that are no whole panels, columns below and above where int8 begins, blocks that are no
     /// whole group of eight.
     static let shapes: [Shape] = [
-        CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL,
+        CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q4_1,
+        CSIMD_Q5_0, CSIMD_Q5_1, CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K,
     ].flatMap { type in
-        [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)].flatMap { rows, cols in
+        let sizes =
+            switch type {
+            case CSIMD_Q4_1, CSIMD_Q5_0, CSIMD_Q5_1: [(48, 96), (37, 1120)]
+            case CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K: [(37, 768), (37, 1280)]
+            default: [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)]
+            }
+        return sizes.flatMap { rows, cols in
             let shape = Shape(type: type, rows: rows, cols: cols)
             let wide = Shape(type: type, rows: rows, cols: cols, integers: CSIMD_INT16)
             return shape.takesIntegers ? [shape, wide] : [shape]

@@ -75,6 +75,44 @@ import Testing
         #expect(try types(convert(other).files)["gate"] == [.q4_0])
     }
 
+    /// llama.cpp's choices for 32 layers, and for a model whose table is its head too.
+    @Test func mediumRecipesAreLlamaCpps() throws {
+        var table = TensorTable()
+        func add(_ name: String, _ kind: TensorKind) {
+            table.add(name, .language, [name], [64, 256], kind)
+        }
+        add("token_embd.weight", .embedding)
+        add("output.weight", .embedding)
+        for layer in 0..<32 {
+            for part in ["attn_q", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+                add("blk.\(layer).\(part).weight", .matrix)
+            }
+        }
+        let sensitive = [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31]
+        let names = Set(
+            sensitive.flatMap { ["blk.\($0).attn_v.weight", "blk.\($0).ffn_down.weight"] })
+        for (name, base) in [("q4_k_m", GGUFTensorType.q4_K), ("q5_k_m", .q5_K)] {
+            let types = try #require(WeightTypes(named: name))
+            for row in table.rows {
+                let type = types.type(of: row, layers: 32, hasHead: true)
+                let expected = names.contains(row.name) || row.name == "output.weight"
+                #expect(type == (expected ? .q6_K : base), "\(row.name)")
+            }
+            #expect(types.type(of: table.rows[0], layers: 32, hasHead: false) == .q6_K)
+        }
+        #expect(WeightTypes(named: "q4_k_m")?.fileType == 15)
+        #expect(WeightTypes(named: "q5_k_m")?.fileType == 17)
+    }
+
+    @Test func rowsThatAreNoWholeBlocksFallBackAsInLlamaCpp() {
+        for (type, small) in [
+            (GGUFTensorType.q4_K, GGUFTensorType.q5_0), (.q5_K, .q5_1), (.q6_K, .q8_0),
+        ] {
+            #expect(type.storable(cols: 768) == type && type.storable(cols: 576) == small)
+            #expect(type.storable(cols: 100) == .f16)
+        }
+    }
+
     @Test func inspectionTellsBitsAWeight() throws {
         let recipe = try #require(WeightTypes(named: "iq4_nl_gate"))
         let (files, result) = try convert(recipe)

@@ -28,9 +28,13 @@ from tools.common.llama_cpp import DECODER, permute
 
 TYPE = gguf.GGMLQuantizationType
 TYPES = {"f16": TYPE.F16, "bf16": TYPE.BF16, "q8_0": TYPE.Q8_0, "q4_0": TYPE.Q4_0}
-# Types that the package dequantizes, but does not quantize.
-SEARCHED = {"iq4_nl": TYPE.IQ4_NL}
-FOUR_BITS = (TYPE.Q4_0, TYPE.IQ4_NL)
+# Types that the package dequantizes, and does not quantize (or, the small ones, not by search).
+SEARCHED = {"iq4_nl": TYPE.IQ4_NL, "q4_1": TYPE.Q4_1, "q5_0": TYPE.Q5_0, "q5_1": TYPE.Q5_1, "q4_k": TYPE.Q4_K,
+            "q5_k": TYPE.Q5_K, "q6_k": TYPE.Q6_K}
+# Where the half floats lie in a block: scales, offsets.
+HALVES = {TYPE.Q4_1: (0, 2), TYPE.Q5_1: (0, 2), TYPE.Q4_K: (0, 2), TYPE.Q5_K: (0, 2), TYPE.Q6_K: (208,)}
+# What takes a type's place where rows are no whole blocks of it, as llama.cpp has it.
+INSTEAD = {TYPE.Q4_K: TYPE.Q5_0, TYPE.Q5_K: TYPE.Q5_1, TYPE.Q6_K: TYPE.Q8_0}
 
 
 def quantizer_cases() -> dict[str, np.ndarray]:
@@ -77,10 +81,12 @@ def make_quantize(out: Path) -> None:
             tensors[f"{name}.{type_name}.back"] = np.ascontiguousarray(back, np.float32)
     random = np.random.default_rng(5)
     for type_name, type_ in SEARCHED.items():
-        _, block_bytes = gguf.GGML_QUANT_SIZES[type_]
-        blocks = random.integers(0, 256, (8, 12, block_bytes)).astype(np.uint8)
-        scales = (random.standard_normal((8, 12)) * 0.01).astype(np.float16)
-        blocks[..., :2] = scales[..., None].view(np.uint8)
+        elements, block_bytes = gguf.GGML_QUANT_SIZES[type_]
+        count = 12 if elements == 32 else 1
+        blocks = random.integers(0, 256, (8, count, block_bytes)).astype(np.uint8)
+        for at in HALVES.get(type_, (0,)):
+            scales = (random.standard_normal((8, count)) * 0.01).astype(np.float16)
+            blocks[..., at : at + 2] = scales[..., None].view(np.uint8)
         blocks = blocks.reshape(8, -1)
         tensors[f"any.{type_name}"] = blocks
         tensors[f"any.{type_name}.back"] = np.ascontiguousarray(dequantize(blocks, type_), np.float32)
@@ -187,12 +193,14 @@ def target(name: str, dimensions: int) -> tuple[str, str]:
 def stored(kind: str, wanted: TYPE, cols: int) -> TYPE:
     if kind == "plain":
         return TYPE.F32
-    quantized = wanted in (TYPE.Q8_0, *FOUR_BITS)
+    quantized = wanted not in (TYPE.F32, TYPE.F16, TYPE.BF16)
     if kind == "kernel" and quantized:
         return TYPE.F16
-    if kind == "embedding" and wanted in FOUR_BITS:
+    if kind == "embedding" and quantized:
         wanted = TYPE.Q8_0
-    return TYPE.F16 if quantized and cols % 32 else wanted
+    if cols % gguf.GGML_QUANT_SIZES[wanted][0]:
+        wanted = INSTEAD.get(wanted, wanted)
+    return TYPE.F16 if cols % gguf.GGML_QUANT_SIZES[wanted][0] else wanted
 
 
 def make_convert(golden: Path) -> None:

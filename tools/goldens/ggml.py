@@ -14,7 +14,8 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-TYPES = {"q4_0": gguf.GGMLQuantizationType.Q4_0, "iq4_nl": gguf.GGMLQuantizationType.IQ4_NL}
+TYPES = {name.lower(): gguf.GGMLQuantizationType[name]
+         for name in ("Q4_0", "IQ4_NL", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")}
 ROWS, COLS = 32, 256
 
 

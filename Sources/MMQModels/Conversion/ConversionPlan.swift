@@ -58,7 +58,10 @@ struct ConversionPlan: Sendable {
         try self.init(
             table: table, hasHead: hasHead, architecture: model.architecture.modelType,
             checkpoint: checkpoint
-        ) { $0.role == .language ? language.type(of: $0, layers: layers) : vision.type(of: $0) }
+        ) {
+            $0.role == .language
+                ? language.type(of: $0, layers: layers, hasHead: hasHead) : vision.type(of: $0)
+        }
     }
 
     /// Matches a checkpoint with a table; `type` says how a tensor is to be stored.
@@ -84,10 +87,10 @@ struct ConversionPlan: Sendable {
         }
     }
 
-    /// Takes what an importance file says of the decoder's four-bit weights.
+    /// Takes what an importance file says of the decoder's weights whose type is searched by it.
     ///
     /// - Throws: `InputError` if the file is of another model: it lacks a weight, has one too many or
-    ///   one of another width; or if the plan has no four-bit weights.
+    ///   one of another width; or if no type takes it.
     mutating func weigh(with file: ImportanceFile) throws {
         let language = tensors.filter { $0.row.role == .language }
         let known = Set(language.map(\.row.name))
@@ -102,7 +105,7 @@ struct ConversionPlan: Sendable {
         }
         guard !weighed.isEmpty else {
             throw InputError(
-                .badInput, file: file.path, expected: "a model with four-bit weights to weigh",
+                .badInput, file: file.path, expected: "weights of four to six bits to weigh",
                 found: "none: leave --importance out, or choose another --type")
         }
         for i in weighed {
@@ -110,7 +113,7 @@ struct ConversionPlan: Sendable {
             guard let importance = try file.importance(of: row.name, inputs: row.cols) else {
                 throw InputError(
                     .missingTensor, file: file.path, item: "tensor '\(row.name).in_sum2'",
-                    expected: "an entry for every four-bit weight of the model",
+                    expected: "an entry for every weight of the decoder that it weighs",
                     found: "no such tensor")
             }
             tensors[i].importance = importance

@@ -92,10 +92,12 @@ public final class Converter: Sendable {
         let general = GeneralMetadata(name: folder.name)
         let tokenizers = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
-            general.members(architecture: "llama", kind: .model, type: options.types.type)
+            general.members(
+                architecture: "llama", kind: .model, fileType: options.types.fileType)
             + model.text.metadata + tokenizers.language + options.activations.metadata
         visionMetadata =
-            try general.members(architecture: "clip", kind: .mmproj, type: options.visionType)
+            try general.members(
+                architecture: "clip", kind: .mmproj, fileType: options.visionType.fileType)
             + model.visionMetadata + ProcessorMetadata.read(folder, model: model)
             + tokenizers.vision
     }
@@ -198,13 +200,13 @@ struct GeneralMetadata {
     let name: String
 
     func members(
-        architecture: String, kind: Kind, type: StoredType
+        architecture: String, kind: Kind, fileType: UInt32
     ) -> [(key: String, value: GGUFValue)] {
         [
             ("general.architecture", .string(architecture)),
             ("general.type", .string(kind.rawValue)),
             ("general.name", .string(name)),
-            ("general.file_type", .uint32(type.fileType)),
+            ("general.file_type", .uint32(fileType)),
             ("general.quantization_version", .uint32(2)),
             (GGUFWriter.digestKey, .uint64(0)),
         ]

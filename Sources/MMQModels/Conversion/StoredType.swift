@@ -14,6 +14,11 @@ public enum StoredType: String, Sendable, CaseIterable {
     case q4_0
     /// 4 bits, sixteen uneven levels and a scale per 32: less error than q4_0 at its size.
     case iq4_nl
+    /// 4, 5 and 6 bits, in blocks of 256 with scales (and minima) of their own for each 32 or 16;
+    /// rows that are no multiple of 256 become q5_0, q5_1, q8_0, as in llama.cpp.
+    case q4_k, q5_k, q6_k
+    /// 4 and 5 bits, a scale per 32, and an offset where the name ends in 1.
+    case q4_1, q5_0, q5_1
 
     /// Whether the type has blocks: rows that are no whole blocks are stored in another.
     public var isQuantized: Bool { tensorType.blockElements > 1 }
@@ -27,6 +32,12 @@ public enum StoredType: String, Sendable, CaseIterable {
         case .q8_0: .q8_0
         case .q4_0: .q4_0
         case .iq4_nl: .iq4_nl
+        case .q4_k: .q4_K
+        case .q5_k: .q5_K
+        case .q6_k: .q6_K
+        case .q4_1: .q4_1
+        case .q5_0: .q5_0
+        case .q5_1: .q5_1
         }
     }
 
@@ -46,7 +57,13 @@ public enum StoredType: String, Sendable, CaseIterable {
         case .f32: 0
         case .f16: 1
         case .q4_0: 2
+        case .q4_1: 3
         case .q8_0: 7
+        case .q5_0: 8
+        case .q5_1: 9
+        case .q4_k: 14
+        case .q5_k: 16
+        case .q6_k: 18
         case .iq4_nl: 25
         case .bf16: 32
         }
@@ -54,11 +71,18 @@ public enum StoredType: String, Sendable, CaseIterable {
 }
 
 extension GGUFTensorType {
-    /// This type, or what takes its place where rows of that length are no whole blocks of it.
+    /// This type, or what takes its place where rows of that length are no whole blocks of it: as
+    /// in llama.cpp, and F16 where those are none either.
     func storable(cols: Int) -> GGUFTensorType {
-        cols % blockElements == 0 ? self : .f16
+        if cols % blockElements == 0 { return self }
+        switch self {
+        case .q4_K: return GGUFTensorType.q5_0.storable(cols: cols)
+        case .q5_K: return GGUFTensorType.q5_1.storable(cols: cols)
+        case .q6_K: return GGUFTensorType.q8_0.storable(cols: cols)
+        default: return .f16
+        }
     }
 
     /// Whether blocks of this type are chosen by how much each error counts.
-    var takesImportance: Bool { self == .q4_0 || self == .iq4_nl }
+    var takesImportance: Bool { blockElements > 1 && self != .q8_0 }
 }

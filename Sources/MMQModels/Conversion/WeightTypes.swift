@@ -37,15 +37,33 @@ public enum WeightPart: String, Sendable, CaseIterable {
 
 /// A part of the decoder that is stored in a type of its own.
 public struct WeightRule: Sendable, Equatable {
+    /// Which layers a rule is about.
+    public enum Layers: Sendable, Equatable {
+        /// All.
+        case all
+        /// The first and the last eighth, and every third between them: those that llama.cpp gives
+        /// more bits (its `use_more_bits`).
+        case sensitive
+
+        func contains(_ layer: Int, of layers: Int) -> Bool {
+            let eighth = layers / 8
+            return self == .all || layer < eighth || layer >= 7 * layers / 8
+                || (layer - eighth) % 3 == 2
+        }
+    }
+
     /// The part.
     public let part: WeightPart
     /// Its type.
     public let type: StoredType
+    /// In which layers.
+    public let layers: Layers
 
     /// A rule.
-    public init(_ part: WeightPart, _ type: StoredType) {
+    public init(_ part: WeightPart, _ type: StoredType, in layers: Layers = .all) {
         self.part = part
         self.type = type
+        self.layers = layers
     }
 
     /// Rules as the command line writes them: `gate=q8_0,down=q8_0`.
@@ -82,24 +100,49 @@ public struct WeightTypes: Sendable, Equatable {
     public let name: String
     /// The type of what no rule names.
     public let type: StoredType
-    /// The last rule that names a part decides.
-    public let rules: [WeightRule]
+    /// A recipe's rules: of those that name a part and a layer the last decides.
+    public let recipe: [WeightRule]
+    /// What decides before the recipe.
+    public let kept: [WeightRule]
+    /// `general.file_type`, as llama.cpp numbers it.
+    let fileType: UInt32
 
     /// One type for all; embedding table and head stay q8_0 where it has blocks.
     public init(_ type: StoredType) {
-        self.init(name: type.rawValue, type: type, rules: [])
+        self.init(name: type.rawValue, type: type, fileType: type.fileType, recipe: [])
     }
 
-    private init(name: String, type: StoredType, rules: [WeightRule]) {
+    private init(
+        name: String, type: StoredType, fileType: UInt32, recipe: [WeightRule],
+        kept: [WeightRule] = []
+    ) {
         self.name = name
         self.type = type
-        self.rules = rules
+        self.fileType = fileType
+        self.recipe = recipe
+        self.kept = kept
+    }
+
+    /// llama.cpp's "medium" mixtures.
+    private static func medium(_ name: String, _ type: StoredType, _ fileType: UInt32)
+        -> WeightTypes
+    {
+        WeightTypes(
+            name: name, type: type, fileType: fileType,
+            recipe: [
+                WeightRule(.embedding, type), WeightRule(.head, .q6_k),
+                WeightRule(.v, .q6_k, in: .sensitive), WeightRule(.down, .q6_k, in: .sensitive),
+            ])
     }
 
     /// Mixtures that have a name.
     public static let recipes: [WeightTypes] = [
         // What decides which neurons fire in eight bits: the least flipped signs for its size.
-        WeightTypes(name: "iq4_nl_gate", type: .iq4_nl, rules: [WeightRule(.gate, .q8_0)])
+        WeightTypes(
+            name: "iq4_nl_gate", type: .iq4_nl, fileType: StoredType.iq4_nl.fileType,
+            recipe: [WeightRule(.gate, .q8_0)]),
+        medium("q4_k_m", .q4_k, 15),
+        medium("q5_k_m", .q5_k, 17),
     ]
 
     /// The names of all types and recipes.
@@ -120,20 +163,32 @@ public struct WeightTypes: Sendable, Equatable {
     public func keeping(_ rules: [WeightRule]) -> WeightTypes {
         rules.isEmpty
             ? self
-            : WeightTypes(name: name + "-mix", type: type, rules: self.rules + rules)
+            : WeightTypes(
+                name: name + "-mix", type: type, fileType: fileType, recipe: recipe,
+                kept: kept + rules)
     }
 
     /// The GGUF type of a decoder's tensor, whole blocks or not.
-    func type(of row: TensorRow, layers: Int) -> GGUFTensorType {
-        guard let (part, _) = WeightPart.of(row.name),
-            let rule = rules.last(where: { $0.part == part })
-        else { return type.type(of: row) }
-        return rule.type.tensorType
+    ///
+    /// - Parameter hasHead: whether the head is a tensor of its own: else a recipe's rule for it
+    ///   is about the embedding table, which serves as both.
+    func type(of row: TensorRow, layers: Int, hasHead: Bool) -> GGUFTensorType {
+        guard let (part, layer) = WeightPart.of(row.name) else { return type.type(of: row) }
+        func last(_ rules: [WeightRule], _ part: WeightPart) -> StoredType? {
+            rules.last { rule in
+                rule.part == part
+                    && (layer.map { rule.layers.contains($0, of: layers) } ?? true)
+            }?.type
+        }
+        let asRecipe = part == .embedding && !hasHead ? [WeightPart.head, part] : [part]
+        let chosen =
+            last(kept, part) ?? asRecipe.lazy.compactMap { last(recipe, $0) }.first
+        return chosen?.tensorType ?? type.type(of: row)
     }
 
     /// Refuses rules that name nothing.
     func check(_ rows: [TensorRow], folder: String) throws {
-        for rule in rules {
+        for rule in kept {
             guard rows.contains(where: { WeightPart.of($0.name)?.part == rule.part }) else {
                 throw InputError(
                     .badInput, file: folder, item: "rule '\(rule.part.rawValue)'",

@@ -47,7 +47,8 @@ public final class JudgeConverter: Sendable {
         metadata =
             GeneralMetadata(name: folder.name)
             .members(
-                architecture: LingoJudgeConfig.architecture, kind: .model, type: options.types.type)
+                architecture: LingoJudgeConfig.architecture, kind: .model,
+                fileType: options.types.fileType)
             + config.metadata + UnigramMetadata.members(tables)
     }
 

@@ -423,9 +423,12 @@ int main(void) {
         check_exp();
         check_activations();
         for (int planes = 1; planes <= CSIMD_PLANES; planes++) {
-            check_integers(CSIMD_Q8_0, planes);
-            check_integers(CSIMD_Q4_0, planes);
-            check_integers(CSIMD_IQ4_NL, planes);
+            static const csimd_type types[] = {CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL,
+                                               CSIMD_Q4_1, CSIMD_Q5_0, CSIMD_Q5_1,
+                                               CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K};
+            for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+                check_integers(types[i], planes);
+            }
         }
     }
     bool pass = sets > 0 && all_failures == 0;

@@ -102,10 +102,11 @@ static void check_product(const csimd_matrix* w, const float* bias, csimd_intege
 }
 
 static void check_products(void) {
-    const csimd_type types[] = {CSIMD_F32,  CSIMD_F16,  CSIMD_BF16,
-                                CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL};
+    const csimd_type types[] = {CSIMD_F32,  CSIMD_F16,    CSIMD_BF16, CSIMD_Q8_0,
+                                CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q4_K, CSIMD_Q6_K};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        for (size_t cols = 96; cols <= 1056; cols += 960) {
+        for (size_t least = 96; least <= 1056; least += 960) {
+            const size_t cols = csimd_row_bytes(types[i], least) ? least : least / 256 * 256 + 256;
             const size_t rows = 131;
             const size_t row_bytes = csimd_row_bytes(types[i], cols);
             uint8_t* weights = room(rows * row_bytes);
