@@ -103,8 +103,15 @@ static inline __m256i unsigned_dot(__m256i w, __m256i x) {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
 
+#define LEVEL_SIXTEEN
 static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
-    return sums + (level_i)unsigned_dot(_mm256_load_si256((const __m256i*)w), broadcast_word(x));
+    return (level_i)_mm256_add_epi16(
+        (__m256i)sums,
+        _mm256_maddubs_epi16(_mm256_load_si256((const __m256i*)w), broadcast_word(x)));
+}
+
+static inline level_i level_widen(level_i sums) {
+    return (level_i)_mm256_madd_epi16((__m256i)sums, _mm256_set1_epi16(1));
 }
 
 static inline group_i level_dot(level_block w, const int8_t* x) {
