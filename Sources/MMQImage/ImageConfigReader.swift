@@ -126,8 +126,8 @@ struct ImageConfigReader {
         return try values.enumerated().map { try pair($1, "\(key)[\($0)]") }
     }
 
-    /// `size` of LLaVA-Next: an edge or a pair.
-    func tileResize(_ key: String) throws -> LlavaNextImageConfig.TileResize {
+    /// A size to resize to: an edge or a pair.
+    func imageResize(_ key: String) throws -> ImageResize {
         let value = try require(key, "{\"shortest_edge\": n} or {\"height\": h, \"width\": w}")
         switch value {
         case .integer, .number: return .shortestEdge(try side(value, key))

@@ -1,21 +1,5 @@
 import MMQBase
 
-extension LlavaNextImageConfig.TileResize {
-    /// The size a tile gets. Transformers' `get_resize_output_image_size`: with a shortest edge the
-    /// longer side is rounded down.
-    func resizedTile(_ tile: PixelSize) -> PixelSize {
-        switch self {
-        case .exact(let size): return size
-        case .shortestEdge(let edge):
-            let short = min(tile.width, tile.height)
-            let long = max(tile.width, tile.height)
-            let scaled = Int(Double(edge * long) / Double(short))
-            return tile.width <= tile.height
-                ? PixelSize(height: scaled, width: edge) : PixelSize(height: edge, width: scaled)
-        }
-    }
-}
-
 extension LlavaNextImageConfig {
     /// Rows of tiles a grid is cut into, a rest counted as one.
     func tileRows(of grid: PixelSize) -> Int { (grid.height + tileSide - 1) / tileSide }
@@ -59,7 +43,7 @@ extension LlavaNextImageConfig {
         for height in Set([min(grid.height, tileSide), grid.height % tileSide]) where height > 0 {
             for width in Set([min(grid.width, tileSide), grid.width % tileSide]) where width > 0 {
                 var size = PixelSize(height: height, width: width)
-                if resizesTiles { size = self.size.resizedTile(size) }
+                if resizesTiles { size = self.size.resized(size) }
                 // Only the crop brings tiles of different sizes to one.
                 guard size.area <= largest, cropsTiles || size == outputSize else {
                     throw wrong(

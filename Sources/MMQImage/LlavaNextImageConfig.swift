@@ -2,19 +2,11 @@ import MMQBase
 
 /// The settings of LLaVA-Next's picture processor.
 public struct LlavaNextImageConfig: Codable, Sendable, Equatable {
-    /// How a tile is resized before it is cropped.
-    public enum TileResize: Codable, Sendable, Equatable {
-        /// The shorter side gets this many pixels, the longer one keeps the aspect ratio.
-        case shortestEdge(Int)
-        /// Both sides are given; the aspect ratio is not kept.
-        case exact(PixelSize)
-    }
-
     /// The grids (in pixels, rows first) a picture may be laid on. Hugging Face's
     /// `image_grid_pinpoints`.
     public var gridPinpoints: [PixelSize]
     /// Hugging Face's `size`.
-    public var size: TileResize
+    public var size: ImageResize
     /// Hugging Face's `crop_size`; nil where the file has none. Its height is the side of a tile.
     public var cropSize: PixelSize?
     /// Whether each tile is resized to `size` before the crop.
@@ -26,7 +18,7 @@ public struct LlavaNextImageConfig: Codable, Sendable, Equatable {
 
     /// All settings, explicitly.
     public init(
-        gridPinpoints: [PixelSize], size: TileResize, cropSize: PixelSize?,
+        gridPinpoints: [PixelSize], size: ImageResize, cropSize: PixelSize?,
         resizesTiles: Bool = true, cropsTiles: Bool = true, normalization: PixelNormalization
     ) {
         self.gridPinpoints = gridPinpoints
@@ -69,7 +61,7 @@ public struct LlavaNextImageConfig: Codable, Sendable, Equatable {
         let crops = try reader.flag("do_center_crop", default: true)
         let config = LlavaNextImageConfig(
             gridPinpoints: try reader.pixelSizes("image_grid_pinpoints"),
-            size: try reader.tileResize("size"),
+            size: try reader.imageResize("size"),
             cropSize: crops || reader.has("crop_size") ? try reader.squareOrSize("crop_size") : nil,
             resizesTiles: try reader.flag("do_resize", default: true),
             cropsTiles: crops,

@@ -45,7 +45,7 @@ extension LlavaNextImageProcessor {
     ///
     /// - Throws: ``InputError`` for a picture without pixels.
     public func process(_ image: RGBImage) throws -> TiledImage {
-        try image.requirePixels()
+        try image.size.requirePixels()
         let original = PixelSize(height: image.height, width: image.width)
         let grid = bestResolution(for: original)
         let fitted = LlavaNextGeometry.fittedSize(of: original, in: grid)
@@ -122,12 +122,8 @@ extension LlavaNextImageProcessor {
 
     /// Resizes and crops one tile, as the settings say.
     private func finished(_ tile: RGBImage) -> RGBImage {
-        var tile = tile
-        if config.resizesTiles {
-            let size = config.size.resizedTile(PixelSize(height: tile.height, width: tile.width))
-            tile = tile.resizedBicubic(width: size.width, height: size.height)
-        }
-        if config.cropsTiles, let crop = config.cropSize { tile = tile.centerCropped(to: crop) }
-        return tile
+        tile.resized(
+            config.resizesTiles ? config.size : nil,
+            croppedTo: config.cropsTiles ? config.cropSize : nil)
     }
 }

@@ -60,6 +60,17 @@ public struct PixelNormalization: Codable, Sendable, Equatable {
         }
     }
 
+    /// A picture as float32 planes, [3, height, width].
+    static func planes(of image: RGBImage, through tables: [[Float]]) -> [Float] {
+        let count = 3 * image.height * image.width
+        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            write(
+                image, through: tables,
+                to: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+            initialized = count
+        }
+    }
+
     /// Writes a picture as float32 planes, [3, height, width], to `output`.
     static func write(
         _ image: RGBImage, through tables: [[Float]], to output: UnsafeMutableBufferPointer<Float>

@@ -1,6 +1,6 @@
 import MMQBase
 
-extension RGBImage {
+extension PixelSize {
     /// - Throws: ``InputError`` if there is not one pixel.
     func requirePixels() throws {
         guard width > 0 && height > 0 else {
@@ -9,7 +9,9 @@ extension RGBImage {
                 found: "\(width) x \(height) pixels")
         }
     }
+}
 
+extension RGBImage {
     /// This picture in the middle of a black one; where the padding is odd, the extra row or column
     /// is below or to the right.
     ///

@@ -60,14 +60,8 @@ public struct SquashImageProcessor: Sendable {
     ///
     /// - Throws: ``InputError`` for a picture without pixels.
     public func process(_ image: RGBImage) throws -> [Float] {
-        try image.requirePixels()
+        try image.size.requirePixels()
         let squashed = image.resizedBicubic(width: config.size.width, height: config.size.height)
-        let count = 3 * config.size.height * config.size.width
-        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-            PixelNormalization.write(
-                squashed, through: tables,
-                to: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-            initialized = count
-        }
+        return PixelNormalization.planes(of: squashed, through: tables)
     }
 }

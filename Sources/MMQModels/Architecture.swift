@@ -54,12 +54,10 @@ public protocol Architecture: Sendable {
     /// Keys of its vision file that are no tower's and do not begin with `mmq.`.
     var metadataKeys: [String] { get }
 
-    /// What `mmq.chat_template` in the vision file says.
-    var templateName: String { get }
-    /// Puts the model's own template round a user's words.
-    func template(_ words: String) -> String
-    /// What the official code makes of a bench's prompt of the form `.full`, for the tokenizer.
-    func studyPrompt(_ prompt: String) -> String
+    /// The template of a checkpoint's models.
+    func chatTemplate(_ found: CheckpointTemplate) -> ChatTemplate
+    /// What the official code makes of a bench's prompt of the form `.full`, without the template.
+    func studyTurn(_ prompt: String) -> String
     /// An answer as the official code keeps it.
     func studyAnswer(_ answer: String) -> String
 

@@ -7,6 +7,7 @@ public enum Architectures {
     public static let all: [any Architecture] = [
         LlavaNextArchitecture(),
         InstructBLIPArchitecture(),
+        Llava15Architecture(),
     ]
 
     /// Every module's name, each once.

@@ -8,14 +8,8 @@ import MMQText
 ///
 /// Not thread-safe: one pass at a time. Kernels use all threads inside.
 public protocol VisionLanguageModel: CountingModel, AnyObject {
-    /// The tokenizer of the language model.
-    var tokenizer: SentencePieceTokenizer { get }
-    /// Ids that end an answer.
-    var stopTokens: Set<Int32> { get }
-    /// The mapped files that the weights lie in.
-    var files: ModelFiles { get }
-    /// The language model, the same for every architecture.
-    var backend: LanguageBackend { get }
+    /// Files, tokenizer and language model.
+    var parts: ModelParts { get }
 
     /// Tokenizes `prompt` as it is and turns the picture into pixels.
     func prepare(image: RGBImage, prompt: String) throws -> PreparedInput

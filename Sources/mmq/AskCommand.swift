@@ -68,7 +68,7 @@ struct AskCommand: ParsableCommand {
             maxTokens: maxTokens)
         var failure: (any Error)?
         let answer = try model.generate(
-            image: picture, prompt: rawPrompt ? prompt : model.architecture.template(prompt),
+            image: picture, prompt: rawPrompt ? prompt : model.prompt(prompt),
             options: options,
             mask: input.mask(for: model)
         ) { piece in

@@ -76,7 +76,7 @@ struct BenchCommand: ParsableCommand {
             Diagnostics.note("vision part ...")
             report.addVision(
                 try benchmark.vision(
-                    image: picture, prompt: model.architecture.template("What is this?")))
+                    image: picture, prompt: model.architecture.turn("What is this?")))
         }
         for count in prompt {
             Diagnostics.note("prompt of \(count) ...")

@@ -92,6 +92,11 @@ struct ConvertCommand: ParsableCommand {
 
     private func convertModel(_ converter: Converter) throws {
         noteFallbacks(converter.fallbacks)
+        if converter.template == .unknown {
+            Diagnostics.note(
+                "note: the checkpoint's chat template is none that mmq knows; ask the model with "
+                    + "--raw-prompt")
+        }
         let (result, seconds) = try watched(converter.sourceBytes) {
             try converter.convert(to: output, progress: $0)
         }

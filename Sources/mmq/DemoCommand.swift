@@ -45,7 +45,7 @@ struct DemoCommand: AsyncParsableCommand {
     }
 
     private static let all = Architectures.all.map(\.name)
-    private static let parts = "\(words: ["bench"] + all, "and")"
+    private static let parts = "bench and a folder for each model"
     private var named: [String]? { models?.split(separator: ",").map(String.init) }
 
     func run() async throws {
@@ -248,7 +248,8 @@ private struct DemoStudy {
             guard case .sample(let sample) = item, let picture = sample.pictures.first else {
                 continue
             }
-            return (picture, architecture.studyPrompt(sample.prompt), sample.answerText)
+            let files = try ModelFiles(folder: model("f16"))
+            return (picture, try files.studyPrompt(sample.prompt), sample.answerText)
         }
         throw InputError(.badInput, file: bench, "no sample of \(domain.rawValue)")
     }

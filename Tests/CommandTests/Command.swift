@@ -168,7 +168,7 @@ func expectRefusal(
 /// A golden checkpoint, and a model made of it.
 extension GoldenModel {
     /// A question as the tokenizer gets it.
-    var prompt: String { architecture == "llava-next" ? "<image>\nWhy?" : "Why?" }
+    var prompt: String { namesPicture ? "<image>\nWhy?" : "Why?" }
 
     /// Converts the checkpoint with the binary and gives the model folder's path.
     func convert(

@@ -6,7 +6,7 @@ import Testing
 
 /// The whole way through the binary, on golden checkpoints and the committed bench.
 @Suite struct EndToEndTests {
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func fromCheckpointToNeurons(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try golden.convert(in: folder)
@@ -76,7 +76,9 @@ import Testing
     ) throws {
         let export = ["export", "--study", folder("study"), "--output", folder("out"), "--json"]
         let files = try #require(expectExit(0, export).object()["files"] as? [String])
-        let name = golden.architecture == "llava-next" ? "llava" : "blip"
+        let name =
+            ["llava-next": "llava", "instructblip": "blip"][golden.architecture]
+            ?? golden.architecture
         let expected =
             ["rs", "com"].map { "activation/\($0).safetensors" } + modules.map { "mask/\($0).json" }
         // Blocks are for others to look at: they are not read back.
@@ -113,7 +115,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func quantizedModelsRunToo(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         for type in ["f32", "bf16", "q8_0", "q4_0", "iq4_nl"] {

@@ -21,7 +21,8 @@ import Testing
         #expect(Self.instructionSets.count > 1, "only the scalar kernels run on this machine")
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip], ["f32", "f16", "q8_0", "q4_0", "iq4_nl"])
+    @Test(
+        arguments: [GoldenModel.llava, .blip, .llava15], ["f32", "f16", "q8_0", "q4_0", "iq4_nl"])
     func traceDoesNotDependOnThreads(_ golden: GoldenModel, _ type: String) throws {
         let folder = try TemporaryFolder()
         let model = try golden.convert(in: folder, type: type)
@@ -32,8 +33,8 @@ import Testing
                 + String(
                     repeating: " How many trees are there?",
                     // The Q-Former's positions are few.
-                    count: golden.architecture == "llava-next" ? 25 : 3),
-            picture: golden.picture(golden.architecture == "llava-next" ? "wide" : "square"))
+                    count: golden.namesPicture ? 25 : 3),
+            picture: golden.picture(golden.namesPicture ? "wide" : "square"))
         var first: Data?
         for threads in ["1", "2", "3"] {
             try expectExit(0, arguments + ["--threads", threads])

@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func shardsMakeTheWhole(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try golden.convert(in: folder, type: "q4_0", visionType: "q8_0")

@@ -40,7 +40,7 @@ import Testing
         return files
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func answersDependOnNothingButTheirOptions(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let (model, study) = try identified(golden, in: folder)
@@ -84,7 +84,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func lensAndDeviationGoOnWhereTheyStopped(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let (model, study) = try identified(golden, in: folder)

@@ -22,7 +22,7 @@ import Testing
     }
 
     /// Counts of two models never end up in one study, however little they differ.
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func aChangedModelIsAnotherModel(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try convert(golden.checkpoint, to: folder("model"))

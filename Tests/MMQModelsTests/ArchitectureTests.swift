@@ -8,7 +8,7 @@ import Testing
 
 /// What architectures say of themselves holds together, and models keep to it.
 @Suite struct ArchitectureTests {
-    static let goldens = ["llava-next/hub-f16", "instructblip/hub-f32"]
+    static let goldens = ["llava-next/hub-f16", "instructblip/hub-f32", "llava-1.5/hub-f16"]
     private let folder: TemporaryFolder
 
     init() throws { folder = try TemporaryFolder() }
@@ -54,7 +54,7 @@ import Testing
         let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("Sources").path
-        let own = ["MMQModels/LlavaNext/", "MMQModels/InstructBLIP/"]
+        let own = ["Llava/", "LlavaNext/", "InstructBLIP/", "Llava15/"].map { "MMQModels/" + $0 }
         let files = try FileManager.default.subpathsOfDirectory(atPath: sources)
             .filter { path in path.hasSuffix(".swift") && !own.contains { path.hasPrefix($0) } }
         try #require(files.count > 100)
@@ -110,7 +110,6 @@ import Testing
         #expect(model.fingerprint.hasPrefix(architecture.modelType + "-"))
         #expect(model.decoderModule.name == architecture.decoder)
         #expect(model.decoderModule.layers == model.backend.decoder.layers.count)
-        #expect(try model.files.chatTemplateName() == architecture.templateName)
         #expect(
             Architectures.first(fingerprint: model.fingerprint, modules: [])?.name
                 == architecture.name)
@@ -118,7 +117,13 @@ import Testing
 
     /// Towers come with the input; the language model takes none that another one checked.
     @Test func inputsRunInTheirOwnModelOnly() throws {
-        let (first, second) = (try model(Self.goldens[0]), try model(Self.goldens[1]))
+        let first = try model(Self.goldens[0])
+        for other in Self.goldens[1...] { try expectRefusal(of: first, by: model(other)) }
+    }
+
+    private func expectRefusal(
+        of first: any VisionLanguageModel, by second: any VisionLanguageModel
+    ) throws {
         let image = RGBImage(
             width: 40, height: 30, pixels: [UInt8](repeating: 90, count: 40 * 30 * 3))
         let input = try first.prepare(image: image, prompt: "<image>\nWhat?")
@@ -130,6 +135,8 @@ import Testing
                 input, features: features, observation: nil, keepsCache: nil, after: { _, _ in })
         }
         #expect(error?.code == .badPrompt)
-        #expect(!input.hasTokens(of: try second.prepare(image: image, prompt: "What?")))
+        #expect(
+            !input.hasTokens(
+                of: try second.prepare(image: image, prompt: second.architecture.turn("What?"))))
     }
 }

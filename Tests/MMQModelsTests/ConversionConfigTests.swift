@@ -40,9 +40,9 @@ import Testing
                     hiddenSize: 1024, ffnSize: 4096, layers: 24, heads: 16, imageSize: 336,
                     patchSize: 14, activation: .quickGELU, normEpsilon: 1e-5))
         #expect(config.vision.tokens == 577)
-        #expect(config.featureLayer == 23 && config.featureStrategy == .default)
-        #expect(config.projectorActivation == .gelu && config.projectorBias)
-        #expect(config.imageTokenID == 32000)
+        #expect(config.core.featureLayer == 23 && config.core.featureStrategy == .default)
+        #expect(config.core.projectorActivation == .gelu && config.core.projectorBias)
+        #expect(config.core.imageTokenID == 32000)
         #expect(config.pinpoints[3] == .init(height: 1008, width: 336))
         let table = TensorTable(config)
         #expect(table.rows.count == 291 + 3 + 2 + 24 * 16 + 2 + 5)

@@ -14,6 +14,7 @@ import Testing
     /// A copy of a golden checkpoint.
     func copy(_ variant: String = "llava-next/plain-f32") throws -> String {
         let path = folder("checkpoint")
+        try? FileManager.default.removeItem(atPath: path)
         try FileManager.default.copyItem(atPath: Golden.path(variant + "/checkpoint"), toPath: path)
         return path
     }
@@ -181,7 +182,7 @@ import Testing
 
     static let configs: [BadConfig] = [
         BadConfig("model_type", nil, .missingKey),
-        BadConfig("model_type", "llava", .unsupported),
+        BadConfig("model_type", "vipllava", .unsupported),
         BadConfig("model_type", 3, .missingKey),
         BadConfig("text_config.model_type", "mistral", .unsupported),
         BadConfig("text_config.num_hidden_layers", -3, .badValue),
@@ -202,6 +203,7 @@ import Testing
         BadConfig("text_config.hidden_act", "gelu", .unsupported),
         BadConfig("text_config.attention_bias", true, .unsupported),
         BadConfig("text_config.mlp_bias", true, .unsupported),
+        BadConfig("vision_config.model_type", "siglip_vision_model", .unsupported),
         BadConfig("vision_config.hidden_act", "relu", .unsupported),
         BadConfig("vision_config.patch_size", 13, .badValue),
         BadConfig("vision_config.num_attention_heads", 0, .badValue),

@@ -37,7 +37,8 @@ import Testing
         return bytes
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip], [StoredType.f16, .q8_0, .q4_0, .iq4_nl])
+    @Test(
+        arguments: [GoldenModel.llava, .blip, .llava15], [StoredType.f16, .q8_0, .q4_0, .iq4_nl])
     func everyWeightIsNamed(_ golden: GoldenModel, _ type: StoredType) throws {
         let folder = try TemporaryFolder()
         let model = try golden.open(type, in: folder)

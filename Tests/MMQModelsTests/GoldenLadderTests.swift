@@ -62,9 +62,7 @@ extension SafetensorsFile {
 @Suite struct GoldenModelTests {
     /// Every checkpoint that lies in Tests/Golden is one that the tests name, and none is missing.
     @Test func allAreNamed() throws {
-        for (architecture, models) in [
-            ("llava-next", GoldenModel.llavaNext), ("instructblip", GoldenModel.instructBLIP),
-        ] {
+        for (architecture, models) in GoldenModel.families {
             let folder = try Golden.path(architecture)
             let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(names.filter { $0 != "images" } == models.map(\.variant).sorted())

@@ -34,7 +34,7 @@ import Testing
 
     /// Sums of squares are those of the hidden states that the trace's layers put out: of the first
     /// layer's norm, of embeddings, computed here once more.
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func measuresWhatGoesIn(_ variant: GoldenModel) throws {
         let model = try variant.open(.f32, in: folder)
         let item = try #require(try variant.cases().first)

@@ -7,7 +7,7 @@ import Testing
 
 /// Against hooks in transformers: neurons off, put to a value, scaled and moved, in every module.
 @Suite struct InterventionTests {
-    @Test(arguments: ["llava-next", "instructblip"])
+    @Test(arguments: ["llava-next", "instructblip", "llava-1.5"])
     func everyKindIsThatOfTransformers(architecture: String) throws {
         let golden = try Golden.json("interventions/\(architecture).json")
         let variant = GoldenModel(architecture, try #require(golden["variant"]?.text))

@@ -21,7 +21,7 @@ import Testing
         for domain in domains { _ = try ResumableRun(plan.step(domain)).run() }
     }
 
-    @Test(arguments: [GoldenModel.llava, .blip])
+    @Test(arguments: [GoldenModel.llava, .blip, .llava15])
     func blocksAndPositionsAddUpToTheOfficialCounts(golden: GoldenModel) throws {
         kernelSettings.lock()
         defer { kernelSettings.unlock() }

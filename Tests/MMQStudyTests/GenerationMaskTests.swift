@@ -128,28 +128,33 @@ import Testing
         #expect(own.on(.ad).name == "lang@med:mean")
     }
 
+    private func llavaPrompt(_ prompt: String) -> String? {
+        ChatTemplate.vicuna.around(llava.studyTurn(prompt))
+    }
+
     /// The strings that the official get_template makes of the official prompts.
     @Test func templatesAreTheOfficialStrings() {
         let plain = Domain.rs.prompt(question: "How many?", options: nil, form: .full)
         #expect(
-            llava.studyPrompt(plain)
+            llavaPrompt(plain)
                 == "A chat between a curious user and an artificial intelligence assistant. The "
                 + "assistant gives helpful, detailed, and polite answers to the user's questions. "
                 + "USER: <image>\nQuestion: How many?\nAnswer the question using a single word or "
                 + "phrase. ASSISTANT:")
-        #expect(blip.studyPrompt(plain) == "Question: How many? Short Answer:")
+        #expect(blip.studyTurn(plain) == "Question: How many? Short Answer:")
         let medical = Domain.med.prompt(question: "What?", options: "['A:x', 'B:y']", form: .full)
         #expect(
-            blip.studyPrompt(medical)
+            blip.studyTurn(medical)
                 == "Question: What?\n\nOptions: ['A:x', 'B:y']\n\n"
                 + "Answer with the option's letter from the given choices directly.")
         #expect(
-            llava.studyPrompt(medical).contains("USER: <image>\nQuestion: What?\nContext: N/A\n"))
+            llavaPrompt(medical)?.contains("USER: <image>\nQuestion: What?\nContext: N/A\n") == true
+        )
         let driving = Domain.ad.prompt(question: "Why?", options: nil, form: .full)
-        #expect(blip.studyPrompt(driving) == String(driving.dropFirst("<image>\n".count)))
+        #expect(blip.studyTurn(driving) == String(driving.dropFirst("<image>\n".count)))
         // As Python's replace has it: code point by code point.
         #expect(
-            blip.studyPrompt("a\r\nAnswer the question using a single word or phrase.")
+            blip.studyTurn("a\r\nAnswer the question using a single word or phrase.")
                 == "a\r Short Answer:")
         #expect(llava.studyAnswer(" a b\n") == " a b\n")
         #expect(blip.studyAnswer(" a b\n") == "a b")

@@ -138,7 +138,7 @@ struct GenerationFixture {
                     : try study.mask(domain: domain, modules: setting.modules)
                 for (answer, sample) in zip(stored, samples) {
                     let expected = try fixture.model.generate(
-                        image: sample.picture(), prompt: architecture.studyPrompt(sample.prompt),
+                        image: sample.picture(), prompt: fixture.model.studyPrompt(sample.prompt),
                         options: GenerationOptions(maxTokens: 6, minTokens: 1), mask: mask)
                     #expect(answer.tokens == expected.tokens, "\(domain) \(setting.name)")
                     #expect(answer.text == architecture.studyAnswer(expected.text))

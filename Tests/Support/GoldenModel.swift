@@ -5,7 +5,7 @@ import Testing
 ///
 /// They are named here, not found in the folder: one that is missing fails its tests.
 public struct GoldenModel: Sendable, CustomTestStringConvertible {
-    /// "llava-next" or "instructblip": the folder below Tests/Golden.
+    /// "llava-next", "instructblip" or "llava-1.5": the folder below Tests/Golden.
     public let architecture: String
     /// The folder below that.
     public let variant: String
@@ -21,13 +21,27 @@ public struct GoldenModel: Sendable, CustomTestStringConvertible {
     public static let blip = GoldenModel("instructblip", "new-f16")
 
     /// All LLaVA-Next checkpoints.
-    public static let llavaNext = ["hub-f16", "plain-f32", "shards-bf16", "shards-f16"]
-        .map { GoldenModel("llava-next", $0) }
+    public static let llavaNext = [
+        "hub-f16", "plain-f32", "shards-bf16", "shards-f16",
+    ]
+    .map { GoldenModel("llava-next", $0) }
     /// All InstructBLIP checkpoints.
     public static let instructBLIP = ["frequency-bf16", "hub-f32", "new-f16"]
         .map { GoldenModel("instructblip", $0) }
+    /// The LLaVA-1.5 checkpoint that most tests take.
+    public static let llava15 = GoldenModel("llava-1.5", "hub-f16")
+    /// All LLaVA-1.5 checkpoints.
+    public static let allLlava15 = ["full-bf16", "hub-f16", "plain-f32"]
+        .map { GoldenModel("llava-1.5", $0) }
+    /// All checkpoints, by architecture.
+    public static let families = [
+        "llava-next": llavaNext, "instructblip": instructBLIP, "llava-1.5": allLlava15,
+    ]
     /// All checkpoints.
-    public static let all = llavaNext + instructBLIP
+    public static let all = llavaNext + instructBLIP + allLlava15
+
+    /// Whether a prompt for it says where the picture belongs.
+    public var namesPicture: Bool { architecture != "instructblip" }
 
     /// Its name: the folder below Tests/Golden.
     public var name: String { "\(architecture)/\(variant)" }

@@ -28,6 +28,22 @@ def llava_next_texts(patch: int) -> dict:
     }
 
 
+def clip_images(side: int, edge: int) -> dict:
+    """preprocessor_config.json of LLaVA-1.5: the shorter side resized to `edge`, the middle `side` pixels kept."""
+    return COMMON | {
+        "crop_size": {"height": side, "width": side}, "do_center_crop": True,
+        "image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor",
+        "size": {"shortest_edge": edge},
+    }
+
+
+def llava_texts(patch: int, strategy: str) -> dict:
+    """processor_config.json of LLaVA-1.5."""
+    return llava_next_texts(patch) | {
+        "processor_class": "LlavaProcessor", "vision_feature_select_strategy": strategy,
+    }
+
+
 def blip_images(side: int) -> dict:
     """preprocessor_config.json: pictures squashed to `side` x `side` pixels."""
     return COMMON | {

@@ -18,8 +18,8 @@ from tools.common.paths import GOLDEN
 
 # In the order in which they are made: formats, lens and interventions read the checkpoints.
 MODULES = {
-    "llava-next": "models", "instructblip": "models", "formats": "formats", "ggml": "ggml", "lens": "lens",
-    "interventions": "interventions", "lingo-judge": "judge", "text": "text", "image": "image",
+    "llava-next": "models", "instructblip": "models", "llava-1.5": "models", "formats": "formats", "ggml": "ggml",
+    "lens": "lens", "interventions": "interventions", "lingo-judge": "judge", "text": "text", "image": "image",
     "bench": "bench", "study": "study", "evaluation": "evaluation",
 }
 

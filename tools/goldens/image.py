@@ -18,6 +18,7 @@ import torch
 import transformers
 from PIL import Image, features
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import (
     LlavaNextImageProcessorPil,
 )
@@ -383,6 +384,15 @@ LLAVA = {
         [(64, 48), (31, 90)],
     ),
 }  # fmt: skip
+# Real settings, then small ones; a crop smaller and larger than what is resized, and none.
+CLIP = {
+    "real": (dict(size={"shortest_edge": 336}, crop_size=336), [(640, 480), (427, 640), (512, 512), (100, 75)]),
+    "small": (dict(size={"shortest_edge": 30}, crop_size=30), [(1, 1), (64, 48), (31, 90), (30, 30), (7, 500)]),
+    "middle": (dict(size={"shortest_edge": 41}, crop_size={"height": 25, "width": 30}), [(64, 48), (31, 90)]),
+    "padded": (dict(size={"shortest_edge": 19}, crop_size=26), [(64, 48), (31, 90), (20, 20)]),
+    "squashed": (dict(size={"height": 24, "width": 24}, do_center_crop=False), [(64, 48), (31, 90)]),
+    "cropped": (dict(size={"shortest_edge": 24}, do_resize=False, crop_size=24), [(64, 48), (13, 90)]),
+}  # fmt: skip
 BLIP = {
     "real": (dict(size={"height": 224, "width": 224}), [(100, 75)]),
     "small": (dict(size={"height": 30, "width": 30}), [(1, 1), (64, 48), (31, 90), (30, 30)]),
@@ -402,6 +412,7 @@ def make_tiles(folder):
     for family, made, build in (
         ("llava_next", LLAVA, LlavaNextImageProcessorPil),
         ("blip", BLIP, BlipImageProcessorPil),
+        ("clip", CLIP, CLIPImageProcessorPil),
     ):
         for name, (options, sizes) in made.items():
             processor = build(**options)

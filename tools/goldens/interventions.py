@@ -24,12 +24,14 @@ import torch
 
 from tools.common.files import write_json
 
-from . import instructblip, llava_next
+from . import instructblip, llava15, llava_next
 from .record import greedy
 from .reference import settle
 from .variant import inputs_of
 
-CHECKPOINTS = ((llava_next, "hub-f16"), (instructblip, "new-f16"))
+CHECKPOINTS = (
+    ("llava-next", llava_next, "hub-f16"), ("instructblip", instructblip, "new-f16"),
+    ("llava-1.5", llava15, "hub-f16"))
 SMALLEST_GAP = 5e-3
 
 
@@ -103,8 +105,8 @@ def masks(zero: dict, statistics: Statistics) -> dict[str, dict]:
 
 
 @torch.no_grad()
-def make_one(golden: Path, family, variant: str) -> None:
-    folder = golden / family.ARCHITECTURE.replace("_", "-") / variant
+def make_one(golden: Path, name: str, family, variant: str) -> None:
+    folder = golden / name / variant
     model, processor = family.load(folder / "checkpoint")
     sites = family.sites_of(model)
     zero = json.loads((folder / "mask.json").read_text())
@@ -113,12 +115,12 @@ def make_one(golden: Path, family, variant: str) -> None:
         with sites.watch():
             model(**inputs)
         found = []
-        for name, mask in masks(zero, Statistics(sites, partial(model, **inputs))).items():
+        for kind, mask in masks(zero, Statistics(sites, partial(model, **inputs))).items():
             with Edited(sites, mask):
                 logits = model(**inputs).logits[0, -1]
                 run = greedy(model, inputs, eos=2)
             found.append({
-                "name": name, "mask": mask,
+                "name": kind, "mask": mask,
                 "last_logits": [round(float(x), 6) for x in logits],
                 "tokens": run["tokens"], "smallest_gap": run["smallest_gap"],
             })
@@ -135,5 +137,5 @@ def make_one(golden: Path, family, variant: str) -> None:
 def make(golden: Path) -> None:
     settle()
     (golden / "interventions").mkdir(parents=True, exist_ok=True)
-    for family, variant in CHECKPOINTS:
-        make_one(golden, family, variant)
+    for checkpoint in CHECKPOINTS:
+        make_one(golden, *checkpoint)

@@ -129,6 +129,15 @@ class Case:
         }
 
 
+def turn(processor) -> dict:
+    """What the checkpoint's own template makes of a question, where it has one."""
+    if not getattr(processor, "chat_template", None):
+        return {}
+    content = [{"type": "image"}, {"type": "text", "text": QUESTIONS[0]}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    return {"turn": {"words": QUESTIONS[0], "prompt": prompt}}
+
+
 def write_variant(family, root: Path, name: str, seed: int) -> list[dict]:
     """Writes a variant and returns its cases. Raises `NearTie` if some case has no clear question."""
     variant, folder = family.VARIANTS[name], root / name
@@ -156,7 +165,7 @@ def write_variant(family, root: Path, name: str, seed: int) -> list[dict]:
     write_json(folder / "mask.json", mask, indent=None)
     write_json(folder / "cases.json", {
         "architecture": family.ARCHITECTURE, "covers": variant["covers"], "seed": seed,
-        "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", "cases": cases,
+        "type": variant["type"], "checkpoint": "checkpoint", "mask": "mask.json", **turn(processor), "cases": cases,
     })
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)

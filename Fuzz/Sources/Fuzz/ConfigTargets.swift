@@ -9,13 +9,14 @@ extension Targets {
         let folders = FolderCases()
         for name in [
             "llava-next/hub-f16", "llava-next/shards-f16", "instructblip/hub-f32",
-            "instructblip/new-f16", "lingo-judge/plain",
+            "instructblip/new-f16", "llava-1.5/hub-f16", "llava-1.5/plain-f32", "lingo-judge/plain",
         ] {
             try folders.add(
                 name + "/checkpoint",
                 files: [
                     "config.json", "generation_config.json", "model.safetensors.index.json",
-                    "processor_config.json", "preprocessor_config.json",
+                    "processor_config.json", "preprocessor_config.json", "chat_template.json",
+                    "chat_template.jinja",
                 ])
         }
         return folders.target { chosen in
@@ -56,6 +57,16 @@ extension Targets {
                 guard tiles * config.outputSize.height * config.outputSize.width <= largestArea
                 else { return }
                 _ = try processor.process(picture)
+            }
+            attempt {
+                let config = try CropImageConfig.parse(
+                    json: input, file: "settings", kind: "CLIPImageProcessor")
+                let size = try CropImageProcessor(config: config).resizedSize(
+                    of: PixelSize(height: 7, width: 9))
+                guard size.height <= 256, size.width <= 256, config.outputSize.height <= 256,
+                    config.outputSize.width <= 256
+                else { return }
+                _ = try CropImageProcessor(config: config).process(picture)
             }
             let config = try SquashImageConfig.parse(
                 json: input, file: "settings", kind: "BlipImageProcessor")

@@ -64,6 +64,8 @@ public struct ConversionResult: Sendable {
 public final class Converter: Sendable {
     /// The model that the checkpoint holds.
     public let model: any ModelConfiguration
+    /// What the model's turns look like.
+    public let template: ChatTemplate
     /// Bytes of weights that will be read.
     public let sourceBytes: Int
     /// Tensors that are stored in another type because their rows are no whole blocks.
@@ -89,6 +91,7 @@ public final class Converter: Sendable {
         if let file = options.importance { try plan.weigh(with: ImportanceFile(path: file)) }
         self.plan = plan
         sourceBytes = plan.sourceBytes
+        template = model.architecture.chatTemplate(try folder.template())
         let general = GeneralMetadata(name: folder.name)
         let tokenizers = try TokenizerMetadata.read(folder: path, model: model)
         languageMetadata =
@@ -98,7 +101,8 @@ public final class Converter: Sendable {
         visionMetadata =
             try general.members(
                 architecture: "clip", kind: .mmproj, fileType: options.visionType.fileType)
-            + model.visionMetadata + ProcessorMetadata.read(folder, model: model)
+            + model.visionMetadata
+            + ProcessorMetadata.read(folder, model: model, template: template)
             + tokenizers.vision
     }
 

@@ -15,7 +15,7 @@ enum ProcessorMetadata {
     static let endTokensKey = "mmq.generation.eos_token_ids"
 
     static func read(
-        _ folder: CheckpointFolder, model: any ModelConfiguration
+        _ folder: CheckpointFolder, model: any ModelConfiguration, template: ChatTemplate
     ) throws -> [(key: String, value: GGUFValue)] {
         let (json, file) = try folder.imageProcessor()
         let normalization = try model.pixelNormalization(settings: json, file: file)
@@ -26,7 +26,7 @@ enum ProcessorMetadata {
         }
         members.append((imageKey, .bytes(json)))
         members.append((imageFileKey, .string((file as NSString).lastPathComponent)))
-        members.append((templateKey, .string(model.architecture.templateName)))
+        members.append((templateKey, .string(template.rawValue)))
         if let ids = try folder.endTokenIDs() { members.append((endTokensKey, .int32s(ids))) }
         return members
     }
@@ -52,11 +52,6 @@ extension ModelFiles {
             throw InputError(.missingKey, file: vision.path, item: "key '\(key)'")
         }
         return (json, "\(vision.path): key '\(key)'")
-    }
-
-    /// The name of the template that the model puts round a user's words: `vicuna` or `none`.
-    public func chatTemplateName() throws -> String {
-        try vision.metadata.string(ProcessorMetadata.templateKey)
     }
 
     /// Ids that end an answer, as `generation_config.json` had them; nil if it had none.

@@ -24,15 +24,14 @@ struct InstructBLIPArchitecture: Architecture {
     /// The model has no such word: its picture always comes first.
     let namesPicture = false
     let metadataKeys: [String] = []
-    let templateName = "none"
 
     /// InstructBLIP takes the words as they are.
-    func template(_ words: String) -> String { words }
+    func chatTemplate(_ found: CheckpointTemplate) -> ChatTemplate { .none }
 
     /// The prompt without `Context: N/A`, but with the empty line where that stood, as in the
     /// official code. The `<image>` that the official code puts in front is left out: the model has
     /// no such word.
-    func studyPrompt(_ prompt: String) -> String {
+    func studyTurn(_ prompt: String) -> String {
         [
             (PromptText.image + "\n", ""), ("Context: N/A", ""),
             ("\nAnswer the question using a single word or phrase.", " Short Answer:"),

@@ -6,18 +6,8 @@ import MMQText
 /// InstructBLIP: EVA tower over one squashed picture, a Q-Former that reads the instruction, its
 /// queries projected in front of the prompt of a LLaMA decoder.
 public final class InstructBLIPModel: VisionLanguageModel {
-    /// The observed modules.
-    public let modules: [ModuleShape]
-    /// Identifies the weights.
-    public let fingerprint: String
-    /// The decoder's tokenizer.
-    public let tokenizer: SentencePieceTokenizer
-    /// Ids that end an answer.
-    public let stopTokens: Set<Int32>
-    /// The mapped files.
-    public let files: ModelFiles
-    /// The language model.
-    public let backend: LanguageBackend
+    /// Files, tokenizer and language model.
+    public let parts: ModelParts
 
     private let config: InstructBLIPConfig
     private let images: SquashImageProcessor
@@ -28,35 +18,26 @@ public final class InstructBLIPModel: VisionLanguageModel {
     private let projection: Linear
 
     /// Indices into `modules`.
-    private enum Module { static let lang = 0, encoder = 1, qformer = 2, query = 3 }
+    private enum Module { static let encoder = 1, qformer = 2, query = 3 }
 
     /// Opens the model of checked files.
     init(
         files: ModelFiles, config: InstructBLIPConfig, images: SquashImageConfig,
         tokenizer: SentencePieceTokenizer, instructionTokenizer: WordPieceTokenizer
     ) throws {
-        self.files = files
         self.config = config
-        self.tokenizer = tokenizer
         self.instructionTokenizer = instructionTokenizer
-        fingerprint = files.fingerprint
         self.images = try SquashImageProcessor(config: images)
         let weights = Weights(files)
         vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: false)
         postNorm = try weights.norm("v.post_ln", epsilon: config.vision.normEpsilon)
         qformer = try QFormer(weights: weights, config: config)
         projection = try weights.linear("mm.0")
-        let decoder = try LlamaDecoder(
-            weights: weights, config: config.text, hasHead: files.has("output.weight"))
         // Older checkpoints have no token for the picture: one behind the vocabulary stands for it.
         let imageToken =
             config.imageTokenID.map { Int32($0) } ?? tokenizer.id(of: "<image>")
             ?? Int32(config.text.vocabularySize)
-        backend = LanguageBackend(
-            decoder: decoder, imageToken: imageToken, module: Module.lang,
-            contextLength: config.text.contextLength, activations: files.activations)
-        stopTokens = try files.stopTokens(tokenizer)
-        modules = config.modules
+        parts = try ModelParts(files, tokenizer: tokenizer, imageToken: imageToken)
     }
 
     /// Token ids with placeholders expanded, and pixels.

@@ -70,7 +70,7 @@ final class GenerationStep: RunStep {
         let input = try cache.input(of: job.sample) {
             try model.prepare(
                 image: job.sample.picture(),
-                prompt: model.architecture.studyPrompt(job.sample.prompt))
+                prompt: model.studyPrompt(job.sample.prompt))
         }
         let options = plan.settings.options
         let tokens = input.inputIDs.count + max(1, options.minTokens)

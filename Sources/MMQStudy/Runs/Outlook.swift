@@ -90,7 +90,7 @@ extension GenerationPlan {
                 do {
                     _ = try model.visionTokens(
                         size: sample.pictureSize(),
-                        prompt: model.architecture.studyPrompt(sample.prompt))
+                        prompt: model.studyPrompt(sample.prompt))
                     if outlook.speed == nil { outlook.speed = try measured(sample, lanes, planned) }
                 } catch let error as InputError where error.reasonOfSample != nil {
                     // What stands for an answer then is found without a pass.
@@ -140,7 +140,7 @@ extension GenerationPlan {
             try meanTokens(all) ?? Double(min(Self.unknownTokens, settings.options.maxTokens))
         let start = clock.now
         let input = try model.prepare(
-            image: sample.picture(), prompt: model.architecture.studyPrompt(sample.prompt))
+            image: sample.picture(), prompt: model.studyPrompt(sample.prompt))
         let features = try input.imageFeatures(observation: lanes.first?.towers)
         speed.tower = clock.seconds(since: start)
         let afterTowers = clock.now

@@ -1,0 +1,80 @@
+import MMQFormats
+import MMQImage
+import MMQText
+
+/// LLaVA-1.5: CLIP tower over the middle of the picture, two-layer projector, features in the place of
+/// the picture in the prompt of a LLaMA decoder.
+public final class Llava15Model: VisionLanguageModel {
+    /// Files, tokenizer and language model.
+    public let parts: ModelParts
+
+    private let images: CropImageProcessor
+    private let towers: LlavaFeatures
+
+    /// Opens the model of checked files.
+    init(
+        files: ModelFiles, config: LlavaCore, images: CropImageConfig,
+        tokenizer: SentencePieceTokenizer
+    ) throws {
+        parts = try ModelParts(files, tokenizer: tokenizer, imageToken: Int32(config.imageTokenID))
+        self.images = try CropImageProcessor(config: images)
+        towers = try LlavaFeatures(files, config)
+    }
+
+    /// Token ids with placeholders expanded, and pixels.
+    public func prepare(image: RGBImage, prompt: String) throws -> PreparedInput {
+        let pixels = try images.process(image)
+        let count = towers.tokensPerTile
+        return PreparedInput(
+            inputIDs: try parts.ids(prompt, imageTokens: count), imageTokens: count,
+            picture: Llava15Input(
+                pixelValues: pixels,
+                pixelShape: [3, images.config.outputSize.height, images.config.outputSize.width],
+                model: self),
+            backend: backend)
+    }
+
+    /// The tower's tokens, whatever the picture's size.
+    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+        _ = try images.resizedSize(of: size)
+        _ = try parts.ids(prompt, imageTokens: towers.tokensPerTile)
+        return towers.vision.tokens
+    }
+
+    /// The patches of the middle; with `full`, the class token before them has no place.
+    public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] {
+        let side = towers.vision.patchesPerSide
+        guard let first = isImage.firstIndex(of: true),
+            let resized = try? images.resizedSize(of: PixelSize(height: height, width: width))
+        else { return [] }
+        let (wide, high) = (Double(resized.width), Double(resized.height))
+        let crop = images.config.outputSize
+        // What a crop leaves out above and to the left is rounded down, below 0 for what it adds.
+        let left = Double((resized.width - crop.width) >> 1)
+        let top = Double((resized.height - crop.height) >> 1)
+        let patch = Double(towers.vision.patchSize)
+        return [
+            PictureGrid(
+                name: "middle", rows: side, columns: side, first: first + towers.firstPatch,
+                hasRowEnds: false, x: left / wide, y: top / high, cellWidth: patch / wide,
+                cellHeight: patch / high)
+        ]
+    }
+
+    /// Runs tower and projector: [image tokens, hidden].
+    func features(of pixels: [Float], observation: Observation?) throws -> [Float] {
+        let pass = Pass(backend.workspace, observation: observation)
+        return Array(try towers.apply(pixels, tiles: 1, pass).values)
+    }
+}
+
+/// A picture as LLaVA-1.5's tower takes it.
+struct Llava15Input: TowerInput {
+    let pixelValues: [Float]
+    let pixelShape: [Int]
+    let model: Llava15Model
+
+    func features(observation: Observation?) throws -> [Float] {
+        try model.features(of: pixelValues, observation: observation)
+    }
+}
