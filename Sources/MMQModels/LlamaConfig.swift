@@ -2,9 +2,11 @@ import Foundation
 import MMQBase
 import MMQFormats
 
-/// The sizes and constants of a LLaMA decoder.
+/// The sizes and constants of a LLaMA decoder, or of Mistral's, which differs from it in its defaults
+/// and in a window over the keys that may not be shorter than the context here.
 ///
-/// Defaults for keys that a `config.json` leaves out are those of transformers' `LlamaConfig`.
+/// Defaults for keys that a `config.json` leaves out are those of transformers' `LlamaConfig` or
+/// `MistralConfig`.
 public struct LlamaConfig: Sendable, Codable, Equatable {
     /// Rows of the embedding table.
     public var vocabularySize: Int
@@ -49,15 +51,18 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
 
     /// From the `text_config` section of a `config.json`.
     init(_ reader: ConfigReader) throws {
-        let type = try reader.choice("model_type", ["llama"], "llama")
-        precondition(type == "llama", "the only choice")
+        let isMistral =
+            try reader.choice("model_type", ["llama", "mistral"], "llama") == "mistral"
         vocabularySize = try reader.positive("vocab_size", 32000)
         hiddenSize = try reader.positive("hidden_size", 4096)
-        ffnSize = try reader.positive("intermediate_size", 11008)
+        ffnSize = try reader.positive("intermediate_size", isMistral ? 14336 : 11008)
         layers = try reader.layers("num_hidden_layers", 32)
         heads = try reader.positive("num_attention_heads", 32)
-        kvHeads = try reader.positive("num_key_value_heads", heads)
-        contextLength = try reader.positive("max_position_embeddings", 2048)
+        let allHeads = !isMistral || reader.isNull("num_key_value_heads")
+        kvHeads = try reader.positive("num_key_value_heads", allHeads ? heads : 8)
+        contextLength = try reader.positive(
+            "max_position_embeddings", isMistral ? 4096 * 32 : 2048)
+        if isMistral { try Self.checkWindow(reader, context: contextLength) }
         normEpsilon = try reader.positiveNumber("rms_norm_eps", 1e-6)
         ropeTheta = try Self.ropeTheta(reader)
         tiedHead = try reader.bool("tie_word_embeddings", false)
@@ -71,6 +76,19 @@ public struct LlamaConfig: Sendable, Codable, Equatable {
         try reader.mustBeFalse("attention_bias")
         try reader.mustBeFalse("mlp_bias")
         try check(file: reader.file) { reader.item($0.json) }
+    }
+
+    /// Refuses a window over the keys that would hide some of them. Without the key it is 4,096.
+    private static func checkWindow(_ reader: ConfigReader, context: Int) throws {
+        let key = "sliding_window"
+        guard !reader.isNull(key) else { return }
+        let window = try reader.positive(key, 4096)
+        guard window >= context else {
+            throw InputError(
+                .unsupported, file: reader.file, item: reader.item(key),
+                expected: "null, or at least max_position_embeddings \(context)",
+                found: "\(window)")
+        }
     }
 
     /// Base of the rotary frequencies: `rope_parameters` (transformers 5), `rope_scaling` (older)

@@ -184,7 +184,7 @@ import Testing
         BadConfig("model_type", nil, .missingKey),
         BadConfig("model_type", "vipllava", .unsupported),
         BadConfig("model_type", 3, .missingKey),
-        BadConfig("text_config.model_type", "mistral", .unsupported),
+        BadConfig("text_config.model_type", "qwen2", .unsupported),
         BadConfig("text_config.num_hidden_layers", -3, .badValue),
         BadConfig("text_config.num_hidden_layers", 1_000_000, .badValue),
         BadConfig("text_config.hidden_size", "64", .badValue),
@@ -229,6 +229,49 @@ import Testing
         #expect(error.code == config.code)
         #expect(error.item == config.item)
         #expect(error.file == checkpoint + "/config.json")
+    }
+
+    /// What a Mistral decoder may say of its window.
+    @Test func slidingWindows() throws {
+        let type = "text_config.model_type"
+        let window = "text_config.sliding_window"
+        let context = "text_config.max_position_embeddings"
+        let heads = "text_config.num_key_value_heads"
+        for (value, length) in [(4096, 32768), (100, 101)] {
+            let checkpoint = try copy()
+            try configure(checkpoint, [type: "mistral", window: value, context: length])
+            let error = try failure(checkpoint)
+            #expect(error.code == .unsupported && error.item == window)
+            #expect(error.found == "\(value)" && error.expected?.contains("\(length)") == true)
+        }
+        // Without the key it is 4,096.
+        let silent = try copy()
+        try configure(silent, [type: "mistral", context: 8192])
+        #expect(try failure(silent).item == window)
+        let text = try copy()
+        try configure(text, [type: "mistral", context: 64, window: "none"])
+        #expect(try failure(text).code == .badValue)
+        for value in [NSNull(), 64, 65] as [Any] {
+            let checkpoint = try copy()
+            try configure(checkpoint, [type: "mistral", window: value, context: 64])
+            let model = try Converter(checkpoint: checkpoint, options: ConversionOptions()).model
+            #expect(model.text.contextLength == 64)
+        }
+        // Eight key heads, unless the file says null: this checkpoint has four heads.
+        let grouped = try copy()
+        try configure(grouped, [type: "mistral", window: NSNull(), heads: nil])
+        #expect(try failure(grouped).item == heads)
+        let config = """
+            {"model_type": "llava_next", "image_token_index": 5, "text_config": \
+            {"model_type": "mistral", "sliding_window": null, "num_key_value_heads": %@}}
+            """
+        for (value, count) in [("null", 32), ("4", 4)] {
+            let json = config.replacingOccurrences(of: "%@", with: value)
+            let read = try LlavaNextConfig(
+                json: JSONValue(parsing: Array(json.utf8), file: "c"), file: "c")
+            #expect(read.text.kvHeads == count && read.text.ffnSize == 14336)
+            #expect(read.text.contextLength == 131_072)
+        }
     }
 
     @Test func unknownArchitectureListsThoseThatRun() throws {

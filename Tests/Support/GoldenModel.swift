@@ -22,7 +22,7 @@ public struct GoldenModel: Sendable, CustomTestStringConvertible {
 
     /// All LLaVA-Next checkpoints.
     public static let llavaNext = [
-        "hub-f16", "plain-f32", "shards-bf16", "shards-f16",
+        "hub-f16", "mistral-bf16", "plain-f32", "shards-bf16", "shards-f16",
     ]
     .map { GoldenModel("llava-next", $0) }
     /// All InstructBLIP checkpoints.

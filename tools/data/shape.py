@@ -5,8 +5,9 @@ memory and speed where the real weights are not at hand.
     .build/venv/bin/python tools/data shape --arch llava-next --shape 7b --output DIR \\
         --vocab llama-tokenizer.model [--bert-vocab vocab.txt]
 
-7b is llava-v1.6-vicuna-7b-hf (14 GB) or instructblip-vicuna-7b (16 GB); small has the same structure
-in some 10 to 30 MB. Memory stays below 0.5 GB: values come from a pool of normal numbers.
+7b is llava-v1.6-vicuna-7b-hf or llava-1.5-7b-hf (14 GB) or instructblip-vicuna-7b (16 GB), 13b the same with
+Vicuna 13B (27 and 28 GB), mistral-7b is llava-v1.6-mistral-7b-hf (15 GB); small has the same structure in some 10
+to 30 MB. Memory stays below 0.5 GB: values come from a pool of normal numbers.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from sentencepiece import SentencePieceProcessor
 
-from tools.common import processors
+from tools.common import processors, templates
 from tools.common.commands import parser
 from tools.common.files import write_json
 from tools.goldens.vocabulary import sentencepiece_model, write_bert_tokenizer, write_llama_tokenizer
@@ -27,15 +28,27 @@ DEVIATION = 0.02
 Shapes = dict[str, tuple[int, ...]]
 
 LLAMA_7B = dict(hidden=4096, ffn=11008, layers=32, heads=32)
+LLAMA_13B = dict(hidden=5120, ffn=13824, layers=40, heads=40)
+# `kv`: heads of keys and values, where there are fewer; `more`: what else config.json says of it.
+MISTRAL_7B = dict(LLAMA_7B, ffn=14336, kv=8, more=dict(
+    architectures=["MistralForCausalLM"], max_position_embeddings=32768, model_type="mistral", num_key_value_heads=8,
+    rope_theta=1000000.0, sliding_window=None))
 LLAMA_SMALL = dict(hidden=256, ffn=704, layers=4, heads=8)
+CLIP = dict(vision=dict(hidden=1024, ffn=4096, layers=24, heads=16, side=336))
+CLIP_SMALL = dict(vision=dict(hidden=128, ffn=512, layers=4, heads=4, side=336))
+EVA = dict(
+    vision=dict(hidden=1408, ffn=6144, layers=39, heads=16, side=224),
+    qformer=dict(hidden=768, ffn=3072, layers=12, heads=12), queries=32)
 SHAPES = {
-    ("llava-next", "7b"): dict(
-        text=LLAMA_7B, vision=dict(hidden=1024, ffn=4096, layers=24, heads=16, side=336)),
-    ("llava-next", "small"): dict(
-        text=LLAMA_SMALL, vision=dict(hidden=128, ffn=512, layers=4, heads=4, side=336)),
-    ("instructblip", "7b"): dict(
-        text=LLAMA_7B, vision=dict(hidden=1408, ffn=6144, layers=39, heads=16, side=224),
-        qformer=dict(hidden=768, ffn=3072, layers=12, heads=12), queries=32),
+    ("llava-next", "7b"): dict(CLIP, text=LLAMA_7B),
+    ("llava-next", "mistral-7b"): dict(CLIP, text=MISTRAL_7B),
+    ("llava-next", "13b"): dict(CLIP, text=LLAMA_13B),
+    ("llava-next", "small"): dict(CLIP_SMALL, text=LLAMA_SMALL),
+    ("llava-1.5", "7b"): dict(CLIP, text=LLAMA_7B),
+    ("llava-1.5", "13b"): dict(CLIP, text=LLAMA_13B),
+    ("llava-1.5", "small"): dict(CLIP_SMALL, text=LLAMA_SMALL),
+    ("instructblip", "7b"): dict(EVA, text=LLAMA_7B),
+    ("instructblip", "13b"): dict(EVA, text=LLAMA_13B),
     ("instructblip", "small"): dict(
         text=LLAMA_SMALL, vision=dict(hidden=352, ffn=1536, layers=4, heads=4, side=224),
         qformer=dict(hidden=96, ffn=384, layers=4, heads=4), queries=32),
@@ -53,12 +66,13 @@ def norm(name: str, size: int) -> Shapes:
 
 def decoder(size: dict, rows: int) -> Shapes:
     hidden, ffn = size["hidden"], size["ffn"]
+    keys = hidden // size["heads"] * size.get("kv", size["heads"])
     tensors: Shapes = {"language_model.model.embed_tokens.weight": (rows, hidden)}
     for i in range(size["layers"]):
         layer = f"language_model.model.layers.{i}"
         tensors[f"{layer}.input_layernorm.weight"] = (hidden,)
-        for part in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            tensors[f"{layer}.self_attn.{part}.weight"] = (hidden, hidden)
+        for part, outputs in (("q_proj", hidden), ("k_proj", keys), ("v_proj", keys), ("o_proj", hidden)):
+            tensors[f"{layer}.self_attn.{part}.weight"] = (outputs, hidden)
         tensors[f"{layer}.post_attention_layernorm.weight"] = (hidden,)
         tensors[f"{layer}.mlp.gate_proj.weight"] = (ffn, hidden)
         tensors[f"{layer}.mlp.up_proj.weight"] = (ffn, hidden)
@@ -68,12 +82,12 @@ def decoder(size: dict, rows: int) -> Shapes:
     return tensors
 
 
-def llava_next(size: dict, rows: int) -> Shapes:
+def llava(size: dict, rows: int) -> Shapes:
+    """What every LLaVA model has."""
     vision, hidden = size["vision"], size["text"]["hidden"]
     width, patches = vision["hidden"], (vision["side"] // PATCH) ** 2
     tower = "vision_tower.vision_model"
     tensors: Shapes = {
-        "image_newline": (hidden,),
         f"{tower}.embeddings.class_embedding": (width,),
         f"{tower}.embeddings.patch_embedding.weight": (width, 3, PATCH, PATCH),
         f"{tower}.embeddings.position_embedding.weight": (patches + 1, width),
@@ -90,6 +104,10 @@ def llava_next(size: dict, rows: int) -> Shapes:
     tensors |= linear("multi_modal_projector.linear_1", hidden, width)
     tensors |= linear("multi_modal_projector.linear_2", hidden, hidden)
     return tensors | decoder(size["text"], rows)
+
+
+def llava_next(size: dict, rows: int) -> Shapes:
+    return {"image_newline": (size["text"]["hidden"],)} | llava(size, rows)
 
 
 def instructblip(size: dict, rows: int, bert_rows: int) -> Shapes:
@@ -201,30 +219,45 @@ def text_config(size: dict, rows: int, **more) -> dict:
         "num_attention_heads": size["heads"], "num_hidden_layers": size["layers"],
         "vocab_size": rows,
     }
-    return config | more
+    return config | more | size.get("more", {})
 
 
-def write_llava_next(folder: Path, size: dict, pieces: int, rows: int, dtype: str, **text) -> None:
-    """`text`: more of the language model's configuration."""
+def llava_config(size: dict, pieces: int, rows: int, dtype: str, text: dict) -> dict:
+    """What every LLaVA model's config.json says."""
     vision = size["vision"]
-    side = vision["side"]
-    grid = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side], [3 * side, side], [side, 3 * side]]
-    write_json(folder / "config.json", {
-        "architectures": ["LlavaNextForConditionalGeneration"], "ignore_index": -100,
-        "image_grid_pinpoints": grid, "image_token_index": pieces, "model_type": "llava_next",
-        "projector_hidden_act": "gelu",
+    return {
+        "ignore_index": -100, "image_token_index": pieces, "projector_hidden_act": "gelu",
         "text_config": text_config(size["text"], rows, **{
             "max_position_embeddings": 4096, "pad_token_id": 0, "rms_norm_eps": 1e-5, "torch_dtype": dtype} | text),
-        "tie_word_embeddings": False, "torch_dtype": dtype, "use_image_newline_parameter": True,
+        "tie_word_embeddings": False, "torch_dtype": dtype,
         "vision_config": {
-            "hidden_size": vision["hidden"], "image_size": side,
+            "hidden_size": vision["hidden"], "image_size": vision["side"],
             "intermediate_size": vision["ffn"], "model_type": "clip_vision_model",
             "num_attention_heads": vision["heads"], "num_hidden_layers": vision["layers"],
             "patch_size": PATCH, "projection_dim": 768, "vocab_size": 32000,
         },
-        "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
-        "vocab_size": rows,
-    })
+        "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "vocab_size": rows,
+    }
+
+
+def write_llava(folder: Path, size: dict, pieces: int, rows: int, dtype: str) -> None:
+    side = size["vision"]["side"]
+    write_json(folder / "config.json", llava_config(size, pieces, rows, dtype, {}) | {
+        "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"})
+    write_json(folder / "preprocessor_config.json", processors.clip_images(side, side))
+    write_json(folder / "processor_config.json", processors.llava_texts(PATCH, "default"))
+    write_json(folder / "chat_template.json", {"chat_template": templates.USER_ASSISTANT})
+
+
+def write_llava_next(folder: Path, size: dict, pieces: int, rows: int, dtype: str, **text) -> None:
+    """`text`: more of the language model's configuration."""
+    side = size["vision"]["side"]
+    grid = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side], [3 * side, side], [side, 3 * side]]
+    write_json(folder / "config.json", llava_config(size, pieces, rows, dtype, text) | {
+        "architectures": ["LlavaNextForConditionalGeneration"], "image_grid_pinpoints": grid,
+        "model_type": "llava_next", "use_image_newline_parameter": True})
+    if size["text"].get("more", {}).get("model_type") == "mistral":
+        write_json(folder / "chat_template.json", {"chat_template": templates.INSTRUCTIONS})
     write_json(folder / "preprocessor_config.json", processors.llava_next_images(side, grid))
     write_json(folder / "processor_config.json", processors.llava_next_texts(PATCH))
 
@@ -261,18 +294,20 @@ def write_instructblip(
 
 def main() -> None:
     given = parser(__doc__)
-    given.add_argument("--arch", choices=("llava-next", "instructblip"), required=True)
-    given.add_argument("--shape", choices=("7b", "small"), default="small")
+    given.add_argument("--arch", choices=sorted({arch for arch, _ in SHAPES}), required=True)
+    given.add_argument("--shape", choices=sorted({shape for _, shape in SHAPES}), default="small")
     given.add_argument("--output", type=Path, required=True)
-    given.add_argument("--vocab", type=Path, help="a tokenizer.model; 7b needs LLaMA's, of 32,000 pieces")
-    given.add_argument("--bert-vocab", type=Path, help="a vocab.txt; 7b needs BERT's, of 30,522 pieces")
+    given.add_argument("--vocab", type=Path, help="a tokenizer.model; all but small need LLaMA's, of 32,000 pieces")
+    given.add_argument("--bert-vocab", type=Path, help="a vocab.txt; InstructBLIP's real shapes need BERT's")
     given.add_argument("--type", choices=("f16", "f32"), default="f16")
     given.add_argument("--seed", type=int, default=1)
     options = given.parse_args()
-    if options.shape == "7b" and not options.vocab:
-        given.error("--shape 7b needs --vocab")
-    if options.shape == "7b" and options.arch == "instructblip" and not options.bert_vocab:
-        given.error("--shape 7b of instructblip needs --bert-vocab")
+    if (options.arch, options.shape) not in SHAPES:
+        given.error(f"no shape {options.shape} of {options.arch}")
+    if options.shape != "small" and not options.vocab:
+        given.error(f"--shape {options.shape} needs --vocab")
+    if options.shape != "small" and options.arch == "instructblip" and not options.bert_vocab:
+        given.error(f"--shape {options.shape} of instructblip needs --bert-vocab")
 
     folder, size = options.output, SHAPES[options.arch, options.shape]
     folder.mkdir(parents=True, exist_ok=True)
@@ -283,9 +318,11 @@ def main() -> None:
     rows = -(-(pieces + 2) // 64) * 64
     dtype = np.dtype({"f16": np.float16, "f32": np.float32}[options.type])
     files = ("tokenizer.model",)
-    if options.arch == "llava-next":
-        tensors = llava_next(size, rows)
-        write_llava_next(folder, size, pieces, rows, dtype.name)
+    if options.arch != "instructblip":
+        shapes, write = (
+            (llava_next, write_llava_next) if options.arch == "llava-next" else (llava, write_llava))
+        tensors = shapes(size, rows)
+        write(folder, size, pieces, rows, dtype.name)
         write_llama_tokenizer(folder, pieces, ["<image>", "<pad>"], legacy=False, files=files, model=model)
     else:
         words = options.bert_vocab.read_text(encoding="utf-8").splitlines() if options.bert_vocab else None

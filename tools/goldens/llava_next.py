@@ -10,6 +10,7 @@ from transformers import (
 )
 
 from tools.common import processors
+from tools.common.templates import INSTRUCTIONS
 
 from . import llava
 from .llava import FORMS, STAGES, sites_of, stages
@@ -55,6 +56,21 @@ VARIANTS = {
         "vision": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3,
                        num_attention_heads=2, image_size=42, patch_size=14, projection_dim=32),
         "cases": ("wide", "tall", "small"), "seed": 12,
+    },
+    "mistral-bf16": {
+        "covers": "a Mistral decoder: grouped-query attention, rope theta 1e6, sliding_window null, head_dim "
+        "apart from hidden size, instructions for a template (chat_template.jinja); hub names, one file, bf16",
+        "type": "bf16", "names": "hub", "shards": 1, "pieces": 416, "vocabulary": 448,
+        "tiles": LLAVA_TILES, "layer": -2, "processor": "both", "legacy": False,
+        "tokenizer": ("tokenizer.json", "tokenizer.model"), "template": ("chat_template.jinja", INSTRUCTIONS),
+        "text": dict(model_type="mistral", architectures=["MistralForCausalLM"], hidden_size=64,
+                     intermediate_size=96, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2,
+                     head_dim=16, rms_norm_eps=1e-5, rope_theta=1000000.0, max_position_embeddings=32768,
+                     sliding_window=None),
+        "vision": dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3,
+                       num_attention_heads=4, image_size=28, patch_size=14, projection_dim=32,
+                       vocab_size=32000),
+        "cases": ("wide", "tall", "small"), "seed": 15,
     },
     "plain-f32": {
         "covers": "the names save_pretrained of transformers 5 writes by default, one file, f32, "

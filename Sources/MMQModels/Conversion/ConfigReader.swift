@@ -33,6 +33,9 @@ struct ConfigReader {
         return value == .null ? nil : value
     }
 
+    /// Whether `key` is there and null.
+    func isNull(_ key: String) -> Bool { object[key] == .null }
+
     /// An error about `key`.
     func wrong(
         _ key: String, _ expected: String, _ found: JSONValue?, _ code: InputError.Code = .badValue
