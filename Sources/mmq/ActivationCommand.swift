@@ -11,7 +11,9 @@ struct ActivationCommand: ParsableCommand {
             Every commit holds the counts and the place in the bench up to which they reach: a run \
             that was stopped, or killed, goes on with the same command and ends with the same \
             numbers. Samples whose picture is not there, or that the model cannot take, are left \
-            out and counted; when they are put right, --again counts from the beginning.
+            out, and their number is told. A later run counts pictures that have come in the \
+            meantime before it goes on, as long as the goal is not reached without them (then, and \
+            with --shard, --again counts from the beginning).
             """)
 
     @OptionGroup var model: ModelOptions

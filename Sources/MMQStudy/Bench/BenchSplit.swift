@@ -104,6 +104,20 @@ public final class BenchSplit {
         return nil
     }
 
+    /// The samples at some places of the order, ascending, as far as their pictures are there. The
+    /// walk does not move.
+    func samples(at places: [Int]) throws -> [BenchSample] {
+        guard !places.isEmpty else { return [] }
+        let walk = BenchSplit(again: self)
+        return try places.compactMap { place in
+            try walk.skip(to: place)
+            guard case .sample(let sample)? = try walk.next(), sample.position == place else {
+                return nil
+            }
+            return sample
+        }
+    }
+
     /// A picture outside the bench is read only where that was allowed.
     private func checkPlace(of picture: String) throws {
         guard let root, let place = realPath(picture) else { return }

@@ -130,7 +130,7 @@ final class CountingStep: RunStep {
         }
         start = RunCursor(
             position: state.cursor, samples: state.samples, skipped: state.skipped,
-            missingFrames: state.missingFrames)
+            missingFrames: state.missingFrames, missing: state.missing)
         part = try ShardRun(progress) { shard in
             try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) {
                 Self.isReached(plan.goal, samples: $0, visionTokens: $1)
@@ -142,7 +142,8 @@ final class CountingStep: RunStep {
     /// the later goal. It cannot be taken back.
     func standing() throws -> RunOutcome? {
         guard isReached(start) else {
-            return state.finished && start.position >= samples.count ? .exhausted : nil
+            let isOver = state.finished && start.position >= samples.count
+            return isOver && !start.canGoBack(shard) ? .exhausted : nil
         }
         if start.samples > 0,
             isReached(samples: start.samples - 1, visionTokens: state.visionTokensBefore)
@@ -229,6 +230,7 @@ final class CountingStep: RunStep {
         state.samples = cursor.samples
         state.skipped = cursor.skipped
         state.missingFrames = cursor.missingFrames
+        state.missing = cursor.missing
         return state
     }
 }

@@ -65,7 +65,9 @@ final class MeasuringStep: RunStep {
             try Self.check(stored, pass, plan)
             pass = stored
         }
-        start = RunCursor(position: pass.cursor, samples: pass.samples, skipped: pass.skipped)
+        start = RunCursor(
+            position: pass.cursor, samples: pass.samples, skipped: pass.skipped,
+            missing: pass.missing)
         done = progress?.done ?? 0
         part = try ShardRun(progress) { shard in
             try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) { taken, _ in
@@ -89,7 +91,8 @@ final class MeasuringStep: RunStep {
     }
 
     func standing() -> RunOutcome? {
-        isReached(start) ? .reached : pass.finished ? .exhausted : nil
+        isReached(start)
+            ? .reached : pass.finished && !start.canGoBack(shard) ? .exhausted : nil
     }
 
     func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= plan.samples }
@@ -123,6 +126,7 @@ final class MeasuringStep: RunStep {
         pass.cursor = cursor.position
         pass.samples = cursor.samples
         pass.skipped = cursor.skipped
+        pass.missing = cursor.missing
         return pass
     }
 }

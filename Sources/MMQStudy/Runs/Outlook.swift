@@ -196,8 +196,13 @@ extension CountingPlan {
     private func left(of step: CountingStep, _ speed: inout Outlook.Speed?) throws -> Int {
         var cursor = step.start
         var left = 0
+        var found = cursor.canGoBack(shard) ? try step.samples.samples(at: cursor.missing) : []
+        found.reverse()
         try step.samples.skip(to: cursor.position)
-        while !step.isReached(cursor), let item = try step.samples.next() {
+        while !step.isReached(cursor) {
+            guard let item = try found.popLast().map(BenchItem.sample) ?? step.samples.next() else {
+                break
+            }
             guard case .sample(let sample) = item else { continue }
             let isOwn = shard?.takes(sample.position) ?? true
             do {

@@ -5,7 +5,8 @@ import MMQBase
 ///
 /// What is stored always belongs together: everything up to the cursor and nothing beyond it. A
 /// process that is killed loses what it did since the last commit, does it again, and the study
-/// comes out the same.
+/// comes out the same. Samples whose picture was not there are taken first by the next run that
+/// finds it, as long as there is anything left to do.
 public final class ResumableRun<Step: RunStep> {
     private let step: Step
     private let tell: (RunEvent) -> Void
@@ -18,6 +19,9 @@ public final class ResumableRun<Step: RunStep> {
     private var settled: RunCursor
     /// What is left to begin of the sample at hand, last first.
     private var waiting: [(sample: BenchSample, job: Step.Job)] = []
+    /// Samples that an earlier run passed over because their picture was not there, and now is, last
+    /// first.
+    private var found: [BenchSample] = []
     private var underWay = 0
     private var done = 0
     private var outcome: RunOutcome?
@@ -50,6 +54,10 @@ public final class ResumableRun<Step: RunStep> {
     /// - Returns: why the run ended, and what came of it.
     public func run() throws -> (outcome: RunOutcome, result: Step.Result) {
         if let outcome = try step.standing() { return (outcome, step.result(here, outcome)) }
+        // Parts walk alike: what one of them finds again the others would have to pass by.
+        if here.canGoBack(step.shard) {
+            found = try step.samples.samples(at: here.missing).reversed()
+        }
         try step.samples.skip(to: here.position)
         startFraction = step.fraction(here)
         do {
@@ -93,6 +101,11 @@ public final class ResumableRun<Step: RunStep> {
     }
 
     private func walk() throws {
+        if let sample = found.popLast() {
+            here.skipped -= 1
+            here.missing.removeAll { $0 == sample.position }
+            return take(sample)
+        }
         let item = try step.samples.next()
         here.position = step.samples.position
         switch item {
@@ -101,6 +114,7 @@ public final class ResumableRun<Step: RunStep> {
             isPending = true
         case .missing(let position, let files):
             here.skipped += 1
+            here.missing.append(position)
             guard isOwn(position) else { return passed() }
             tell(.missing(files: files))
             try settle(done: 0)
@@ -114,12 +128,15 @@ public final class ResumableRun<Step: RunStep> {
                 here.skipped += 1
             }
             passed()
-        case .sample(let sample):
-            if !sample.missing.isEmpty { tell(.missing(files: sample.missing)) }
-            here.samples += 1
-            here.missingFrames += sample.missing.count
-            waiting = step.jobs(of: sample).reversed().map { (sample, $0) }
+        case .sample(let sample): take(sample)
         }
+    }
+
+    private func take(_ sample: BenchSample) {
+        if !sample.missing.isEmpty { tell(.missing(files: sample.missing)) }
+        here.samples += 1
+        here.missingFrames += sample.missing.count
+        waiting = step.jobs(of: sample).reversed().map { (sample, $0) }
     }
 
     private func isOwn(_ position: Int) -> Bool { step.shard?.takes(position) ?? true }

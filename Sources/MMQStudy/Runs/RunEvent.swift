@@ -38,4 +38,11 @@ public struct RunCursor: Sendable, Equatable {
     public var skipped = 0
     /// Frames left out of the pictures of samples that were taken, because they are not there.
     public var missingFrames = 0
+    /// Places passed over because their picture is not there, ascending: a later run may find it.
+    public var missing: [Int] = []
+}
+
+extension RunCursor {
+    /// Whether a run goes back to samples whose picture was not there.
+    func canGoBack(_ shard: Shard?) -> Bool { shard == nil && !missing.isEmpty }
 }

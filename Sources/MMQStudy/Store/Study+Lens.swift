@@ -29,8 +29,11 @@ public struct LensPass: Sendable, Equatable, Codable {
     public internal(set) var cursor = 0
     /// Samples measured.
     public internal(set) var samples = 0
-    /// Samples passed over because their picture is not there.
+    /// Samples passed over: their picture is not there, or the model cannot take them.
     public internal(set) var skipped = 0
+    /// Places of samples whose picture is not there, ascending; empty in studies of an mmq that did
+    /// not keep them.
+    public internal(set) var missing: [Int] = []
     /// Whether the bench ended.
     public internal(set) var finished = false
 
@@ -119,7 +122,8 @@ extension LensPass: StudyRow {
     static let table = "lens_pass"
 
     var damage: String? {
-        firstBeyond(("cursor", cursor), ("samples", samples), ("skipped", skipped))
+        missing.damage(before: cursor)
+            ?? firstBeyond(("cursor", cursor), ("samples", samples), ("skipped", skipped))
     }
 
     /// The condition that picks a pass's row, and what it asks for.

@@ -17,10 +17,12 @@ public struct PassState: Sendable, Equatable, Codable {
     public internal(set) var cursor = 0
     /// Samples counted.
     public internal(set) var samples = 0
-    /// Samples passed over because their picture is not there.
+    /// Samples passed over: their picture is not there, or the model cannot take them.
     public internal(set) var skipped = 0
     /// Frames left out of a joined picture because they are not there.
     public internal(set) var missingFrames = 0
+    /// Places of samples whose picture is not there, ascending; empty in studies of an mmq that did not keep them.
+    public internal(set) var missing: [Int] = []
     /// Tokens that the vision module has seen.
     public internal(set) var visionTokens: Int64 = 0
     /// The same before the last sample: tells whether a goal was reached with that one.
@@ -54,10 +56,20 @@ extension PassState: StudyRow {
         guard (1...Self.blockRange.upperBound).contains(blocks) else {
             return "blocks is \(blocks)"
         }
-        return firstBeyond(
-            ("cursor", cursor), ("samples", samples), ("skipped", skipped),
-            ("missing_frames", missingFrames), ("vision_tokens", Int(visionTokens)),
-            ("vision_tokens_before", Int(visionTokensBefore)))
+        return missing.damage(before: cursor)
+            ?? firstBeyond(
+                ("cursor", cursor), ("samples", samples), ("skipped", skipped),
+                ("missing_frames", missingFrames), ("vision_tokens", Int(visionTokens)),
+                ("vision_tokens_before", Int(visionTokensBefore)))
+    }
+}
+
+extension [Int] {
+    /// What is wrong with them as places that a walk left out; nil if nothing is.
+    func damage(before cursor: Int) -> String? {
+        let isAscending = zip(self, dropFirst()).allSatisfy { $0 < $1 }
+        return isAscending && (first ?? 0) >= 0 && (last ?? -1) < cursor
+            ? nil : "missing holds places that no walk up to \(cursor) left out"
     }
 }
 

@@ -16,6 +16,7 @@ enum StudySchema {
         migrator.registerMigration("sets side by side") { try $0.execute(sql: sets) }
         migrator.registerMigration("shards") { try $0.execute(sql: shards) }
         migrator.registerMigration("ends of shards") { try $0.execute(sql: shardEnds) }
+        migrator.registerMigration("missing pictures") { try $0.execute(sql: missing) }
         return migrator
     }
 
@@ -184,6 +185,12 @@ enum StudySchema {
     private static let shardEnds = """
         -- The place in the bench's order at which a finished part ended.
         ALTER TABLE shard ADD COLUMN cursor INTEGER;
+        """
+
+    private static let missing = """
+        -- Places whose picture was not there: JSON, ascending. A later run may find it.
+        ALTER TABLE pass ADD COLUMN missing TEXT NOT NULL DEFAULT '[]';
+        ALTER TABLE lens_pass ADD COLUMN missing TEXT NOT NULL DEFAULT '[]';
         """
 
     /// Compares a file's tables with those that the migrations make.

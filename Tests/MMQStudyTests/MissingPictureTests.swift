@@ -1,0 +1,107 @@
+import Foundation
+import MMQModels
+import StudySupport
+import Support
+import Testing
+
+@testable import MMQStudy
+
+/// Pictures that are not there when a bench is counted, and are later.
+@Suite struct MissingPictureTests {
+    private let folder: TemporaryFolder
+    private let model: any VisionLanguageModel
+    private let bench: String
+    /// Of samples in the middle of the order.
+    private let pictures: [String]
+
+    init() throws {
+        folder = try TemporaryFolder()
+        model = try LensFixture.model(in: folder)
+        bench = folder.path + "/bench"
+        try FileManager.default.copyItem(atPath: LensFixture.bench, toPath: bench)
+        let walk = try BenchSplit(bench: bench, domain: .rs, split: "train", form: .simple)
+        var there: [String] = []
+        while let item = try walk.next() {
+            if case .sample(let sample) = item { there += sample.pictures }
+        }
+        pictures = Array(there[1...2])
+        try #require(there.count > 4)
+    }
+
+    private func away<T>(_ pictures: [String], _ body: () throws -> T) throws -> T {
+        for picture in pictures {
+            try FileManager.default.moveItem(atPath: picture, toPath: picture + ".away")
+        }
+        defer {
+            for picture in pictures {
+                try? FileManager.default.moveItem(atPath: picture + ".away", toPath: picture)
+            }
+        }
+        return try body()
+    }
+
+    private func count(_ study: Study, _ goal: CountingPlan.Goal) throws -> PassState {
+        let plan = try CountingPlan(study: study, model: model, bench: bench, goal: goal)
+        return try ResumableRun(plan.step(.rs)).run().result
+    }
+
+    private func study(_ name: String) throws -> Study {
+        try Study(path: folder.path + "/" + name)
+    }
+
+    @Test func areCountedWhenTheyAreThere() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let whole = try study("whole")
+        let expected = try count(whole, .samples(1000))
+        #expect(expected.missing.isEmpty)
+
+        let later = try study("later")
+        let without = try away(pictures) { try count(later, .samples(1000)) }
+        #expect(without.missing.count == 2)
+        #expect(without.samples == expected.samples - 2)
+        #expect(without.skipped == expected.skipped + 2)
+        // Still not there: nothing changes.
+        #expect(try away(pictures) { try count(later, .samples(1000)) } == without)
+        // One of two.
+        let half = try away([pictures[1]]) { try count(later, .samples(1000)) }
+        #expect(half.missing.count == 1)
+        #expect(half.samples == expected.samples - 1)
+        let found = try count(later, .samples(1000))
+        #expect(found.missing.isEmpty)
+        #expect(found.samples == expected.samples)
+        #expect(found.skipped == expected.skipped)
+        #expect(found.visionTokens == expected.visionTokens)
+        for positions in Positions.allCases {
+            #expect(
+                try later.counts(domain: .rs, split: "train", positions: positions)
+                    == whole.counts(domain: .rs, split: "train", positions: positions))
+        }
+        let blocks = try [whole, later].map {
+            try $0.passCounts(#require(try $0.pass(domain: .rs, split: "train"))).samples
+        }
+        #expect(blocks[0] == blocks[1])
+    }
+
+    /// What was asked for is there: a sample more would be another result.
+    @Test func areLeftWhereTheGoalIsReached() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let study = try study("goal")
+        let without = try away(pictures) { try count(study, .samples(3)) }
+        #expect(without.missing.count == 2)
+        #expect(try count(study, .samples(3)) == without)
+        // Taken further, the run goes back first.
+        let further = try count(study, .samples(4))
+        #expect(further.missing.count == 1)
+        #expect(further.cursor == without.cursor)
+    }
+
+    @Test func arePlanned() throws {
+        let study = try study("planned")
+        _ = try away(pictures) { try count(study, .samples(1000)) }
+        let plan = try CountingPlan(
+            study: study, model: model, bench: bench, goal: .samples(1000))
+        #expect(try plan.outlook([.rs]).entries.map(\.left) == [2])
+    }
+}
