@@ -46,7 +46,7 @@ import Testing
     }
 
     private func study(_ name: String) throws -> Study {
-        try Study(path: folder.path + "/" + name)
+        try Study(path: folder.path + "/" + name, access: .writing)
     }
 
     @Test func areCountedWhenTheyAreThere() throws {
