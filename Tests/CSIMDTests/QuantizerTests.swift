@@ -215,7 +215,10 @@ import Testing
             for (name, type) in Self.types + Self.searched + [("f32", CSIMD_F32)] {
                 let isBlocks = csimd_row_bytes(type, 1) == 0
                 let isLarge = csimd_row_bytes(type, 32) == 0
-                for cols in isLarge ? [256, 768] : isBlocks ? [32, 96, 768] : [1, 7, 8, 9, 15, 16, 17, 31, 33, 96, 768] {
+                for cols in isLarge
+                    ? [256, 768]
+                    : isBlocks ? [32, 96, 768] : [1, 7, 8, 9, 15, 16, 17, 31, 33, 96, 768]
+                {
                     let row = Array(values.prefix(cols))
                     let plain = withKernels(isa: "scalar", threads: 1) {
                         let blocks = Self.blocks(type, row, rows: 1)

@@ -85,7 +85,8 @@ public struct WeightRule: Sendable, Equatable {
             }
             guard !rules.contains(where: { $0.part == part }) else {
                 throw InputError(
-                    .duplicate, file: "--keep", item: "rule '\(word)'", expected: "one type for \(part.rawValue)",
+                    .duplicate, file: "--keep", item: "rule '\(word)'",
+                    expected: "one type for \(part.rawValue)",
                     found: "two")
             }
             rules.append(WeightRule(part, type))
