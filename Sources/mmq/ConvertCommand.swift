@@ -6,8 +6,10 @@ import MMQModels
 extension StoredType: ExpressibleByArgument {}
 
 extension WeightTypes: ExpressibleByArgument {
+    /// A type or recipe by its name.
     public init?(argument: String) { self.init(named: argument) }
 
+    /// The names, for help and completion.
     public static var allValueStrings: [String] { names }
 }
 
@@ -25,9 +27,10 @@ struct ConvertCommand: ParsableCommand {
             of q5_k, q8_0 of q6_k; rows that are no multiple of 32 as f16.
 
             --type also takes a recipe: iq4_nl_gate is iq4_nl with the matrices in q8_0 that decide \
-            which neurons fire; q4_k_m and q5_k_m are llama.cpp's mixtures of those names. --keep stores parts of the decoder in other types: \
-            q, k, v, o (attention), gate, up, down (feed-forward), embedding, head. The file's name then \
-            ends in -mix; inspect prints the bits a weight takes.
+            which neurons fire; q4_k_m and q5_k_m are llama.cpp's mixtures of those names. --keep \
+            stores parts of the decoder in other types: q, k, v, o (attention), gate, up, down \
+            (feed-forward), embedding, head. The file's name then ends in -mix; inspect prints the \
+            bits a weight takes.
             """)
 
     @Argument(help: "The checkpoint's folder: config.json, *.safetensors, tokenizer, processor.")
@@ -38,9 +41,10 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: """
-            The language model's weights: f32, f16, bf16, q8_0, q4_0, iq4_nl (as small as q4_0 \
-            and closer to the original), q4_k, q5_k, q6_k, q4_1, q5_0, q5_1 or a recipe (default: q4_0; for a judge f32, so that its \
-            scores are the official ones).
+            The language model's weights: f32, f16, bf16, q8_0, iq4_nl, q4_0 (as small as iq4_nl, \
+            faster on CPUs without VNNI, and further from the original), q4_k, q5_k, q6_k, q4_1, \
+            q5_0, q5_1 or a recipe (default: iq4_nl; for a judge f32, so that its scores are the \
+            official ones).
             """)
     var type: WeightTypes?
 
@@ -74,7 +78,7 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
-        let types = type ?? WeightTypes(isJudge ? .f32 : .q4_0)
+        let types = type ?? WeightTypes(isJudge ? .f32 : .iq4_nl)
         let rules = try keep.map(WeightRule.list) ?? []
         if isJudge, !rules.isEmpty || !types.recipe.isEmpty {
             throw ValidationError("A judge has no such parts: --type with one type, no --keep.")
