@@ -1,6 +1,8 @@
 // Work on activations element by element or row by row: cuts it into tasks, the leaves compute.
 #include "internal.h"
 
+#include <string.h>
+
 enum {
     // Elements that make a task worth handing to a thread.
     TASK_ELEMENTS = 16 * 1024,
@@ -138,7 +140,8 @@ static csimd_site site_from(const csimd_site* site, size_t first) {
                         .sums = site->sums ? site->sums + first : NULL,
                         .squares = site->squares ? site->squares + first : NULL,
                         .maxima = site->maxima ? site->maxima + first : NULL,
-                        .fired = site->fired ? site->fired + first / 8 : NULL};
+                        .fired = site->fired ? site->fired + first / 8 : NULL,
+                        .values = site->values ? site->values + first : NULL};
 }
 
 /// One token's range of neurons with its bits, `bits`. They are read off the counts of a row by
@@ -161,6 +164,15 @@ static void record_row(const activation* a, const csimd_site* site, uint8_t* bit
     }
 }
 
+/// One token's activations, copied; the product with `up` comes behind, where the kernel has left
+/// it out: the same multiplication, so that a pass whose values are kept computes the same bits.
+static void keep_row(float* values, float* x, const float* up, size_t columns) {
+    memcpy(values, x, columns * sizeof(float));
+    for (size_t i = 0; up && i < columns; i++) {
+        x[i] *= up[i];
+    }
+}
+
 /// All tokens of one range of neurons: their counts and sums have one writer, and sums are added up
 /// in the order of the tokens whatever the number of threads.
 static void activation_task(void* context, int64_t index) {
@@ -170,11 +182,15 @@ static void activation_task(void* context, int64_t index) {
     const csimd_site site = site_from(&a->site, first);
     for (size_t t = 0; t < a->tokens; t++) {
         const float* up = a->up ? a->up + t * a->n + first : NULL;
+        const float* factor = site.values ? NULL : up;
         float* x = a->x + t * a->n + first;
         if (site.fired) {
-            record_row(a, &site, site.fired + t * units(a->n, 8), x, up, columns);
+            record_row(a, &site, site.fired + t * units(a->n, 8), x, factor, columns);
         } else {
-            a->kernels->activate_row(a->kind, x, up, columns, &site);
+            a->kernels->activate_row(a->kind, x, factor, columns, &site);
+        }
+        if (site.values) {
+            keep_row(site.values + t * a->n, x, up, columns);
         }
     }
 }

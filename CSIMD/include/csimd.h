@@ -129,6 +129,7 @@ typedef struct csimd_site {
     double* squares; // [n], += their squares, likewise
     float* maxima;   // [n], the greatest so far; NaN is greater than none
     uint8_t* fired;  // [tokens, (n + 7) / 8], bit i % 8 of byte i / 8: neuron i's is > 0
+    float* values;   // [tokens, n], the activations themselves, as they are counted
 } csimd_site;
 
 /// x = intervention(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be

@@ -39,6 +39,18 @@ public struct GeneratedAnswer: Sendable {
     public var decodeSeconds = 0.0
 }
 
+/// How far an answer has come.
+public enum GenerationStep {
+    /// Pixels and token ids are there.
+    case prepared(PreparedInput)
+    /// The towers have seen the picture.
+    case seen
+    /// The prompt is through a layer of the decoder.
+    case layer(Int)
+    /// A token was chosen; with the text that became complete with it, perhaps none.
+    case token(Int32, String)
+}
+
 /// An answer under way: its prompt's keys and values, and the tokens chosen so far.
 ///
 /// Answers under way are independent: any of them may take a step together, in any order, and each
@@ -113,15 +125,47 @@ extension VisionLanguageModel {
         image: RGBImage, prompt: String, options: GenerationOptions, mask: NeuronMask? = nil,
         onText: (String) -> Void = { _ in }
     ) throws -> GeneratedAnswer {
+        try generate(image: image, prompt: prompt, options: options, mask: mask, tap: nil) {
+            if case .token(_, let text) = $0, !text.isEmpty { onText(text) }
+        }
+    }
+
+    /// The same, followed step by step.
+    ///
+    /// - Parameters:
+    ///   - tap: gets activations of the towers, the prompt and every token of the answer that is
+    ///     run: all but the last.
+    ///   - follow: told how far the work has come; what it throws ends it.
+    public func generate(
+        image: RGBImage, prompt: String, options: GenerationOptions, mask: NeuronMask? = nil,
+        tap: ActivationTap?, follow: (GenerationStep) throws -> Void
+    ) throws -> GeneratedAnswer {
         let clock = ContinuousClock()
-        let observation = mask.map { Observation(modules: modules, counting: false, mask: $0) }
+        let observation =
+            mask == nil && tap == nil
+            ? nil : Observation(modules: modules, counting: false, mask: mask, tap: tap)
         let start = clock.now
         let input = try prepare(image: image, prompt: prompt)
+        try follow(.prepared(input))
         let features = try input.imageFeatures(observation: observation)
+        try tap?.check()
+        try follow(.seen)
         let visionSeconds = clock.seconds(since: start)
+        var pieces = ""
         let running = try begin(
-            input, features: features, options: options, observation: observation, onText: onText)
-        while !running.isFinished { try advance([running]) { onText($1) } }
+            input, features: features, options: options, observation: observation,
+            onText: { pieces = $0 }
+        ) { layer in
+            try tap?.check()
+            try follow(.layer(layer))
+        }
+        if let token = running.answer.tokens.last { try follow(.token(token, pieces)) }
+        while !running.isFinished {
+            pieces = ""
+            try advance([running]) { pieces = $1 }
+            try tap?.check()
+            try follow(.token(running.last, pieces))
+        }
         var answer = running.answer
         answer.visionSeconds = visionSeconds
         return answer
@@ -136,9 +180,11 @@ extension VisionLanguageModel {
     ///     under a mask with the same neurons of the towers.
     ///   - observation: neurons that are off in the decoder; one object may serve many answers.
     ///   - onText: gets the text of the first token, if it makes any.
+    ///   - after: gets every decoder layer's index when the prompt is through it.
     public func begin(
         _ input: PreparedInput, features: [Float], options: GenerationOptions,
-        observation: Observation? = nil, onText: (String) -> Void = { _ in }
+        observation: Observation? = nil, onText: (String) -> Void = { _ in },
+        after: (_ layer: Int) throws -> Void = { _ in }
     ) throws -> RunningAnswer {
         let clock = ContinuousClock()
         let start = clock.now
@@ -147,7 +193,8 @@ extension VisionLanguageModel {
         // The last token chosen is never run, so its keys and values need no room.
         let state = try run(
             input, features: features, observation: observation,
-            keepsCache: input.inputIDs.count + max(0, limit - 1), after: { _, _ in })
+            keepsCache: input.inputIDs.count + max(0, limit - 1)
+        ) { layer, _ in try after(layer) }
         var answer = GeneratedAnswer()
         answer.promptTokens = input.inputIDs.count
         answer.imageTokens = input.imageTokens

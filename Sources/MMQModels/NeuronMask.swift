@@ -54,8 +54,17 @@ public struct NeuronMask: Sendable, Equatable {
         json: Data, modules: [ModuleShape], file: String,
         resolve: ((_ module: String, _ layer: Int) throws -> LayerMask.Resolver)? = nil
     ) throws {
+        try self.init(
+            document: JSONValue(parsing: [UInt8](json), file: file), modules: modules, file: file,
+            resolve: resolve)
+    }
+
+    /// The mask that a JSON document describes; parameters as for its text.
+    public init(
+        document: JSONValue, modules: [ModuleShape], file: String,
+        resolve: ((_ module: String, _ layer: Int) throws -> LayerMask.Resolver)? = nil
+    ) throws {
         let form = "{\"module\": [[neuron, ...], ...], ...}"
-        let document = try JSONValue(parsing: [UInt8](json), file: file)
         guard let members = document.members else {
             throw maskFault(file, expected: form, found: document.kind)
         }

@@ -251,8 +251,17 @@ import Testing
                             want[t * n + i] = value * up[t * n + i]
                         }
                     }
+                    let wantValues = plain.indices.map { index in
+                        let i = index % n
+                        return scales[i] == 0
+                            ? shifts[i] : shifts[i].addingProduct(scales[i], plain[index])
+                    }
+                    var values = [Float](repeating: .nan, count: tokens * n)
                     var gate = x
-                    func activate(_ mark: UnsafeMutablePointer<UInt8>?) {
+                    func activate(
+                        _ mark: UnsafeMutablePointer<UInt8>?,
+                        values: UnsafeMutablePointer<Float>? = nil
+                    ) {
                         var site = csimd_site()
                         scales.withUnsafeBufferPointer { scales in
                             shifts.withUnsafeBufferPointer { shifts in
@@ -262,6 +271,7 @@ import Testing
                                     (site.counts, site.sums, site.squares, site.maxima) =
                                         ($0, $1, $2, $3)
                                     site.fired = mark
+                                    site.values = values
                                     csimd_activate_gated(kind, &gate, up, tokens, n, &site)
                                 }
                             }
@@ -282,6 +292,20 @@ import Testing
                     checks.expect(
                         counts == zip(wantCounts, once).map { $0 + $1 }, "\(isa) \(kind) n \(n)")
                     checks.expect(fired == wantFired, "\(isa) \(kind) n \(n)")
+
+                    // And with the values themselves, with and without the bits.
+                    for marks in [false, true] {
+                        gate = x
+                        values = values.map { _ in .nan }
+                        values.withUnsafeMutableBufferPointer { values in
+                            fired.withUnsafeMutableBufferPointer {
+                                activate(
+                                    marks ? $0.baseAddress : nil, values: values.baseAddress)
+                            }
+                        }
+                        checks.expect(gate.bits == want.bits, "\(isa) \(kind) n \(n)")
+                        checks.expect(values.bits == wantValues.bits, "\(isa) \(kind) n \(n)")
+                    }
                 }
             }
         }

@@ -44,6 +44,12 @@ import Testing
             ]
         ),
         (
+            "session",
+            [
+                "--model", "--language", "--vision", "--activations", "--scratch", "--threads",
+            ]
+        ),
+        (
             "activation",
             [
                 "--model", "--bench", "--study", "--domain", "--split", "--vision-tokens",

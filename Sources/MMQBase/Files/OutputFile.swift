@@ -133,10 +133,12 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     }
 
     /// Syncs the file and gives it its final name, replacing a file of that name.
-    public func commit() throws {
+    ///
+    /// - Parameter durably: whether it must survive a power cut; a temporary file need not.
+    public func commit(durably: Bool = true) throws {
         // Once more: an input may have been opened since.
         try InputLedger.check(output: target, named: path)
-        try sync()
+        if durably { try sync() }
         guard rename(partialPath, target) == 0 else {
             throw InputError.system(.writeFailed, file: path, errno)
         }
@@ -144,6 +146,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             close(descriptor)
             descriptor = -1
         }
+        guard durably else { return }
         // The rename itself must survive a power cut. A file system that cannot sync a folder
         // still has the file, so that is no failure.
         let folder = open(

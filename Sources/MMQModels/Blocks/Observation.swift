@@ -34,6 +34,10 @@ public final class Observation {
     public let isCounting: Bool
     /// Which neurons fired at which token, if that is recorded.
     public let firing: FiringPattern?
+    /// Where the activations of some sites go, if somebody takes them.
+    public let tap: ActivationTap?
+    /// Whether layers run too whose output nobody uses: an observed site sees every row.
+    var needsAllLayers: Bool { isCounting || tap != nil }
 
     /// The split of a pass whose rows are counted apart.
     private let split: Split?
@@ -85,21 +89,25 @@ public final class Observation {
     ///   - mask: what happens to neurons before they are counted.
     ///   - recording: keep a bit for every neuron and token; for one pass, as it takes
     ///     tokens × neurons / 8 bytes a layer.
+    ///   - tap: gets activations as they are counted; for one pass, as it keeps their order.
     public convenience init(
-        modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil, recording: Bool = false
+        modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil, recording: Bool = false,
+        tap: ActivationTap? = nil
     ) {
         self.init(
-            modules: modules, counting: counting, mask: mask, recording: recording, split: nil)
+            modules: modules, counting: counting, mask: mask, recording: recording, tap: tap,
+            split: nil)
     }
 
     /// - Parameter split: rows of a module that are counted apart; then this serves one pass.
     init(
         modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil, recording: Bool = false,
-        split: Split?
+        tap: ActivationTap? = nil, split: Split?
     ) {
         self.modules = modules
         isCounting = counting
         self.split = split
+        self.tap = tap
         firing = recording ? FiringPattern(modules: modules) : nil
         func copy(_ numbers: [Float]) -> UnsafeMutablePointer<Float> {
             let copy = UnsafeMutablePointer<Float>.allocate(capacity: numbers.count)
@@ -147,7 +155,9 @@ public final class Observation {
             shift: edit.map { UnsafePointer($0.shifts) },
             counts: total.map { $0.counts + offset }, sums: total.map { $0.sums + offset },
             squares: total.map { $0.squares + offset }, maxima: total.map { $0.maxima + offset },
-            fired: firing?.append(module: module, layer: layer, rows: rows))
+            fired: firing?.append(module: module, layer: layer, rows: rows),
+            values: tap?.room(
+                module: module, layer: layer, rows: rows, neurons: modules[module].neurons))
     }
 
     /// Notes that every layer of a module saw some rows.

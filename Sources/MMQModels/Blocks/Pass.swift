@@ -45,8 +45,8 @@ struct Pass {
         runs = observations.enumerated().map { Run(rows: $0..<$0 + 1, observation: $1) }
     }
 
-    /// Whether activations are counted: then layers run too whose output nobody uses.
-    var isCounting: Bool { runs.contains { $0.observation?.isCounting ?? false } }
+    /// Whether activations are counted or handed out: then layers run too whose output nobody uses.
+    var needsAllLayers: Bool { runs.contains { $0.observation?.needsAllLayers ?? false } }
 
     /// Scratch memory for rows, contents undefined; valid until the slot is next asked for.
     func rows(_ slot: Workspace.Slot, _ count: Int, _ width: Int) -> Rows {
@@ -97,10 +97,17 @@ struct Pass {
     ) {
         guard let observation else { return body(rows, nil) }
         for part in observation.parts(rows, module: site.module) {
-            var site = observation.site(
+            var kernelSite = observation.site(
                 module: site.module, layer: site.layer, rows: part.rows.count,
                 positions: part.positions)
-            withUnsafePointer(to: &site) { body(part.rows, $0) }
+            withUnsafePointer(to: &kernelSite) { body(part.rows, $0) }
+            if let values = kernelSite.values {
+                observation.tap?.take(
+                    UnsafeBufferPointer(
+                        start: values,
+                        count: part.rows.count * observation.modules[site.module].neurons),
+                    module: site.module, layer: site.layer)
+            }
         }
     }
 

@@ -81,7 +81,7 @@ struct QFormer {
                 try attend(cross, queryRows, memory: memory, pass)
             }
             apply(layer.query, queryRows, at: Site(module: modules.query, layer: index), pass)
-            if pass.isCounting || index + 1 < layers.count {
+            if pass.needsAllLayers || index + 1 < layers.count {
                 apply(layer.text, textRows, at: Site(module: modules.text, layer: index), pass)
             }
         }

@@ -52,7 +52,7 @@ struct LlavaFeatures {
         if layer == 0 { select() }
         try vision.encoder.run(
             x, images: tiles,
-            layers: 0..<(pass.isCounting ? vision.encoder.layers.count : layer),
+            layers: 0..<(pass.needsAllLayers ? vision.encoder.layers.count : layer),
             module: LlavaModule.vision, pass
         ) { if $0 + 1 == layer { select() } }
         return selected

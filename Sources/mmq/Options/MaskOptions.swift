@@ -21,6 +21,13 @@ struct MaskOptions: ParsableArguments {
     /// - Parameter study: the study's path, which a setting and the kinds mean and add need.
     func read(for model: any VisionLanguageModel, study path: String?) throws -> NeuronMask? {
         guard let mask else { return nil }
+        return try Self.read(mask, for: model, study: path, set: sets.chosen())
+    }
+
+    /// The mask that a word names: a file, or with a study's path a setting.
+    static func read(
+        _ mask: String, for model: any VisionLanguageModel, study path: String?, set: SetName
+    ) throws -> NeuronMask? {
         let study = try path.map { try Study(path: $0, access: .reading) }
         if exists(mask) || study == nil || mask.hasSuffix(".json") {
             return try NeuronMask(
@@ -28,13 +35,13 @@ struct MaskOptions: ParsableArguments {
         }
         guard let study else { return nil }
         try study.checkModules(model.modules)
-        let setting = try MaskSetting(
-            name: mask, of: model.architecture, set: sets.chosen())
+        let setting = try MaskSetting(name: mask, of: model.architecture, set: set)
         if setting.isNone { return nil }
         guard let domain = setting.domain else {
-            throw ValidationError(
-                "--mask \(mask): no bench says here whose neurons are meant. Name the domain: "
-                    + "\(setting.core)@med, for example.")
+            throw InputError(
+                .badInput, file: "mask", item: mask,
+                "no bench says here whose neurons are meant. Name the domain: "
+                    + "\(setting.core)@med, for example")
         }
         return try NeuronMask(
             layers: setting.neurons(of: domain, in: study, seed: 0), modules: model.modules,

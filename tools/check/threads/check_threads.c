@@ -191,6 +191,7 @@ static void observed_alike(const char* name, void (*kernel)(void* context), rows
         double *sums, *squares;
         float* maxima;
         uint8_t* fired;
+        float* values;
     } seen[2];
     for (int i = 0; i < 2; i++) {
         seen[i].counts = room(WIDTH * sizeof(int64_t));
@@ -198,11 +199,12 @@ static void observed_alike(const char* name, void (*kernel)(void* context), rows
         seen[i].squares = room(WIDTH * sizeof(double));
         seen[i].maxima = room(WIDTH * sizeof(float));
         seen[i].fired = room(fired_bytes);
+        seen[i].values = room(n * sizeof(float));
         for (size_t j = 0; j < WIDTH; j++) {
             seen[i].maxima[j] = -INFINITY;
         }
         r->site = (csimd_site){scale,           shift,          seen[i].counts, seen[i].sums,
-                               seen[i].squares, seen[i].maxima, seen[i].fired};
+                               seen[i].squares, seen[i].maxima, seen[i].fired,  seen[i].values};
         memcpy(r->x, before, n * sizeof(float));
         csimd_set_threads(i == 0 ? 1 : 4);
         kernel(r);
@@ -213,7 +215,8 @@ static void observed_alike(const char* name, void (*kernel)(void* context), rows
         memcmp(seen[0].sums, seen[1].sums, WIDTH * sizeof(double)) != 0 ||
         memcmp(seen[0].squares, seen[1].squares, WIDTH * sizeof(double)) != 0 ||
         memcmp(seen[0].maxima, seen[1].maxima, WIDTH * sizeof(float)) != 0 ||
-        memcmp(seen[0].fired, seen[1].fired, fired_bytes) != 0) {
+        memcmp(seen[0].fired, seen[1].fired, fired_bytes) != 0 ||
+        memcmp(seen[0].values, seen[1].values, n * sizeof(float)) != 0) {
         failures++;
         printf("%s, %s: other sums on four threads\n", csimd_isa(), name);
     }
@@ -224,6 +227,7 @@ static void observed_alike(const char* name, void (*kernel)(void* context), rows
         free(seen[i].squares);
         free(seen[i].maxima);
         free(seen[i].fired);
+        free(seen[i].values);
     }
     r->site = (csimd_site){0};
     memcpy(r->x, before, n * sizeof(float));

@@ -1,0 +1,78 @@
+import CSIMD
+import MMQBase
+
+/// A safetensors file of one tensor [rows, columns] that grows row by row: how many rows there are
+/// is known only at its end. It appears under its name when it is complete.
+///
+/// The header has its room from the beginning and is padded, as the format allows; data begin at a
+/// multiple of 64 bytes, so that a mapped file is an aligned array.
+public final class SafetensorsRows {
+    /// The final path.
+    public let path: String
+    /// The tensor's name.
+    public let name: String
+    /// F32 or F16: rows come as f32 and are rounded; beyond f16's range they become infinite.
+    public let type: SafetensorsType
+    /// Elements of a row.
+    public let columns: Int
+    /// Rows so far.
+    public private(set) var rows = 0
+
+    private let output: OutputFile
+    private let headerBytes: Int
+    private var halves: [UInt16] = []
+
+    /// Creates the partial file.
+    ///
+    /// - Precondition: `type` is F32 or F16.
+    public init(path: String, name: String, type: SafetensorsType, columns: Int) throws {
+        precondition(type == .f32 || type == .f16)
+        self.path = path
+        self.name = name
+        self.type = type
+        self.columns = columns
+        // No count of rows or bytes has more digits.
+        let longest = Self.header(name, type, rows: .max, columns, bytes: .max)
+        headerBytes = (8 + longest.count + 63) / 64 * 64
+        output = try OutputFile(path: path)
+    }
+
+    /// Appends rows.
+    public func append(_ values: UnsafeBufferPointer<Float>) throws {
+        precondition(values.count % max(columns, 1) == 0, "a part of a row")
+        let place = headerBytes + rows * columns * type.byteSize
+        if type == .f32 {
+            try output.write(UnsafeRawBufferPointer(values), at: place)
+        } else if let base = values.baseAddress {
+            if halves.count < values.count { halves = .init(repeating: 0, count: values.count) }
+            try halves.withUnsafeMutableBytes { halves in
+                _ = csimd_quantize_row(CSIMD_F16, base, nil, halves.baseAddress, values.count)
+                try output.write(.init(rebasing: halves[..<(2 * values.count)]), at: place)
+            }
+        }
+        rows += values.count / max(columns, 1)
+    }
+
+    /// Writes the header and gives the file its name.
+    ///
+    /// - Parameter durably: whether it must survive a power cut.
+    public func commit(durably: Bool = true) throws {
+        var header = Self.header(
+            name, type, rows: rows, columns, bytes: rows * columns * type.byteSize)
+        header += [UInt8](repeating: 0x20, count: headerBytes - 8 - header.count)
+        let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
+        try output.write(length + header, at: 0)
+        try output.commit(durably: durably)
+    }
+
+    /// Removes what was written so far. Does nothing after `commit`.
+    public func abandon() { output.abandon() }
+
+    private static func header(
+        _ name: String, _ type: SafetensorsType, rows: Int, _ columns: Int, bytes: Int
+    ) -> [UInt8] {
+        Array(
+            ("{\(jsonString(name)):{\"dtype\":\"\(type.rawValue)\",\"shape\":[\(rows),\(columns)],"
+                + "\"data_offsets\":[0,\(bytes)]}}").utf8)
+    }
+}

@@ -1,0 +1,135 @@
+import Foundation
+import MMQBase
+import Support
+import Testing
+
+/// A running `mmq session`, with pipes to it.
+final class SessionProcess {
+    private let process: pid_t
+    private var input: Int32
+    private let output: Int32
+    private var buffer: [UInt8] = []
+    private var hasEnded = false
+
+    /// Starts it over a model.
+    init(_ model: String, scratch: String) throws {
+        var toSession: [Int32] = [0, 0]
+        var fromSession: [Int32] = [0, 0]
+        try #require(pipe(&toSession) == 0 && pipe(&fromSession) == 0)
+        #if os(Linux)
+            var actions = posix_spawn_file_actions_t()
+        #else
+            var actions: posix_spawn_file_actions_t?
+        #endif
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, toSession[0], 0)
+        posix_spawn_file_actions_adddup2(&actions, fromSession[1], 1)
+        // The session must not hold its own input open.
+        for end in toSession + fromSession where end > 2 {
+            posix_spawn_file_actions_addclose(&actions, end)
+        }
+        let words = [
+            try Command.binary.get(), "session", "--model", model, "--scratch", scratch,
+        ]
+        var arguments = words.map { strdup($0) } + [nil]
+        var variables =
+            ProcessInfo.processInfo.environment.filter { $0.key != "MMQ_ISA" }
+            .map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { for text in arguments + variables { free(text) } }
+        var process: pid_t = 0
+        let problem = posix_spawn(&process, words[0], &actions, nil, &arguments, &variables)
+        close(toSession[0])
+        close(fromSession[1])
+        try #require(problem == 0, "cannot start the session")
+        self.process = process
+        input = toSession[1]
+        output = fromSession[0]
+    }
+
+    deinit {
+        closeInput()
+        close(output)
+        if !hasEnded {
+            kill(process, SIGKILL)
+            var status: Int32 = 0
+            waitpid(process, &status, 0)
+        }
+    }
+
+    /// Writes a line.
+    func send(_ line: String) throws {
+        let bytes = Array((line + "\n").utf8)
+        var done = 0
+        while done < bytes.count {
+            let written = bytes.withUnsafeBytes {
+                write(input, $0.baseAddress?.advanced(by: done), bytes.count - done)
+            }
+            try #require(written > 0, "the session does not read")
+            done += written
+        }
+    }
+
+    /// Nothing more will be asked.
+    func closeInput() {
+        if input >= 0 { close(input) }
+        input = -1
+    }
+
+    /// The next event; nil at the end of the output.
+    func event() throws -> JSONValue? {
+        while true {
+            if let end = buffer.firstIndex(of: 0x0a) {
+                let line = Array(buffer[..<end])
+                buffer.removeFirst(end + 1)
+                return try JSONValue(parsing: line, file: "event")
+            }
+            var state = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            try #require(poll(&state, 1, 120_000) > 0, "the session said nothing for two minutes")
+            var part = [UInt8](repeating: 0, count: 1 << 16)
+            let count = read(output, &part, part.count)
+            guard count > 0 else {
+                #expect(buffer.isEmpty, "an event without an end")
+                return nil
+            }
+            buffer += part[..<count]
+        }
+    }
+
+    /// The next event, which there must be.
+    func anyEvent() throws -> JSONValue {
+        let next = try event()
+        return try #require(next, "the session has ended")
+    }
+
+    /// The next event, which is to be called `name`.
+    func expect(
+        _ name: String, id: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> JSONValue {
+        let next = try event()
+        let found = try #require(
+            next, "the session ended before '\(name)'", sourceLocation: sourceLocation)
+        #expect(
+            found["event"]?.text == name, "\(found.jsonLine)", sourceLocation: sourceLocation)
+        if let id { #expect(found["id"]?.integer == id, sourceLocation: sourceLocation) }
+        return found
+    }
+
+    /// Sends a signal.
+    func signal(_ number: Int32) { kill(process, number) }
+
+    /// Waits for the end: the exit code, or a signal's number negated.
+    func end() throws -> Int32 {
+        var status: Int32 = 0
+        for _ in 0..<60_000 {
+            if waitpid(process, &status, WNOHANG) == process {
+                hasEnded = true
+                let signal = status & 0x7F
+                return signal == 0 ? status >> 8 & 0xFF : -signal
+            }
+            usleep(1000)
+        }
+        Issue.record("the session does not end")
+        return 0
+    }
+}
