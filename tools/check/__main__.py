@@ -18,6 +18,7 @@ run("check", __doc__, {
     "filesystems": ("filesystems", "studies on a tmpfs, read-only, and without shared memory"),
     "torture": ("torture.campaign", "a long campaign of changed inputs, failing writes, kills"),
     "fuzz": ("fuzz", "damaged files for everything that reads one, by libFuzzer"),
+    "python": ("python", "the tests of the Python package, which drive the real program"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
     "worst": ("worst", "files made to take as long as a megabyte can"),

@@ -1,0 +1,193 @@
+"""The process `mmq session` and its events (docs/session.md)."""
+
+import json
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from typing import Any, Dict, List, Mapping, Optional
+
+from ._errors import MmqError, SessionEnded
+
+PROTOCOL = 1
+Event = Dict[str, Any]
+
+
+def without_name(message: str) -> str:
+    """A message of mmq as it stands on stderr, without the program's name."""
+    text = message.strip()
+    return text[5:] if text.startswith("mmq: ") else text
+
+
+class Session:
+    """A running session. Threads may use it together: each request has a queue of events of its own."""
+
+    def __init__(self, command: List[str]) -> None:
+        try:
+            # A process group of its own: Ctrl-C in a terminal is for Python, which then cancels.
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                             stderr=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
+            raise MmqError(f"{command[0]}: cannot be started: {error.strerror}") from error
+        self._lock = threading.Lock()
+        self._event_reader: Optional[threading.Thread] = None
+        self._inboxes: Dict[int, "queue.SimpleQueue[Optional[Event]]"] = {}
+        self._last = 0
+        self._over = False
+        self._errors = b""
+        self._note_reader = threading.Thread(target=self._read_notes, daemon=True)
+        self._note_reader.start()
+        first = self._read_event()
+        if first is None:
+            reason = self._end()
+            self.close()
+            raise MmqError(reason)
+        self.description = first
+        if first.get("protocol") != PROTOCOL:
+            self.close()
+            raise MmqError(f"{command[0]}: expected protocol {PROTOCOL} of mmq session, found {first.get('protocol')}")
+        self._event_reader = threading.Thread(target=self._read_events, daemon=True)
+        self._event_reader.start()
+
+    @property
+    def folder(self) -> str:
+        """The folder of its arrays."""
+        return str(self.description["folder"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._over or self._process.poll() is not None
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def _read_notes(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._errors = (self._errors + line)[-4096:]
+
+    def _read_event(self) -> Optional[Event]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        try:
+            return dict(json.loads(line)) if line.endswith(b"\n") else None
+        except ValueError:
+            return None
+
+    def _read_events(self) -> None:
+        while True:
+            event = self._read_event()
+            if event is None:
+                break
+            with self._lock:
+                inbox = self._inboxes.get(event.get("id", -1))
+            if inbox is not None:
+                inbox.put(event)
+        with self._lock:
+            self._over = True
+            for inbox in self._inboxes.values():
+                inbox.put(None)
+
+    def _end(self) -> str:
+        """Waits for the process; says why it ended."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._note_reader.join(timeout=10)
+        text = without_name(self._errors.decode(errors="replace"))
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            reason = f"mmq session was ended by {name}"
+            if -code == signal.SIGKILL:
+                reason += ": killed, or out of memory"
+            return f"{reason}: {text}" if text else reason
+        return text or f"mmq session ended with exit code {code}"
+
+    def ended(self) -> SessionEnded:
+        """The error for a request that got no answer; what the process left is removed."""
+        reason = self._end()
+        self.close()
+        return SessionEnded(reason)
+
+    def begin(self, request: Mapping[str, Any]) -> int:
+        """Sends a run; gives the request's number."""
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._inboxes[number] = queue.SimpleQueue()
+            if self._over:
+                self._inboxes[number].put(None)
+        line = json.dumps({"op": "run", "id": number, **request})
+        if not self._write(line):
+            self.forget(number)
+            raise self.ended()
+        return number
+
+    def _write(self, line: str) -> bool:
+        assert self._process.stdin is not None
+        try:
+            with self._lock:
+                self._process.stdin.write(line.encode("utf-8", "replace") + b"\n")
+                self._process.stdin.flush()
+            return True
+        except (OSError, ValueError):
+            return False
+
+    def next(self, number: int) -> Event:
+        """A request's next event.
+
+        Raises:
+            SessionEnded: there is none any more.
+            MmqError: the session refused the request.
+        """
+        event = self._inboxes[number].get()
+        if event is None:
+            self.forget(number)
+            raise self.ended()
+        if event["event"] in ("done", "cancelled", "error"):
+            self.forget(number)
+        if event["event"] == "error":
+            raise MmqError(event["message"], event.get("code"))
+        return event
+
+    def cancel(self, number: int) -> None:
+        """Asks for a request to be stopped, if it is not done."""
+        with self._lock:
+            known = number in self._inboxes
+        if known:
+            self._write(json.dumps({"op": "cancel", "id": number}))
+
+    def forget(self, number: int) -> None:
+        """Events of this request go nowhere from now on."""
+        with self._lock:
+            self._inboxes.pop(number, None)
+
+    def close(self) -> None:
+        """Ends the process, at once if it is at work, and removes what it left."""
+        process = self._process
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._over = True
+        for reader in (self._note_reader, self._event_reader):
+            if reader is not None:
+                reader.join(timeout=10)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass  # what was not written yet
+        folder = getattr(self, "description", {}).get("folder")
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)  # there only after SIGKILL

@@ -1,0 +1,47 @@
+"""Runs the tests of the Python package (python/tests), which drive the real program.
+
+    python3 tools/check python [--mmq .build/debug/mmq] [TEST ...]
+
+They need numpy and nothing else; where this interpreter has none, a virtual environment with it is made in
+.build/python-venv. Arguments are unittest's: tests.test_model.Faults for example. No mmq is a failure.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.common.commands import parser
+from tools.common.paths import ROOT
+
+
+def interpreter() -> str:
+    """A Python with numpy: this one, or one of a virtual environment."""
+    if importlib.util.find_spec("numpy"):
+        return sys.executable
+    folder = ROOT / ".build/python-venv"
+    python = folder / "bin/python"
+    if subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode if python.exists() else True:
+        print(f"Making a virtual environment with numpy in {folder.relative_to(ROOT)} ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy"], check=True)
+    return str(python)
+
+
+def main() -> int:
+    given = parser(__doc__)
+    given.add_argument("--mmq", type=Path, help="the program; default: the newer of the builds in .build")
+    given.add_argument("tests", nargs="*", metavar="TEST")
+    options = given.parse_args()
+    builds = [ROOT / ".build" / kind / "mmq" for kind in ("release", "debug")]
+    built = sorted((file for file in builds if file.is_file()), key=lambda file: file.stat().st_mtime)
+    mmq = options.mmq or (Path(os.environ["MMQ"]) if "MMQ" in os.environ else built[-1] if built else None)
+    if mmq is None or not mmq.is_file():
+        print(f"the tests drive the real program, and there is none: {mmq or ' or '.join(map(str, builds))}; "
+              "build it with 'swift build'", file=sys.stderr)
+        return 1
+    environment = {**os.environ, "MMQ": str(mmq.resolve()), "PYTHONPATH": str(ROOT / "python/src"),
+                   "PYTHONWARNINGS": "default::ResourceWarning"}
+    words = options.tests or ["discover", "--start-directory", "tests", "--top-level-directory", "."]
+    return subprocess.run([interpreter(), "-m", "unittest", *words], cwd=ROOT / "python", env=environment).returncode
