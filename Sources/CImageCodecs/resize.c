@@ -149,10 +149,15 @@ static void resize_columns(const uint8_t* in, size_t in_first, size_t row_sample
 
 // Pillow resizes horizontally first, except, since version 13, where the height loses more than
 // twice as many pixels as the width (which may also grow). Found by comparing thousands of sizes
-// with both orders.
-static int rows_come_last(size_t in_width, size_t in_height, size_t out_width, size_t out_height) {
+// with both orders. Before, it was where the height shrinks and was more than a hundred times the
+// width.
+static int rows_come_last(size_t in_width, size_t in_height, size_t out_width, size_t out_height,
+                          image_codecs_pass_order order) {
     if (out_height >= in_height) {
         return 0;
+    }
+    if (order == IMAGE_CODECS_PILLOW_12) {
+        return (in_height - 1) / 100 >= in_width;
     }
     return out_width >= in_width || (in_height - out_height) / 2 > in_width - out_width ||
            ((in_height - out_height) / 2 == in_width - out_width &&
@@ -161,14 +166,14 @@ static int rows_come_last(size_t in_width, size_t in_height, size_t out_width, s
 
 image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_width,
                                                 size_t in_height, uint8_t* out, size_t out_width,
-                                                size_t out_height) {
+                                                size_t out_height, image_codecs_pass_order order) {
     const int horizontal = in_width != out_width;
     const int vertical = in_height != out_height;
     if (!horizontal && !vertical) {
         memcpy(out, in, in_width * in_height * 3);
         return IMAGE_CODECS_OK;
     }
-    const int rows_last = rows_come_last(in_width, in_height, out_width, out_height);
+    const int rows_last = rows_come_last(in_width, in_height, out_width, out_height, order);
     filter_table across = {0}, down = {0};
     uint8_t* between = NULL;
     int32_t* sums = NULL;

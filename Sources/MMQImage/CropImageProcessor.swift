@@ -51,20 +51,25 @@ public struct CropImageProcessor: Sendable {
     /// The settings.
     public let config: CropImageConfig
     private let tables: [[Float]]
+    private let version: Compatibility
 
     /// A processor with the given settings.
     ///
     /// - Throws: ``InputError`` if the settings cannot work.
-    public init(config: CropImageConfig) throws {
+    public init(config: CropImageConfig, as version: Compatibility = .current) throws {
         try config.normalization.check()
-        let size = config.outputSize
-        guard size.isUsable, size.area <= RGBImage.maximumPixels else {
-            throw InputError(
-                .badValue, file: "picture settings", item: "crop_size",
-                expected: "\(PixelSize.usableSides), at most \(RGBImage.maximumPixels) pixels",
-                found: "\(size)")
+        var sizes = [("crop_size", config.outputSize)]
+        if case .exact(let size) = config.resize { sizes.append(("size", size)) }
+        for (key, size) in sizes {
+            guard size.isUsable, size.area <= RGBImage.maximumPixels else {
+                throw InputError(
+                    .badValue, file: "picture settings", item: key,
+                    expected: "\(PixelSize.usableSides), at most \(RGBImage.maximumPixels) pixels",
+                    found: "\(size)")
+            }
         }
         self.config = config
+        self.version = version
         tables = config.normalization.tables()
     }
 
@@ -96,6 +101,6 @@ public struct CropImageProcessor: Sendable {
     public func process(_ image: RGBImage) throws -> [Float] {
         _ = try resizedSize(of: image.size)
         return PixelNormalization.planes(
-            of: image.resized(config.resize, croppedTo: config.crop), through: tables)
+            of: image.resized(config.resize, croppedTo: config.crop, as: version), through: tables)
     }
 }

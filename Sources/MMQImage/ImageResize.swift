@@ -25,10 +25,12 @@ extension RGBImage {
     var size: PixelSize { PixelSize(height: height, width: width) }
 
     /// This picture resized, then cropped around its middle, either where it is asked for.
-    func resized(_ resize: ImageResize?, croppedTo crop: PixelSize?) -> RGBImage {
+    func resized(
+        _ resize: ImageResize?, croppedTo crop: PixelSize?, as version: Compatibility
+    ) -> RGBImage {
         var image = self
         if let size = resize?.resized(size) {
-            image = image.resizedBicubic(width: size.width, height: size.height)
+            image = image.resizedBicubic(width: size.width, height: size.height, as: version)
         }
         return crop.map(image.centerCropped) ?? image
     }

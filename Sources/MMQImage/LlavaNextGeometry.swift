@@ -62,19 +62,20 @@ public enum LlavaNextGeometry {
     ///   - original: the picture's size.
     ///   - rows: rows of the joined grid: tile rows × patches per side.
     ///   - columns: columns of the joined grid.
+    ///   - version: whose roundings.
     /// - Precondition: all sizes are at least 1.
-    public static func unpaddedFeatureRange(original: PixelSize, rows: Int, columns: Int)
-        -> FeatureRange
-    {
+    public static func unpaddedFeatureRange(
+        original: PixelSize, rows: Int, columns: Int, as version: Compatibility = .current
+    ) -> FeatureRange {
         let width = Double(original.width)
         let height = Double(original.height)
         if width / height > Double(columns) / Double(rows) {
-            let kept = truncatedAfterSevenDecimals(height * (Double(columns) / width))
+            let kept = version.features(height * (Double(columns) / width))
             let padding = halfRoundedDown(rows - kept)
             return FeatureRange(
                 rows: clamped(padding, rows - padding, rows), columns: 0..<columns)
         }
-        let kept = truncatedAfterSevenDecimals(width * (Double(rows) / height))
+        let kept = version.features(width * (Double(rows) / height))
         let padding = halfRoundedDown(columns - kept)
         return FeatureRange(
             rows: 0..<rows, columns: clamped(padding, columns - padding, columns))

@@ -30,6 +30,19 @@ extension LlavaNextImageConfig {
         }
     }
 
+    /// Checks that tiles at the edge of a canvas which lost a row or column come out in one size too.
+    func check(_ version: Compatibility) throws {
+        guard version == .june2024 else { return }
+        var isExact = false
+        if resizesTiles, case .exact = size { isExact = true }
+        guard cropsTiles || isExact else {
+            throw wrong("do_center_crop", "true, for transformers 4.41's tiles", "false")
+        }
+        guard tileSide > 1 else {
+            throw wrong("crop_size", "tiles of more than a pixel", "\(tileSide)")
+        }
+    }
+
     /// Checks that a grid's tiles come out in one size and in memory.
     private func check(_ grid: PixelSize) throws {
         let largest = RGBImage.maximumPixels

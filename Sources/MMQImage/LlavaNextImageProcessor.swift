@@ -15,9 +15,9 @@ public struct TiledImage: Sendable, Equatable {
     public let originalHeight: Int
     /// Columns of the picture before any resizing.
     public let originalWidth: Int
-    /// Rows of the grid, in tiles.
+    /// Rows of the grid, in tiles, as their features are joined.
     public let gridRows: Int
-    /// Columns of the grid, in tiles.
+    /// Columns of the grid, in tiles, as their features are joined.
     public let gridColumns: Int
 }
 
@@ -26,6 +26,8 @@ public struct LlavaNextImageProcessor: Sendable {
     /// The settings.
     public let config: LlavaNextImageConfig
     private let tables: [[Float]]
+    /// Which transformers' tiles these are.
+    public let version: Compatibility
     /// The longest side a picture may have for counting, so that no product overflows.
     private static let largestPicture = Int(Int32.max)
 
@@ -33,9 +35,11 @@ public struct LlavaNextImageProcessor: Sendable {
     ///
     /// - Throws: ``InputError`` if the settings cannot work: no grid, sides below 1, or tiles that
     ///   would not all come out in one size.
-    public init(config: LlavaNextImageConfig) throws {
+    public init(config: LlavaNextImageConfig, as version: Compatibility = .current) throws {
         try config.check()
+        try config.check(version)
         self.config = config
+        self.version = version
         tables = config.normalization.tables()
     }
 }
@@ -49,10 +53,11 @@ extension LlavaNextImageProcessor {
         let original = PixelSize(height: image.height, width: image.width)
         let grid = bestResolution(for: original)
         let fitted = LlavaNextGeometry.fittedSize(of: original, in: grid)
-        let canvas = image.resizedBicubic(width: fitted.width, height: fitted.height)
-            .padded(to: grid)
+        let canvas = image.resizedBicubic(
+            width: fitted.width, height: fitted.height, as: version
+        ).padded(to: version.canvas(of: fitted, in: grid))
         let base = image.resizedBicubic(
-            width: config.baseSize.width, height: config.baseSize.height)
+            width: config.baseSize.width, height: config.baseSize.height, as: version)
         let tiles = [base] + canvas.cut(intoSquaresOf: config.tileSide)
         let output = config.outputSize
         let planes = 3 * output.height * output.width
@@ -65,11 +70,17 @@ extension LlavaNextImageProcessor {
             }
             count = tiles.count * planes
         }
+        let joined = joinedGrid(
+            rows: config.tileRows(of: grid), columns: config.tileColumns(of: grid))
         return TiledImage(
             pixelValues: values, tiles: tiles.count, tileHeight: output.height,
             tileWidth: output.width, originalHeight: image.height, originalWidth: image.width,
-            gridRows: config.tileRows(of: grid),
-            gridColumns: config.tileColumns(of: grid))
+            gridRows: joined.rows, gridColumns: joined.columns)
+    }
+
+    /// A grid of tiles as the model joins their features.
+    private func joinedGrid(rows: Int, columns: Int) -> (rows: Int, columns: Int) {
+        version.swapsGrids ? (columns, rows) : (rows, columns)
     }
 
     /// The number of image tokens of a picture, as transformers' `LlavaNextProcessor` inserts them
@@ -103,9 +114,11 @@ extension LlavaNextImageProcessor {
         }
         let rows = output.height / patchSize
         let columns = output.width / patchSize
+        let joined = joinedGrid(
+            rows: grid.height / output.height, columns: grid.width / output.width)
         let range = LlavaNextGeometry.unpaddedFeatureRange(
-            original: original, rows: rows * (grid.height / output.height),
-            columns: columns * (grid.width / output.width))
+            original: original, rows: rows * joined.rows, columns: columns * joined.columns,
+            as: version)
         return rows * columns + additionalTokens + range.tokenCount - (dropsFirstToken ? 1 : 0)
     }
 
@@ -124,6 +137,6 @@ extension LlavaNextImageProcessor {
     private func finished(_ tile: RGBImage) -> RGBImage {
         tile.resized(
             config.resizesTiles ? config.size : nil,
-            croppedTo: config.cropsTiles ? config.cropSize : nil)
+            croppedTo: config.cropsTiles ? config.cropSize : nil, as: version)
     }
 }

@@ -24,9 +24,12 @@ extension RGBImage {
     /// This picture in another size, with Pillow's bicubic filter (a = -0.5, antialiased when
     /// shrinking): equal to `Image.resize((width, height), Image.BICUBIC)` to the bit.
     ///
+    /// - Parameter version: whose Pillow: before 13 tall pictures came out differently.
     /// - Precondition: this picture and the new size have at least one row and one column, and the
     ///   new samples can be counted in an `Int`.
-    public func resizedBicubic(width newWidth: Int, height newHeight: Int) -> RGBImage {
+    public func resizedBicubic(
+        width newWidth: Int, height newHeight: Int, as version: Compatibility = .current
+    ) -> RGBImage {
         precondition(width > 0 && height > 0 && newWidth > 0 && newHeight > 0, "an empty picture")
         if newWidth == width && newHeight == height { return self }
         var status = IMAGE_CODECS_OK
@@ -34,7 +37,8 @@ extension RGBImage {
         let resized = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             pixels.withUnsafeBufferPointer { source in
                 status = image_codecs_resize_bicubic(
-                    source.baseAddress, width, height, buffer.baseAddress, newWidth, newHeight)
+                    source.baseAddress, width, height, buffer.baseAddress, newWidth, newHeight,
+                    version.passOrder)
             }
             initialized = count
         }

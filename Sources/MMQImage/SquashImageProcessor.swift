@@ -41,11 +41,12 @@ public struct SquashImageProcessor: Sendable {
     /// The settings.
     public let config: SquashImageConfig
     private let tables: [[Float]]
+    private let version: Compatibility
 
     /// A processor with the given settings.
     ///
     /// - Throws: ``InputError`` if the settings cannot work.
-    public init(config: SquashImageConfig) throws {
+    public init(config: SquashImageConfig, as version: Compatibility = .current) throws {
         guard config.size.isUsable else {
             throw InputError(
                 .badValue, file: "picture settings", item: "size", expected: PixelSize.usableSides,
@@ -53,6 +54,7 @@ public struct SquashImageProcessor: Sendable {
         }
         try config.normalization.check()
         self.config = config
+        self.version = version
         tables = config.normalization.tables()
     }
 
@@ -61,7 +63,8 @@ public struct SquashImageProcessor: Sendable {
     /// - Throws: ``InputError`` for a picture without pixels.
     public func process(_ image: RGBImage) throws -> [Float] {
         try image.size.requirePixels()
-        let squashed = image.resizedBicubic(width: config.size.width, height: config.size.height)
+        let squashed = image.resizedBicubic(
+            width: config.size.width, height: config.size.height, as: version)
         return PixelNormalization.planes(of: squashed, through: tables)
     }
 }

@@ -48,7 +48,8 @@ public enum Activations: String, Sendable, CaseIterable {
 
     /// What a model's fingerprint says it was opened with.
     public init(fingerprint: String) {
-        self = Self.allCases.first { fingerprint.hasSuffix($0.mark) && !$0.mark.isEmpty } ?? .int8
+        let marks = fingerprint.split(separator: "+").dropFirst().map(String.init)
+        self = Self.allCases.first { $0 != .int8 && marks.contains($0.rawValue) } ?? .int8
     }
 
     /// How a fingerprint ends: a study is one of a model and of its activations.

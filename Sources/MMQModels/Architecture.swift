@@ -1,5 +1,6 @@
 import MMQBase
 import MMQFormats
+import MMQImage
 
 /// What a module is in its model.
 public enum ModuleRole: Sendable {
@@ -57,7 +58,9 @@ public protocol Architecture: Sendable {
     /// The template of a checkpoint's models.
     func chatTemplate(_ found: CheckpointTemplate) -> ChatTemplate
     /// What the official code makes of a bench's prompt of the form `.full`, without the template.
-    func studyTurn(_ prompt: String) -> String
+    ///
+    /// - Parameter version: with which transformers.
+    func studyTurn(_ prompt: String, as version: Compatibility) -> String
     /// An answer as the official code keeps it.
     func studyAnswer(_ answer: String) -> String
 

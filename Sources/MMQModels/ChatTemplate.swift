@@ -64,7 +64,7 @@ extension ModelFiles {
     ///
     /// - Throws: `InputError` where the model's template is not known.
     public func studyPrompt(_ prompt: String) throws -> String {
-        try around(model.architecture.studyTurn(prompt))
+        try around(model.architecture.studyTurn(prompt, as: compatibility))
     }
 
     private func around(_ turn: String) throws -> String {

@@ -4,7 +4,8 @@ extension ModelFiles {
     /// Identifies the model: a hash of all metadata but the name (settings, tokenizer, the digest of
     /// every weight that `convert` left), of the tensors' names, types and shapes, and of a few bytes
     /// from the middle of each, for files without a digest. A file of gigabytes is not read for it.
-    /// What activations are rounded to stands at its end where it is not int8.
+    /// What activations are rounded to stands at its end where it is not int8, and whose pictures
+    /// it takes where they are not those of today.
     var fingerprint: String {
         var hash = StableHash()
         for file in [language, vision] {
@@ -20,5 +21,6 @@ extension ModelFiles {
             }
         }
         return Architectures.fingerprint(of: model.architecture, hash: hash) + activations.mark
+            + compatibility.mark
     }
 }

@@ -2,6 +2,7 @@ import CSIMD
 import Foundation
 import MMQBase
 import MMQFormats
+import MMQImage
 
 /// A weight as it lies in a mapped GGUF file.
 ///
@@ -47,12 +48,15 @@ public final class ModelFiles: Sendable {
     public let table: TensorTable
     /// What its products round activations to.
     public let activations: Activations
+    /// Whose pictures and prompts it takes.
+    public let compatibility: Compatibility
 
     /// Opens the language and the vision file of a model.
     ///
     /// - Parameter activations: nil for what the language file says.
     public init(
-        language languagePath: String, vision visionPath: String, activations: Activations? = nil
+        language languagePath: String, vision visionPath: String, activations: Activations? = nil,
+        compatibility: Compatibility = .current
     ) throws {
         let language = try GGUFFile(path: languagePath)
         let vision = try GGUFFile(path: visionPath)
@@ -64,14 +68,17 @@ public final class ModelFiles: Sendable {
         self.vision = vision
         self.model = model
         self.table = table
+        self.compatibility = compatibility
         self.activations = try activations ?? Activations(metadata: language.metadata)
     }
 
     /// Opens a model folder: the one `language-*.gguf` and the one `vision-*.gguf` in it.
-    public convenience init(folder: String, activations: Activations? = nil) throws {
+    public convenience init(
+        folder: String, activations: Activations? = nil, compatibility: Compatibility = .current
+    ) throws {
         try self.init(
             language: Self.file(.language, in: folder), vision: Self.file(.vision, in: folder),
-            activations: activations)
+            activations: activations, compatibility: compatibility)
     }
 
     /// Opens a model folder.

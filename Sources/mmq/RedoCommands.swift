@@ -1,4 +1,5 @@
 import Foundation
+import MMQImage
 import MMQModels
 import MMQReport
 import MMQStudy
@@ -23,12 +24,15 @@ struct RedoCommands {
                 + "sets. Results do not depend on threads, batches or interruptions.")
     }
 
-    private var common: String { "--model DIR --bench DIR \(study)\(activations)" }
+    private var common: String { "--model DIR --bench DIR \(study)\(opening)" }
 
-    /// A study is one of a model and of what it rounds activations to.
-    private var activations: String {
-        let found = document.facts.fingerprint.map(Activations.init(fingerprint:)) ?? .int8
-        return found == .int8 ? "" : " --activations \(found.rawValue)"
+    /// A study is one of a model, of what it rounds activations to and of whose pictures it takes.
+    private var opening: String {
+        guard let fingerprint = document.facts.fingerprint else { return "" }
+        let activations = Activations(fingerprint: fingerprint)
+        let compatibility = Compatibility(fingerprint: fingerprint)
+        return (activations == .int8 ? "" : " --activations \(activations.rawValue)")
+            + (compatibility == .current ? "" : " --compat \(compatibility.rawValue)")
     }
 
     /// The sets that the page shows, if they have a name.

@@ -74,6 +74,27 @@ import Testing
         try expectExit(0, activation(wide, study) + ["--samples", "4"])
     }
 
+    /// Nor are counts mixed that follow the slips of June 2024 with others; the study remembers.
+    @Test func otherCompatibility() throws {
+        let folder = try TemporaryFolder()
+        for golden in [GoldenModel.llava, .blip, .llava15] {
+            let model = try golden.convert(in: folder, name: golden.architecture)
+            let study = folder(golden.architecture + ".sqlite")
+            let begin = activation(model, study) + ["--samples", "2"]
+            try expectExit(0, begin + ["--compat", "4.41"])
+            try expectExit(0, activation(model, study) + ["--samples", "3"])
+            try expectRefusal(begin + ["--compat", "5"], naming: [study, "+4.41"])
+            try expectRefusal(
+                ["identify", "--study", study, "--model", model, "--compat", "5"],
+                naming: [study, "+4.41"])
+            let today = folder(golden.architecture + "-5.sqlite")
+            try expectExit(0, activation(model, today) + ["--samples", "2"])
+            try expectRefusal(
+                activation(model, today) + ["--compat", "4.41"], naming: [today, "+4.41"])
+            try expectExit(2, begin + ["--compat", "4.42"])
+        }
+    }
+
     @Test func damagedStudies() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)

@@ -15,7 +15,8 @@ import Testing
         (
             "calibrate",
             [
-                "--model", "--activations", "--bench", "--split", "--domain", "--output",
+                "--model", "--compat", "--activations", "--bench", "--split", "--domain",
+                "--output",
                 "--samples", "--prompt-form", "--image-weight", "--again", "--allow-outside",
                 "--threads", "--json",
             ]
@@ -31,7 +32,7 @@ import Testing
         (
             "ask",
             [
-                "--model", "--language", "--vision", "--image", "<prompt>", "--greedy",
+                "--model", "--compat", "--language", "--vision", "--image", "<prompt>", "--greedy",
                 "--temperature", "--seed", "--max-tokens", "--mask", "--raw-prompt", "--threads",
                 "--json",
             ]
@@ -39,7 +40,8 @@ import Testing
         (
             "trace",
             [
-                "--model", "--language", "--vision", "--image", "--prompt", "--output", "--mask",
+                "--model", "--compat", "--language", "--vision", "--image", "--prompt", "--output",
+                "--mask",
                 "--sites", "--threads",
             ]
         ),
@@ -52,7 +54,8 @@ import Testing
         (
             "activation",
             [
-                "--model", "--bench", "--study", "--domain", "--split", "--vision-tokens",
+                "--model", "--compat", "--bench", "--study", "--domain", "--split",
+                "--vision-tokens",
                 "--samples", "--again", "--allow-outside", "--blocks", "--positions", "--plan",
                 "--shard", "--threads", "--json",
             ]
@@ -77,7 +80,8 @@ import Testing
         (
             "generate",
             [
-                "--model", "--study", "--domain", "--shard", "--bench", "--split", "--masks",
+                "--model", "--compat", "--study", "--domain", "--shard", "--bench", "--split",
+                "--masks",
                 "--set", "--samples", "--batch", "--greedy", "--temperature", "--top-k", "--top-p",
                 "--seed", "--max-tokens", "--replace", "--plan", "--allow-outside", "--threads",
                 "--json",
@@ -100,7 +104,8 @@ import Testing
         (
             "logit-lens",
             [
-                "--model", "--image", "--prompt", "--mask", "--top", "--position", "--output",
+                "--model", "--compat", "--image", "--prompt", "--mask", "--top", "--position",
+                "--output",
                 "--part", "--all-rows", "--bench", "--shard", "--study", "--split", "--domain",
                 "--samples", "--masks", "--set", "--again", "--allow-outside", "--threads",
                 "--json",
@@ -109,7 +114,8 @@ import Testing
         (
             "deviation",
             [
-                "--model", "--bench", "--shard", "--study", "--split", "--domain", "--samples",
+                "--model", "--compat", "--bench", "--shard", "--study", "--split", "--domain",
+                "--samples",
                 "--masks", "--set", "--again", "--allow-outside", "--threads", "--json",
             ]
         ),

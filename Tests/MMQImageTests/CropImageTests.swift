@@ -1,3 +1,4 @@
+import Foundation
 import MMQBase
 import MMQImage
 import Testing
@@ -49,6 +50,20 @@ struct CropImageTests {
         #expect(try parse("").outputSize == PixelSize(height: 24, width: 24))
         let error = imageError { try parse(more) }
         #expect(error?.code == .unsupported && error?.item == key && error?.file == "p.json")
+    }
+
+    @Test("Sizes that no memory holds")
+    func largeSizes() throws {
+        for (usual, large, key) in [
+            (#"{"shortest_edge": 24}"#, "[60000, 60000]", "size"),
+            (#""crop_size": 24"#, #""crop_size": 60000"#, "crop_size"),
+        ] {
+            let text = Self.settings.replacingOccurrences(of: usual, with: large)
+            try #require(text != Self.settings)
+            let config = try CropImageConfig.parse(
+                json: Array("{\(text)}".utf8), file: "p.json", kind: "CLIPImageProcessor")
+            #expect(imageError { try CropImageProcessor(config: config) }?.item == key)
+        }
     }
 
     @Test("A picture that would fill all memory when its shorter side is resized")

@@ -129,7 +129,7 @@ import Testing
     }
 
     private func llavaPrompt(_ prompt: String) -> String? {
-        ChatTemplate.vicuna.around(llava.studyTurn(prompt))
+        ChatTemplate.vicuna.around(llava.studyTurn(prompt, as: .current))
     }
 
     /// The strings that the official get_template makes of the official prompts.
@@ -141,21 +141,26 @@ import Testing
                 + "assistant gives helpful, detailed, and polite answers to the user's questions. "
                 + "USER: <image>\nQuestion: How many?\nAnswer the question using a single word or "
                 + "phrase. ASSISTANT:")
-        #expect(blip.studyTurn(plain) == "Question: How many? Short Answer:")
+        #expect(blip.studyTurn(plain, as: .current) == "Question: How many? Short Answer:")
         let medical = Domain.med.prompt(question: "What?", options: "['A:x', 'B:y']", form: .full)
         #expect(
-            blip.studyTurn(medical)
+            blip.studyTurn(medical, as: .current)
                 == "Question: What?\n\nOptions: ['A:x', 'B:y']\n\n"
                 + "Answer with the option's letter from the given choices directly.")
         #expect(
             llavaPrompt(medical)?.contains("USER: <image>\nQuestion: What?\nContext: N/A\n") == true
         )
         let driving = Domain.ad.prompt(question: "Why?", options: nil, form: .full)
-        #expect(blip.studyTurn(driving) == String(driving.dropFirst("<image>\n".count)))
+        #expect(
+            blip.studyTurn(driving, as: .current) == String(driving.dropFirst("<image>\n".count)))
         // As Python's replace has it: code point by code point.
         #expect(
-            blip.studyTurn("a\r\nAnswer the question using a single word or phrase.")
+            blip.studyTurn(
+                "a\r\nAnswer the question using a single word or phrase.", as: .current)
                 == "a\r Short Answer:")
+        // As transformers 4.41 let it pass.
+        #expect(
+            blip.studyTurn(plain, as: .june2024) == "<image>\nQuestion: How many? Short Answer:")
         #expect(llava.studyAnswer(" a b\n") == " a b\n")
         #expect(blip.studyAnswer(" a b\n") == "a b")
     }

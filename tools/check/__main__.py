@@ -10,6 +10,7 @@ from tools.common.commands import run
 
 run("check", __doc__, {
     "transformers": ("against_transformers", "any checkpoint, stage by stage, against transformers"),
+    "compat": ("compat", "--compat 4.41 against transformers 4.41.2, in an environment of its own"),
     "dape": ("dape", "exported neuron sets against the definition"),
     "claims": ("claims", "scores, matrices, chance, rules and stability against numpy, from the exports"),
     "kill": ("kill", "kills commands at random moments and compares what they leave"),

@@ -18,9 +18,9 @@ import gguf
 import numpy as np
 import torch
 import transformers
-from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from tools.check.stored import stored_type
 from tools.common.commands import one_file, output_of, parser
 from tools.common.files import write_json
 from tools.common.llama_cpp import DECODER, unpermute
@@ -30,17 +30,6 @@ from tools.goldens.record import greedy
 from tools.goldens.variant import inputs_of
 
 TRACE_SITES = "ids,pixels,image,hidden,logits,counts"
-STORED = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
-
-
-def stored_type(checkpoint: Path) -> str:
-    """The type of the checkpoint's matrices."""
-    with safe_open(sorted(checkpoint.glob("*.safetensors"))[0], "np") as file:
-        for name in file.keys():
-            part = file.get_slice(name)
-            if len(part.get_shape()) == 2 and part.get_dtype() in STORED:
-                return STORED[part.get_dtype()]
-    raise SystemExit(f"{checkpoint}: no matrix in the first safetensors file")
 
 
 def tensors_of(path: Path) -> dict[str, np.ndarray]:

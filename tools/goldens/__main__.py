@@ -20,8 +20,10 @@ from tools.common.paths import GOLDEN
 MODULES = {
     "llava-next": "models", "instructblip": "models", "llava-1.5": "models", "formats": "formats", "ggml": "ggml",
     "lens": "lens", "interventions": "interventions", "lingo-judge": "judge", "text": "text", "image": "image",
-    "bench": "bench", "study": "study", "evaluation": "evaluation",
+    "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
 }
+# Those that need something else than requirements.txt: made where they are asked for.
+ASKED = ("compat",)
 
 
 def main() -> None:
@@ -31,11 +33,13 @@ def main() -> None:
     options.add_argument("--into", type=Path, default=GOLDEN, metavar="FOLDER")
     given = options.parse_args()
     variants: dict[str, list[str]] = {}
-    for word in given.what or MODULES:
+    for word in given.what or [name for name in MODULES if name not in ASKED]:
         name, _, variant = word.partition("/")
         if name not in MODULES or (variant and MODULES[name] != "models"):
             options.error(f"{word}: expected one of {', '.join(MODULES)}")
         variants.setdefault(name, []).extend([variant] if variant else [])
+    if "compat" in variants and len(variants) > 1:
+        options.error("compat is made with another transformers: see tools/goldens/compat.py")
     if "ggml" in given.what and not os.environ.get("GGML_BASE"):
         options.error("ggml needs GGML_BASE=.../libggml-base.so, from a build of llama.cpp")
     for name in (name for name in MODULES if name in variants):

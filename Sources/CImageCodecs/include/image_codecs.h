@@ -53,12 +53,15 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
 // Frees a picture's pixels and forgets them. Harmless on a picture without pixels.
 void image_codecs_free(image_codecs_picture* picture);
 
+// Which pass of a resize comes first: as Pillow has it since version 13, or as it had it before.
+typedef enum { IMAGE_CODECS_PILLOW_13, IMAGE_CODECS_PILLOW_12 } image_codecs_pass_order;
+
 // Resizes [in_height, in_width, 3] to [out_height, out_width, 3] with Pillow's bicubic filter
 // (a = -0.5, antialiased). All four sizes are at least 1; `in` and `out` must not overlap.
 // Fails only with IMAGE_CODECS_NO_MEMORY.
 image_codecs_status image_codecs_resize_bicubic(const uint8_t* in, size_t in_width,
                                                 size_t in_height, uint8_t* out, size_t out_width,
-                                                size_t out_height);
+                                                size_t out_height, image_codecs_pass_order order);
 
 // The checksums of PNG, as zlib computes them: of a chunk's name and body, and of the pixels'
 // bytes.

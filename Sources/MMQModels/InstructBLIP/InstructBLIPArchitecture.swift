@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQFormats
+import MMQImage
 
 /// InstructBLIP: an EVA tower over one picture, a Q-Former that reads the instruction, the decoder.
 struct InstructBLIPArchitecture: Architecture {
@@ -30,12 +31,14 @@ struct InstructBLIPArchitecture: Architecture {
 
     /// The prompt without `Context: N/A`, but with the empty line where that stood, as in the
     /// official code. The `<image>` that the official code puts in front is left out: the model has
-    /// no such word.
-    func studyTurn(_ prompt: String) -> String {
-        [
-            (PromptText.image + "\n", ""), ("Context: N/A", ""),
-            ("\nAnswer the question using a single word or phrase.", " Short Answer:"),
-        ].reduce(prompt) { PromptText.replacing($1.0, in: $0, with: $1.1) }
+    /// no such word, and only transformers 4.41 let it pass.
+    func studyTurn(_ prompt: String, as version: Compatibility) -> String {
+        let image = version == .june2024 ? [] : [(PromptText.image + "\n", "")]
+        return
+            (image + [
+                ("Context: N/A", ""),
+                ("\nAnswer the question using a single word or phrase.", " Short Answer:"),
+            ]).reduce(prompt) { PromptText.replacing($1.0, in: $0, with: $1.1) }
     }
 
     /// Without white space round it.

@@ -27,16 +27,19 @@ public final class InstructBLIPModel: VisionLanguageModel {
     ) throws {
         self.config = config
         self.instructionTokenizer = instructionTokenizer
-        self.images = try SquashImageProcessor(config: images)
+        self.images = try SquashImageProcessor(config: images, as: files.compatibility)
         let weights = Weights(files)
         vision = try VisionTower(weights: weights, config: config.vision, hasPreNorm: false)
         postNorm = try weights.norm("v.post_ln", epsilon: config.vision.normEpsilon)
         qformer = try QFormer(weights: weights, config: config)
         projection = try weights.linear("mm.0")
-        // Older checkpoints have no token for the picture: one behind the vocabulary stands for it.
+        // Older checkpoints have no token for the picture: one behind the vocabulary stands for it,
+        // as where the word `<image>` in a prompt is a token of its own.
         let imageToken =
-            config.imageTokenID.map { Int32($0) } ?? tokenizer.id(of: "<image>")
-            ?? Int32(config.text.vocabularySize)
+            files.compatibility == .june2024
+            ? Int32(config.text.vocabularySize)
+            : config.imageTokenID.map { Int32($0) } ?? tokenizer.id(of: "<image>")
+                ?? Int32(config.text.vocabularySize)
         parts = try ModelParts(files, tokenizer: tokenizer, imageToken: imageToken)
     }
 
@@ -62,9 +65,9 @@ public final class InstructBLIPModel: VisionLanguageModel {
     /// The prompt's ids, placeholders in front, and the Q-Former's.
     private func ids(_ prompt: String) throws -> (ids: [Int32], instruction: [Int32]) {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.
-        let text = ["<image>\n", "<image>"].reduce(prompt) {
-            PromptText.replacing($1, in: $0, with: "")
-        }
+        let unknown =
+            files.compatibility == .june2024 ? [] : [PromptText.image + "\n", PromptText.image]
+        let text = unknown.reduce(prompt) { PromptText.replacing($1, in: $0, with: "") }
         // A length left in the tokenizer's file cuts both; the queries count against the prompt's.
         let longest = tokenizer.tables.processorMaximumLength
         let instruction = instructionTokenizer.encode(

@@ -1,3 +1,5 @@
+import MMQImage
+
 /// What the LLaVA models have in common: a CLIP tower, a projector of two layers, the decoder, and a
 /// prompt that says where the picture belongs. Each says by itself how a picture becomes tiles and how
 /// their features are packed.
@@ -40,7 +42,7 @@ extension LlavaFamily {
     }
 
     /// As it is.
-    func studyTurn(_ prompt: String) -> String { prompt }
+    func studyTurn(_ prompt: String, as version: Compatibility) -> String { prompt }
 
     /// As it is.
     func studyAnswer(_ answer: String) -> String { answer }

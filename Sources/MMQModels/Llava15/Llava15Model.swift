@@ -17,7 +17,7 @@ public final class Llava15Model: VisionLanguageModel {
         tokenizer: SentencePieceTokenizer
     ) throws {
         parts = try ModelParts(files, tokenizer: tokenizer, imageToken: Int32(config.imageTokenID))
-        self.images = try CropImageProcessor(config: images)
+        self.images = try CropImageProcessor(config: images, as: files.compatibility)
         towers = try LlavaFeatures(files, config)
     }
 

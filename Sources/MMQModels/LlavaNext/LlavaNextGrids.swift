@@ -9,8 +9,10 @@ extension LlavaNextConfig {
     ///   - settings: the picture processor's.
     ///   - side: patches to a side of a tile.
     ///   - isImage: which positions hold image tokens.
+    ///   - version: whose features; where a grid's axes are swapped its positions have no place.
     static func grids(
-        settings: LlavaNextImageConfig, side: Int, width: Int, height: Int, isImage: [Bool]
+        settings: LlavaNextImageConfig, side: Int, width: Int, height: Int, isImage: [Bool],
+        as version: Compatibility = .current
     ) -> [PictureGrid] {
         let original = PixelSize(height: height, width: width)
         let tile = settings.tileSide
@@ -18,10 +20,14 @@ extension LlavaNextConfig {
             let grid = LlavaNextGeometry.bestResolution(for: original, of: settings.gridPinpoints)
         else { return [] }
         let fitted = LlavaNextGeometry.fittedSize(of: original, in: grid)
+        let overview = PictureGrid(
+            name: "overview", rows: side, columns: side, first: first, hasRowEnds: false, x: 0,
+            y: 0, cellWidth: 1 / Double(side), cellHeight: 1 / Double(side))
+        guard grid.height == grid.width || version == .current else { return [overview] }
         let rows = (grid.height + tile - 1) / tile * side
         let columns = (grid.width + tile - 1) / tile * side
         let kept = LlavaNextGeometry.unpaddedFeatureRange(
-            original: original, rows: rows, columns: columns)
+            original: original, rows: rows, columns: columns, as: version)
         // Image positions are one run; anything else is not what this describes.
         let count = side * side + kept.tokenCount
         guard isImage.count(where: { $0 }) == count, first + count <= isImage.count,
@@ -37,9 +43,6 @@ extension LlavaNextConfig {
             x: (Double(kept.columns.lowerBound) * patch - left) / Double(fitted.width),
             y: (Double(kept.rows.lowerBound) * patch - top) / Double(fitted.height),
             cellWidth: patch / Double(fitted.width), cellHeight: patch / Double(fitted.height))
-        let overview = PictureGrid(
-            name: "overview", rows: side, columns: side, first: first, hasRowEnds: false, x: 0,
-            y: 0, cellWidth: 1 / Double(side), cellHeight: 1 / Double(side))
         return details.rows > 0 && details.columns > 0 ? [details, overview] : [overview]
     }
 }

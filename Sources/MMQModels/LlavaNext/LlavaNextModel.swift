@@ -24,7 +24,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         parts = try ModelParts(
             files, tokenizer: tokenizer, imageToken: Int32(config.core.imageTokenID))
         self.config = config
-        self.images = try LlavaNextImageProcessor(config: images)
+        self.images = try LlavaNextImageProcessor(config: images, as: files.compatibility)
         towers = try LlavaFeatures(files, config.core)
         newline = try Weights(files).vector("model.image_newline")
     }
@@ -57,11 +57,11 @@ public final class LlavaNextModel: VisionLanguageModel {
             additionalTokens: 1, dropsFirstToken: true)
     }
 
-    /// See ``LlavaNextConfig/grids(settings:side:width:height:isImage:)``.
+    /// See ``LlavaNextConfig/grids(settings:side:width:height:isImage:as:)``.
     public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] {
         LlavaNextConfig.grids(
             settings: images.config, side: config.vision.patchesPerSide, width: width,
-            height: height, isImage: isImage)
+            height: height, isImage: isImage, as: files.compatibility)
     }
 
     /// Runs tower and projector over tiles: [image tokens, hidden].
@@ -96,6 +96,7 @@ public final class LlavaNextModel: VisionLanguageModel {
         let side = vision.patchesPerSide
         return LlavaNextGeometry.unpaddedFeatureRange(
             original: PixelSize(height: tiling.originalHeight, width: tiling.originalWidth),
-            rows: tiling.gridRows * side, columns: tiling.gridColumns * side)
+            rows: tiling.gridRows * side, columns: tiling.gridColumns * side,
+            as: files.compatibility)
     }
 }

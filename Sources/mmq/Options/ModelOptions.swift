@@ -2,10 +2,12 @@ import ArgumentParser
 import CSIMD
 import Foundation
 import MMQBase
+import MMQImage
 import MMQModels
 import MMQStudy
 
 extension Activations: ExpressibleByArgument {}
+extension Compatibility: ExpressibleByArgument {}
 
 /// Which model, and on how many threads.
 struct ModelOptions: ParsableArguments {
@@ -26,6 +28,14 @@ struct ModelOptions: ParsableArguments {
             """)
     var activations: Activations?
 
+    @Option(
+        help: """
+            Take pictures and prompts as transformers 4.41 with Pillow 12 did (June 2024), slips \
+            included, for numbers that were made with it: 4.41 (default: what the study was begun \
+            with, else 5).
+            """)
+    var compat: Compatibility?
+
     @OptionGroup var threading: ThreadOptions
 
     func validate() throws {
@@ -43,26 +53,31 @@ struct ModelOptions: ParsableArguments {
     /// Opens the files, checked against the tensor table, for going on with a study if there is one
     /// of that name.
     func files(study: String? = nil) throws -> ModelFiles {
-        let activations = try activations ?? Self.activations(of: study)
+        let begun = try Self.fingerprint(in: study)
+        let activations = activations ?? begun.map(Activations.init(fingerprint:))
+        let compatibility = compat ?? begun.map(Compatibility.init(fingerprint:)) ?? .current
         if let language, let vision {
-            return try ModelFiles(language: language, vision: vision, activations: activations)
+            return try ModelFiles(
+                language: language, vision: vision, activations: activations,
+                compatibility: compatibility)
         }
         guard let model else {
             throw ValidationError("Name a model: --model DIR, or --language FILE --vision FILE.")
         }
-        return try ModelFiles(folder: model, activations: activations)
+        return try ModelFiles(
+            folder: model, activations: activations, compatibility: compatibility)
     }
 
-    /// What a study's model was opened with; nil if there is no study or it has no model yet.
-    private static func activations(of study: String?) throws -> Activations? {
+    /// A study's model and what it was opened with; nil if there is no study or it has no model yet.
+    private static func fingerprint(in study: String?) throws -> String? {
         // A process that was killed while it made the file leaves an empty one.
         guard let study, let file = try? InputFile(path: study), file.count > 0 else { return nil }
-        return try Study(path: study, access: .reading).model().map(Activations.init(fingerprint:))
+        return try Study(path: study, access: .reading).model()
     }
 
     /// Opens the model and sets the kernels' threads.
     ///
-    /// - Parameter study: the study file that is gone on with: its activations are the default.
+    /// - Parameter study: the study file that is gone on with: what it was begun with is the default.
     func open(study: String? = nil) throws -> any VisionLanguageModel {
         try threading.apply()
         return try files(study: study).open()
