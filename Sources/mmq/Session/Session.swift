@@ -117,7 +117,7 @@ final class Session: @unchecked Sendable {
         let answer = try model.generate(
             image: picture,
             prompt: request.isRaw
-                ? request.prompt : model.architecture.template(request.prompt),
+                ? request.prompt : model.prompt(request.prompt),
             options: request.options, mask: mask, tap: arrays.tap()
         ) { step in
             if queue.mustStop || clientIsGone { throw Cancelled() }
