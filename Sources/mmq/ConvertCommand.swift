@@ -43,8 +43,8 @@ struct ConvertCommand: ParsableCommand {
         help: """
             The language model's weights: f32, f16, bf16, q8_0, iq4_nl, q4_0 (as small as iq4_nl, \
             faster on CPUs without VNNI, and further from the original), q4_k, q5_k, q6_k, q4_1, \
-            q5_0, q5_1 or a recipe (default: iq4_nl; for a judge f32, so that its scores are the \
-            official ones).
+            q5_0, q5_1 or a recipe (default: q4_0, with --importance iq4_nl; for a judge f32, so \
+            that its scores are the official ones).
             """)
     var type: WeightTypes?
 
@@ -78,7 +78,8 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
-        let types = type ?? WeightTypes(isJudge ? .f32 : .iq4_nl)
+        // Without importance iq4_nl gains little, and is slow where there is no VNNI.
+        let types = type ?? WeightTypes(isJudge ? .f32 : importance == nil ? .q4_0 : .iq4_nl)
         let rules = try keep.map(WeightRule.list) ?? []
         if isJudge, !rules.isEmpty || !types.recipe.isEmpty {
             throw ValidationError("A judge has no such parts: --type with one type, no --keep.")

@@ -57,6 +57,16 @@ import Testing
             in: folder, type: "iq4_nl", name: "weighed", more: ["--importance", folder("file")])
         #expect(
             try bytes(plain + "/language-iq4_nl.gguf") != bytes(weighed + "/language-iq4_nl.gguf"))
+        // Without a type this is the one.
+        try expectExit(
+            0,
+            [
+                "convert", golden.checkpoint, "--output", folder("untold"), "--importance",
+                folder("file"), "--vision-type", "f32",
+            ])
+        #expect(
+            try bytes(folder("untold/language-iq4_nl.gguf"))
+                == bytes(weighed + "/language-iq4_nl.gguf"))
         try expectExit(0, golden.trace(weighed, to: folder("trace")))
         let other = GoldenModel.blip
         for wrong in [folder("file"), folder("trace"), folder("nowhere")] {

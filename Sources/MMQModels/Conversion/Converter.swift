@@ -20,9 +20,9 @@ public struct ConversionOptions: Sendable {
     /// Whether files of the same name may be replaced.
     public var replace: Bool
 
-    /// One type for all of the decoder's weights; without arguments the command line's defaults.
+    /// One type for all of the decoder's weights.
     public init(
-        type: StoredType = .iq4_nl, visionType: StoredType = .q8_0,
+        type: StoredType = .q4_0, visionType: StoredType = .q8_0,
         activations: Activations = .int8, importance: String? = nil, threads: Int = 1,
         replace: Bool = false
     ) {
