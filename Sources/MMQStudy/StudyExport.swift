@@ -33,17 +33,10 @@ public enum StudyExport {
         guard try !modules.isEmpty || !study.answerSets().isEmpty else {
             throw InputError(.mismatch, file: study.path, "the study is empty")
         }
-        guard let name = try model ?? study.architecture()?.exportName else {
-            throw InputError(
-                .mismatch, file: study.path, item: "model",
-                "of no architecture that this mmq knows; name the folder with --name")
-        }
-        guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
-            throw InputError(.badInput, file: folder, "'\(name)' is not a folder's name")
-        }
+        let place = try modelFolder(study, in: folder, model: model)
         var written: [String] = []
         func makeFolder(_ kind: String) throws -> String {
-            let path = "\(folder)/\(name)/\(kind)"
+            let path = "\(place)/\(kind)"
             try MMQBase.makeFolder(path)
             return path
         }
@@ -80,8 +73,25 @@ public enum StudyExport {
                 written.append(file)
             }
         }
-        written += try AnswerFiles.write(study, to: "\(folder)/\(name)", split: answerSplit)
+        written += try AnswerFiles.write(study, to: place, split: answerSplit)
         return written
+    }
+
+    /// Where a model's files go: `folder`/<model>.
+    ///
+    /// - Parameter model: the folder's name; nil for the official code's, by the architecture.
+    static func modelFolder(
+        _ study: Study, in folder: String, model: String?
+    ) throws -> String {
+        guard let name = try model ?? study.architecture()?.exportName else {
+            throw InputError(
+                .mismatch, file: study.path, item: "model",
+                "of no architecture that this mmq knows; name the folder with --name")
+        }
+        guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
+            throw InputError(.badInput, file: folder, "'\(name)' is not a folder's name")
+        }
+        return "\(folder)/\(name)"
     }
 
     /// Reads files of that layout into a study: `.safetensors` are counts of the domain that the

@@ -12,6 +12,10 @@ struct ExportCommand: ParsableCommand {
             and <module>_len, OUTPUT/<model>/mask/<module>.json, and \
             OUTPUT/<model>/answers/<domain>/<setting>.jsonl with index, ground_truth and answer in \
             each line, beside it the neurons that were off (<setting>.mask.json).
+
+            --format csv writes long tables in their place, one row an observation, for pandas and \
+            the like: OUTPUT/<model>/tables/counts.csv, neurons.csv, answers.csv, scores.csv and \
+            lens.csv.
             """)
 
     @OptionGroup var study: StudyOptions
@@ -31,19 +35,50 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The split whose answers are written.")
     var answerSplit: String = "val"
 
+    @Option(help: "official (safetensors, JSON and JSONL), or csv.")
+    var format: Format = .official
+
+    @OptionGroup var judging: JudgeOptions
+
     @OptionGroup var threading: ThreadOptions
+
+    /// What is written.
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case official, csv
+    }
 
     @Flag(help: "Print one JSON document with the files written.")
     var json = false
 
+    func validate() throws {
+        if format != .csv, judging.judge != nil {
+            throw ValidationError("--judge goes with --format csv, which has scores.")
+        }
+    }
+
     func run() throws {
-        let files = try StudyExport.write(
-            try study.open(.reading), to: output, model: name, split: split,
-            answerSplit: answerSplit)
+        let files = try write(try study.open(.reading))
         if json {
             try Diagnostics.printJSON(["files": files])
         } else {
             for file in files { print(file) }
+        }
+    }
+
+    private func write(_ study: Study) throws -> [String] {
+        switch format {
+        case .official:
+            return try StudyExport.write(
+                study, to: output, model: name, split: split, answerSplit: answerSplit)
+        case .csv:
+            let isDriven = try study.answerSets(split: answerSplit).contains { $0.domain == .ad }
+            let written = try StudyTables(
+                study, to: output, model: name, split: split, answerSplit: answerSplit
+            ).write(evaluator: Evaluator(judge: judging.open(ifNeeded: isDriven)))
+            for problem in written.problems {
+                Diagnostics.note("mmq: \(problem.domain.rawValue) is not scored: \(problem.error)")
+            }
+            return written.files
         }
     }
 }
