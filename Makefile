@@ -8,7 +8,7 @@ PYTHON = .build/venv/bin/python
 # For each target of `make fuzz`.
 SECONDS = 60
 
-.PHONY: all deps build demo test test-arm test-cluster test-sanitized fuzz bench format lint venv goldens clean
+.PHONY: all deps build demo test test-arm test-cluster test-python test-sanitized fuzz bench format lint venv goldens clean
 
 all: build
 
@@ -33,6 +33,11 @@ test-arm:
 # The demo's study on a Slurm cluster of this machine alone, with nodes that die (Debian, as root; minutes).
 test-cluster: build
 	@python3 tools/check cluster
+
+# The Python package's tests, which drive the program that `make test` builds (numpy, in a venv if there is none).
+test-python: deps
+	$(SWIFT) build --product mmq
+	@python3 tools/check python --mmq .build/debug/mmq
 
 # The tests once more, under the sanitizers for addresses, undefined behaviour and threads.
 test-sanitized: deps

@@ -13,9 +13,7 @@ final class SessionProcess {
 
     /// Starts it over a model.
     init(_ model: String, scratch: String) throws {
-        var toSession: [Int32] = [0, 0]
-        var fromSession: [Int32] = [0, 0]
-        try #require(pipe(&toSession) == 0 && pipe(&fromSession) == 0)
+        let (toSession, fromSession) = (try Self.pipe(), try Self.pipe())
         #if os(Linux)
             var actions = posix_spawn_file_actions_t()
         #else
@@ -55,6 +53,15 @@ final class SessionProcess {
             var status: Int32 = 0
             waitpid(process, &status, 0)
         }
+    }
+
+    /// A pipe that no other process gets, whatever tests start at the same time: one that held a
+    /// session's input open would keep it from ending.
+    private static func pipe() throws -> [Int32] {
+        var ends: [Int32] = [0, 0]
+        try #require(Foundation.pipe(&ends) == 0)
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return ends
     }
 
     /// Writes a line.

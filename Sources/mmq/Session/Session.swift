@@ -37,18 +37,22 @@ final class Session: @unchecked Sendable {
         thread.stackSize = 8 << 20  // JSON may nest 200 deep
         thread.start()
         while let request = queue.next() {
+            let end = Result { try answer(request) }
+            // Who hears of the end may use the name again at once.
+            queue.finish()
             do {
-                try tell("done", id: request.id, answer(request))
-            } catch is Cancelled {
-                if clientIsGone { break }
-                try tell("cancelled", id: request.id)
+                switch end {
+                case .success(let told): try tell("done", id: request.id, told)
+                case .failure(let error as LostOutput): throw error
+                case .failure(is Cancelled):
+                    if !clientIsGone { try tell("cancelled", id: request.id) }
+                case .failure(let error): try tell(error, id: request.id)
+                }
             } catch let error as LostOutput {
                 queue.abandon()
                 throw error
-            } catch {
-                try tell(error, id: request.id)
             }
-            queue.finish()
+            if clientIsGone { break }
         }
         if !clientIsGone { try tell("ended") }
     }

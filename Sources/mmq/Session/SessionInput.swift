@@ -26,7 +26,8 @@ struct SessionInput {
                 let line = Array(buffer[..<end])
                 buffer.removeFirst(end + 1)
                 searched = 0
-                if isSkipping {
+                // Its end may come with the bytes that make it too long.
+                if isSkipping || line.count > Self.longestLine {
                     isSkipping = false
                     return .tooLong
                 }
