@@ -76,13 +76,14 @@ enum Command {
         _ command: [String], environment: [String: String] = [:], killAfter seconds: Double? = nil
     ) throws -> CommandResult {
         let temporary = try TemporaryFolder()
-        var variables = ProcessInfo.processInfo.environment
-        variables["MMQ_ISA"] = nil
-        variables.merge(environment) { $1 }
         // Files, not pipes: a pipe that nobody empties would stop a talkative command.
-        let process = try spawn(
-            command, environment: variables.map { "\($0)=\($1)" },
-            output: temporary("output"), errors: temporary("errors"))
+        let process = try spawn(command, environment: environment) { actions in
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            for (descriptor, name): (Int32, String) in [(1, "output"), (2, "errors")] {
+                posix_spawn_file_actions_addopen(
+                    &actions, descriptor, temporary(name), O_WRONLY | O_CREAT | O_APPEND, 0o600)
+            }
+        }
         let clock = ContinuousClock()
         let end = clock.now + .seconds(seconds ?? patience)
         var status: Int32 = 0
@@ -106,23 +107,34 @@ enum Command {
             errors: try text("errors"))
     }
 
-    private static func spawn(
-        _ command: [String], environment: [String], output: String, errors: String
+    #if os(Linux)
+        typealias FileActions = posix_spawn_file_actions_t
+    #else
+        typealias FileActions = posix_spawn_file_actions_t?
+    #endif
+
+    /// Starts a program.
+    ///
+    /// - Parameters:
+    ///   - environment: what is added to this process's.
+    ///   - connect: says what becomes of standard input, output and error.
+    static func spawn(
+        _ command: [String], environment: [String: String] = [:],
+        connect: (inout FileActions) -> Void
     ) throws -> pid_t {
         #if os(Linux)
-            var actions = posix_spawn_file_actions_t()
+            var actions = FileActions()
         #else
-            var actions: posix_spawn_file_actions_t?
+            var actions: FileActions = nil
         #endif
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        for (descriptor, path): (Int32, String) in [(1, output), (2, errors)] {
-            posix_spawn_file_actions_addopen(
-                &actions, descriptor, path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        }
+        connect(&actions)
+        var all = ProcessInfo.processInfo.environment
+        all["MMQ_ISA"] = nil
+        all.merge(environment) { $1 }
         var arguments = command.map { strdup($0) } + [nil]
-        var variables = environment.map { strdup($0) } + [nil]
+        var variables = all.map { strdup("\($0)=\($1)") } + [nil]
         defer { for text in arguments + variables { free(text) } }
         var process: pid_t = 0
         let problem = posix_spawn(&process, command[0], &actions, nil, &arguments, &variables)

@@ -14,33 +14,16 @@ final class SessionProcess {
     /// Starts it over a model.
     init(_ model: String, scratch: String) throws {
         let (toSession, fromSession) = (try Self.pipe(), try Self.pipe())
-        #if os(Linux)
-            var actions = posix_spawn_file_actions_t()
-        #else
-            var actions: posix_spawn_file_actions_t?
-        #endif
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, toSession[0], 0)
-        posix_spawn_file_actions_adddup2(&actions, fromSession[1], 1)
-        // The session must not hold its own input open.
-        for end in toSession + fromSession where end > 2 {
-            posix_spawn_file_actions_addclose(&actions, end)
+        defer {
+            close(toSession[0])
+            close(fromSession[1])
         }
-        let words = [
-            try Command.binary.get(), "session", "--model", model, "--scratch", scratch,
-        ]
-        var arguments = words.map { strdup($0) } + [nil]
-        var variables =
-            ProcessInfo.processInfo.environment.filter { $0.key != "MMQ_ISA" }
-            .map { strdup("\($0.key)=\($0.value)") } + [nil]
-        defer { for text in arguments + variables { free(text) } }
-        var process: pid_t = 0
-        let problem = posix_spawn(&process, words[0], &actions, nil, &arguments, &variables)
-        close(toSession[0])
-        close(fromSession[1])
-        try #require(problem == 0, "cannot start the session")
-        self.process = process
+        process = try Command.spawn(
+            [Command.binary.get(), "session", "--model", model, "--scratch", scratch]
+        ) { actions in
+            posix_spawn_file_actions_adddup2(&actions, toSession[0], 0)
+            posix_spawn_file_actions_adddup2(&actions, fromSession[1], 1)
+        }
         input = toSession[1]
         output = fromSession[0]
     }
