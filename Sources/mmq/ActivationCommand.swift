@@ -13,7 +13,7 @@ struct ActivationCommand: ParsableCommand {
             numbers. Samples whose picture is not there, or that the model cannot take, are left \
             out, and their number is told. A later run counts pictures that have come in the \
             meantime before it goes on, as long as the goal is not reached without them (then, and \
-            with --shard, --again counts from the beginning).
+            with --shard, --again counts from the beginning). So do logit-lens and deviation.
             """)
 
     @OptionGroup var model: ModelOptions

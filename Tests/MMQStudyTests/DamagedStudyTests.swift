@@ -113,6 +113,9 @@ import Testing
         ("lens_sample", "best", "x'00'"), ("lens_sample", "sums", "'abc'"),
         ("lens_sample", "kinds", "3"), ("deviation_sample", "mask", "'sky'"),
         ("deviation_sample", "sums", "x'0102'"), ("deviation_sample", "place", "'here'"),
+        ("pass", "missing", "'[1,'"), ("pass", "missing", "'[1, 0]'"),
+        ("pass", "missing", "'[-1]'"), ("pass", "missing", "'[900000]'"),
+        ("lens_pass", "missing", "'[1, 1]'"), ("lens_pass", "missing", "'[900000]'"),
     ])
     func valuesOfAnotherType(_ table: String, _ column: String, _ value: String) throws {
         try damage()

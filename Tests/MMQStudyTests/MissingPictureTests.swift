@@ -40,9 +40,16 @@ import Testing
         return try body()
     }
 
-    private func count(_ study: Study, _ goal: CountingPlan.Goal) throws -> PassState {
-        let plan = try CountingPlan(study: study, model: model, bench: bench, goal: goal)
-        return try ResumableRun(plan.step(.rs)).run().result
+    private func count(
+        _ study: Study, _ goal: CountingPlan.Goal, shard: Shard? = nil, stopAfter: Int = .max
+    ) throws -> PassState {
+        let plan = try CountingPlan(
+            study: study, model: model, bench: bench, goal: goal, shard: shard)
+        var done = 0
+        return try ResumableRun(
+            plan.step(.rs), interrupted: { done >= stopAfter },
+            tell: { if case .progress = $0 { done += 1 } }
+        ).run().result
     }
 
     private func study(_ name: String) throws -> Study {
@@ -61,8 +68,10 @@ import Testing
         #expect(without.missing.count == 2)
         #expect(without.samples == expected.samples - 2)
         #expect(without.skipped == expected.skipped + 2)
-        // Still not there: nothing changes.
+        // Still not there: nothing changes, and the neurons found from these counts stay.
+        try LensFixture.identify(later, model)
         #expect(try away(pictures) { try count(later, .samples(1000)) } == without)
+        #expect(try later.identification(module: "lang") != nil)
         // One of two.
         let half = try away([pictures[1]]) { try count(later, .samples(1000)) }
         #expect(half.missing.count == 1)
@@ -81,6 +90,62 @@ import Testing
             try $0.passCounts(#require(try $0.pass(domain: .rs, split: "train"))).samples
         }
         #expect(blocks[0] == blocks[1])
+    }
+
+    /// Between the two samples that a run goes back to.
+    @Test func areCountedOnceThroughAnInterruption() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let whole = try study("whole")
+        let expected = try count(whole, .samples(1000))
+        let stopped = try study("stopped")
+        _ = try away(pictures) { try count(stopped, .samples(1000)) }
+        let half = try count(stopped, .samples(1000), stopAfter: 1)
+        #expect(half.missing.count == 1)
+        let found = try count(stopped, .samples(1000))
+        #expect(found.missing.isEmpty && found.samples == expected.samples)
+        #expect(
+            try stopped.counts(domain: .rs, split: "train")
+                == whole.counts(domain: .rs, split: "train"))
+    }
+
+    /// A part does not go back: others would have to pass by what it found. Together they do.
+    @Test func partsLeaveThemToTheWhole() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        let whole = try study("whole")
+        _ = try count(whole, .samples(1000))
+        var studies: [Study] = []
+        for number in 1...2 {
+            let part = try #require(Shard(number, of: 2))
+            let study = try study("part-\(number)")
+            studies.append(study)
+            let without = try away(pictures) { try count(study, .samples(1000), shard: part) }
+            #expect(without.missing.count == 2)
+            #expect(try count(study, .samples(1000), shard: part) == without)
+        }
+        let merged = folder.path + "/merged"
+        _ = try StudyMerge(studies.map(\.path), output: merged).run()
+        let study = try Study(path: merged, access: .writing)
+        #expect(try count(study, .samples(1000)).missing.isEmpty)
+        #expect(
+            try study.counts(domain: .rs, split: "train")
+                == whole.counts(domain: .rs, split: "train"))
+    }
+
+    @Test func areLookedThroughWhenTheyAreThere() throws {
+        kernelSettings.lock()
+        defer { kernelSettings.unlock() }
+        func look(_ name: String) throws -> [LensSample] {
+            let study = try study(name)
+            let plan = try LensPlan(study: study, model: model, bench: bench, samples: 1000)
+            let none = try MaskSetting(name: "none", of: model.architecture)
+            let pass = try ResumableRun(plan.step(.rs, none)).run().result
+            return try (0..<pass.cursor).compactMap { try study.lensSample(pass, place: $0) }
+        }
+        let expected = try look("whole")
+        #expect(try away(pictures) { try look("later") }.count == expected.count - 2)
+        #expect(try look("later") == expected)
     }
 
     /// What was asked for is there: a sample more would be another result.

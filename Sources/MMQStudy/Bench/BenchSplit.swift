@@ -104,12 +104,15 @@ public final class BenchSplit {
         return nil
     }
 
-    /// The samples at some places of the order, ascending, as far as their pictures are there. The
-    /// walk does not move.
-    func samples(at places: [Int]) throws -> [BenchSample] {
-        guard !places.isEmpty else { return [] }
+    /// The samples that an earlier run passed over because their pictures were not there, and now
+    /// are, in the bench's order. The walk does not move.
+    ///
+    /// - Parameter shard: none are there for a part of the samples: parts walk alike, and what one of
+    ///   them finds again the others would have to pass by.
+    func returned(to cursor: RunCursor, shard: Shard?) throws -> [BenchSample] {
+        guard shard == nil, !cursor.missing.isEmpty else { return [] }
         let walk = BenchSplit(again: self)
-        return try places.compactMap { place in
+        return try cursor.missing.compactMap { place in
             try walk.skip(to: place)
             guard case .sample(let sample)? = try walk.next(), sample.position == place else {
                 return nil

@@ -142,8 +142,7 @@ final class CountingStep: RunStep {
     /// the later goal. It cannot be taken back.
     func standing() throws -> RunOutcome? {
         guard isReached(start) else {
-            let isOver = state.finished && start.position >= samples.count
-            return isOver && !start.canGoBack(shard) ? .exhausted : nil
+            return state.finished && start.position >= samples.count ? .exhausted : nil
         }
         if start.samples > 0,
             isReached(samples: start.samples - 1, visionTokens: state.visionTokensBefore)

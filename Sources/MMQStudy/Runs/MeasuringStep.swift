@@ -91,8 +91,7 @@ final class MeasuringStep: RunStep {
     }
 
     func standing() -> RunOutcome? {
-        isReached(start)
-            ? .reached : pass.finished && !start.canGoBack(shard) ? .exhausted : nil
+        isReached(start) ? .reached : pass.finished ? .exhausted : nil
     }
 
     func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= plan.samples }

@@ -181,7 +181,7 @@ extension CountingPlan {
         for domain in domains {
             let step = try CountingStep(self, domain)
             let held = step.result(step.start, .interrupted)
-            let left = try step.standing() == nil ? left(of: step, &outlook.speed) : 0
+            let left = try step.standing() == .reached ? 0 : left(of: step, &outlook.speed)
             let done = shard == nil ? held.samples : try study.shard(of: held)?.done ?? 0
             outlook.entries.append(.init(domain: domain, setting: nil, done: done, left: left))
             outlook.totals.append(
@@ -196,8 +196,7 @@ extension CountingPlan {
     private func left(of step: CountingStep, _ speed: inout Outlook.Speed?) throws -> Int {
         var cursor = step.start
         var left = 0
-        var found = cursor.canGoBack(shard) ? try step.samples.samples(at: cursor.missing) : []
-        found.reverse()
+        var found = try Array(step.samples.returned(to: cursor, shard: shard).reversed())
         try step.samples.skip(to: cursor.position)
         while !step.isReached(cursor) {
             guard let item = try found.popLast().map(BenchItem.sample) ?? step.samples.next() else {

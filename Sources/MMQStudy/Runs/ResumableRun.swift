@@ -6,7 +6,7 @@ import MMQBase
 /// What is stored always belongs together: everything up to the cursor and nothing beyond it. A
 /// process that is killed loses what it did since the last commit, does it again, and the study
 /// comes out the same. Samples whose picture was not there are taken first by the next run that
-/// finds it, as long as there is anything left to do.
+/// finds it, unless as much as was asked for is done, where the step keeps their places.
 public final class ResumableRun<Step: RunStep> {
     private let step: Step
     private let tell: (RunEvent) -> Void
@@ -53,11 +53,11 @@ public final class ResumableRun<Step: RunStep> {
     ///
     /// - Returns: why the run ended, and what came of it.
     public func run() throws -> (outcome: RunOutcome, result: Step.Result) {
-        if let outcome = try step.standing() { return (outcome, step.result(here, outcome)) }
-        // Parts walk alike: what one of them finds again the others would have to pass by.
-        if here.canGoBack(step.shard) {
-            found = try step.samples.samples(at: here.missing).reversed()
+        let standing = try step.standing()
+        if standing != .reached {
+            found = try step.samples.returned(to: here, shard: step.shard).reversed()
         }
+        if let standing, found.isEmpty { return (standing, step.result(here, standing)) }
         try step.samples.skip(to: here.position)
         startFraction = step.fraction(here)
         do {
@@ -115,9 +115,8 @@ public final class ResumableRun<Step: RunStep> {
         case .missing(let position, let files):
             here.skipped += 1
             here.missing.append(position)
-            guard isOwn(position) else { return passed() }
-            tell(.missing(files: files))
-            try settle(done: 0)
+            if isOwn(position) { tell(.missing(files: files)) }
+            passed()
         case .sample(let sample) where !isOwn(sample.position):
             do {
                 try step.passBy(sample)
@@ -141,7 +140,8 @@ public final class ResumableRun<Step: RunStep> {
 
     private func isOwn(_ position: Int) -> Bool { step.shard?.takes(position) ?? true }
 
-    /// Another machine's sample lies behind: that alone is no reason to store anything.
+    /// A sample of another machine, or without its picture, lies behind: that alone is no reason to
+    /// store anything.
     private func passed() {
         isPending = true
         if underWay == 0, waiting.isEmpty { settled = here }

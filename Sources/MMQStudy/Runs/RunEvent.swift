@@ -41,8 +41,3 @@ public struct RunCursor: Sendable, Equatable {
     /// Places passed over because their picture is not there, ascending: a later run may find it.
     public var missing: [Int] = []
 }
-
-extension RunCursor {
-    /// Whether a run goes back to samples whose picture was not there.
-    func canGoBack(_ shard: Shard?) -> Bool { shard == nil && !missing.isEmpty }
-}
