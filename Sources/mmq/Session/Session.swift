@@ -82,21 +82,8 @@ final class Session: @unchecked Sendable {
                     found: "a longer one")
             case .bytes(let bytes):
                 switch try SessionRequest(line: bytes) {
-                case .run(let request):
-                    do { try queue.add(request) } catch let error as InputError {
-                        throw RefusedRequest(id: request.id, error: error)
-                    }
-                case .cancel(let id):
-                    switch queue.cancel(id) {
-                    case .waited: try tell("cancelled", id: id)
-                    case .running: break
-                    case .unknown:
-                        throw RefusedRequest(
-                            id: id,
-                            error: InputError(
-                                .mismatch, file: "request", item: "key 'id'",
-                                "no request called \(id.json.kind) is under way or waits"))
-                    }
+                case .run(let request): try queue.add(request)
+                case .cancel(let id): try cancel(id)
                 case .info: try tell("info", description())
                 case .end: return false
                 }
@@ -107,6 +94,19 @@ final class Session: @unchecked Sendable {
             try tell(error, id: nil)
         }
         return true
+    }
+
+    /// An error without a name: the request that had it, if any, has ended in its own way.
+    private func cancel(_ id: SessionID) throws {
+        switch queue.cancel(id) {
+        case .waited: try tell("cancelled", id: id)
+        case .running: break
+        case .unknown:
+            let error = InputError(
+                .mismatch, file: "request", item: "key 'id'",
+                "no request called \(id.json.kind) is under way or waits")
+            try tell(error, id: nil, of: "cancel")
+        }
     }
 
     // MARK: - Answers
@@ -209,18 +209,17 @@ final class Session: @unchecked Sendable {
         }
     }
 
-    private func tell(_ error: any Error, id: SessionID?) throws {
+    /// An error: with `id` it ends that request.
+    ///
+    /// - Parameter operation: what the error is about, where that is not a run.
+    private func tell(_ error: any Error, id: SessionID?, of operation: String? = nil) throws {
         let code = (error as? InputError)?.code ?? .failed
-        try tell(
-            "error", id: id,
-            JSONObject([
-                ("code", .string(code.rawValue)),
-                (
-                    "message",
-                    .string(
-                        error is CocoaError ? error.localizedDescription : "\(error)")
-                ),
-            ]))
+        var told = JSONObject(operation.map { [("op", JSONValue.string($0))] } ?? [])
+        told.set("code", .string(code.rawValue))
+        told.set(
+            "message",
+            .string(error is CocoaError ? error.localizedDescription : "\(error)"))
+        try tell("error", id: id, told)
     }
 
     /// An event that could not be written: the session is over.

@@ -38,7 +38,12 @@ final class SessionFolder: @unchecked Sendable {  // what changes is behind the 
         lock.withLock {
             guard !isRemoved else { return }
             isRemoved = true
-            try? FileManager.default.removeItem(atPath: path)
+            // A client may be removing files too, and files may get their names meanwhile.
+            for _ in 0..<10 {
+                let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+                for name in names { unlink(path + "/" + name) }
+                if rmdir(path) == 0 || errno != ENOTEMPTY { break }
+            }
         }
     }
 }

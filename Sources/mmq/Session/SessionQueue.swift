@@ -18,7 +18,8 @@ final class SessionQueue: @unchecked Sendable {  // what changes is behind the c
 
     /// Puts a request at the end.
     ///
-    /// - Throws: `InputError` if its name is taken or too many wait.
+    /// - Throws: `InputError` if its name is taken, which is no end of the request that has it, and
+    ///   `RefusedRequest` if too many wait.
     func add(_ request: RunRequest) throws {
         try condition.withLock {
             if running == request.id || waiting.contains(where: { $0.id == request.id }) {
@@ -27,9 +28,11 @@ final class SessionQueue: @unchecked Sendable {  // what changes is behind the c
                     found: "\(request.id.json.kind), a request that is not done yet")
             }
             guard waiting.count < Self.limit else {
-                throw InputError(
-                    .tooLarge, file: "request", expected: "at most \(Self.limit) that wait",
-                    found: "one more")
+                throw RefusedRequest(
+                    id: request.id,
+                    error: InputError(
+                        .tooLarge, file: "request", expected: "at most \(Self.limit) that wait",
+                        found: "one more"))
             }
             waiting.append(request)
             condition.signal()
