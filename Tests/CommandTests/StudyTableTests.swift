@@ -2,7 +2,8 @@ import Foundation
 import Support
 import Testing
 
-/// `mmq export --format csv`, against the same study's other export and its scores.
+/// `mmq export --format csv` through the binary: which tables there are, of which rows. What they say
+/// is held against the study in `StudyTablesTests`.
 @Suite struct StudyTableTests {
     @Test func tablesHoldWhatTheStudyDoes() throws {
         let folder = try TemporaryFolder()
