@@ -3,13 +3,15 @@
     python3 tools/check readme [--mmq .build/release/mmq] [--write]
 
 An example is an indented block whose first line begins with "$ mmq". Its output may leave lines out with "...", and
-times may differ. --write puts the true output in place (of examples without "..."). The demo's examples need
-`make demo` first. Python's standard library only. Last digits may differ between instruction sets.
+times may differ. --write puts the true output in place (of examples without "..."). Blocks that begin with ">>>" are
+run last, by doctest; they need numpy, the rest Python's standard library only. The demo's examples need `make demo`
+first. Last digits may differ between instruction sets.
 """
 
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,11 +27,11 @@ mmq identify --study study-f16.sqlite --model model-f16
 TIMES = re.compile(r'("\w+_seconds" : )[0-9.e-]+')
 
 
-def blocks(lines: list[str]) -> list[tuple[int, int]]:
-    """First and last + 1 line of every example."""
+def blocks(lines: list[str], begins: str) -> list[tuple[int, int]]:
+    """First and last + 1 line of every example whose first line begins so."""
     found, start = [], None
     for number, line in enumerate(lines + ["end"]):
-        if start is None and line.startswith("    $ mmq"):
+        if start is None and line.startswith(f"    {begins}"):
             start = number
         elif start is not None and not line.startswith("    "):
             end = number
@@ -80,7 +82,7 @@ def main() -> int:
 
         for command in BEFORE.strip().split("\n"):
             run(command).check_returncode()
-        for start, end in blocks(lines):
+        for start, end in blocks(lines, "$ mmq"):
             command, expected = split(lines[start:end])
             result = run(command)
             shown = result.stdout or result.stderr  # what a command does may be all that it says
@@ -94,6 +96,14 @@ def main() -> int:
             if options.write and result.returncode == 0 and not any(x.strip() == "..." for x in expected):
                 head = end - start - len(expected)
                 true.append((start + head, end, [f"    {x}" if x else "" for x in output]))
+        for start, end in blocks(lines, ">>>"):
+            (work / "session").write_text("\n".join(line[4:] for line in lines[start:end]) + "\n")
+            result = subprocess.run(
+                [sys.executable, "-m", "doctest", "session"], cwd=work, text=True, capture_output=True,
+                env=environment | {"PYTHONPATH": str(ROOT / "python/src"), "MMQ": str(work / "bin/mmq")})
+            if result.returncode:
+                wrong += 1
+                print(f"README.md:{start + 1}: {result.stdout}{result.stderr}", flush=True)
     for start, end, output in reversed(true):
         lines[start:end] = output
     if true:
