@@ -40,7 +40,7 @@ public struct GeneratedAnswer: Sendable {
 }
 
 /// How far an answer has come.
-public enum GenerationStep {
+public enum AnswerStep {
     /// Pixels and token ids are there.
     case prepared(PreparedInput)
     /// The towers have seen the picture.
@@ -138,7 +138,7 @@ extension VisionLanguageModel {
     ///   - follow: told how far the work has come; what it throws ends it.
     public func generate(
         image: RGBImage, prompt: String, options: GenerationOptions, mask: NeuronMask? = nil,
-        tap: ActivationTap?, follow: (GenerationStep) throws -> Void
+        tap: ActivationTap?, follow: (AnswerStep) throws -> Void
     ) throws -> GeneratedAnswer {
         let clock = ContinuousClock()
         let observation =
