@@ -7,7 +7,7 @@ import Testing
 
 @testable import MMQModels
 
-/// `--compat 4.41` against transformers 4.41.2 with Pillow 12, on twelve shapes of pictures.
+/// `--compat 4.41` against transformers 4.41.2 with Pillow 12, on fourteen shapes of pictures.
 @Suite struct CompatibilityTests {
     private let folder: TemporaryFolder
 
@@ -19,7 +19,7 @@ import Testing
         let checkpoint = try #require(description["checkpoint"]?.text)
         let parts = checkpoint.split(separator: "/").map(String.init)
         let cases = try #require(description["cases"]?.array)
-        try #require(parts.count == 2 && cases.count == 12)
+        try #require(parts.count == 2 && cases.count == 14)
         return (cases, GoldenModel(parts[0], parts[1]))
     }
 
@@ -148,6 +148,14 @@ import Testing
                 LlavaNextImageConfig(
                     gridPinpoints: [tile], size: .shortestEdge(1),
                     cropSize: PixelSize(height: 1, width: 1), normalization: plain)) == "crop_size")
+        // 4.41 cuts a rest off as a tile of its own, and joins features as if there were none.
+        for rest in [PixelSize(height: 57, width: 56), PixelSize(height: 56, width: 27)] {
+            #expect(
+                try refused(
+                    LlavaNextImageConfig(
+                        gridPinpoints: [tile, rest], size: .shortestEdge(28), cropSize: tile,
+                        normalization: plain)) == "image_grid_pinpoints")
+        }
     }
 
     /// What a model was opened as stands in its fingerprint, beside what its activations are.

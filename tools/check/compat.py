@@ -1,4 +1,4 @@
-"""Compares `mmq --compat 4.41` with transformers 4.41.2 on any checkpoint folder, over pictures of twelve shapes.
+"""Compares `mmq --compat 4.41` with transformers 4.41.2 on any checkpoint folder, over pictures of fourteen shapes.
 
     OLD_VENV/bin/python tools/check compat CHECKPOINT [--mmq .build/release/mmq] [--largest 400]
 

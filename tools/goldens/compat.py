@@ -4,8 +4,11 @@ Made in a virtual environment of its own, with that version (numpy 1.26, Pillow 
 
     OLD_VENV/bin/python tools/goldens compat
 
-    images/<case>.png                   twelve shapes: odd paddings, strips, tall ones, squares, a tiny one
-    <checkpoint>/cases.json             `transformers`, `pillow`, `variant`, and per case `image`, `prompt`, the greedy
+    images/<case>.png                   fourteen shapes: odd paddings, strips, tall ones, squares, a tiny one, two
+                                        whose features single precision tips
+    resize.json                         `cases`: [seed, width, height, new width, new height, crc32] of
+                                        Image.resize(size, BICUBIC) of noise
+    <checkpoint>/cases.json             `transformers`, `pillow`, `checkpoint`, and per case `image`, `prompt`, the greedy
                                         `tokens` (at most 24), `smallest_gap`, `nearest_to_zero`, `pixels` (CRC-32 of
                                         pixel_values as float32)
     <checkpoint>/expected.safetensors   <case>.input_ids (the picture's place not expanded), <case>.last_logits of the
@@ -31,7 +34,7 @@ from safetensors.numpy import load_file, save_file
 from tools.common.files import write_json
 from tools.common.paths import GOLDEN
 
-from .pictures import draw
+from .pictures import draw, noise
 from .record import MAX_NEW_TOKENS, Sites
 
 VERSION = "4.41"
@@ -41,8 +44,14 @@ CHECKPOINTS = {"llava-next": "hub-f16", "instructblip": "hub-f32", "llava-1.5": 
 # Width and height. Tiles have 28 pixels: what the usual pictures are to tiles of 336, in small.
 SHAPES = (
     (53, 40), (40, 53), (42, 42), (21, 21), (142, 183), (160, 90), (400, 45), (83, 33), (60, 200), (53, 36), (36, 53),
-    (5, 41),
+    (5, 41), (41, 82), (49, 98),
 )
+
+# Where Pillow before 13 shrinks the height first, where it does not, and on both sides of the bounds.
+RESIZES = [
+    (3, 301, 3, 40), (3, 300, 3, 40), (3, 303, 2, 40), (3, 400, 5, 30), (3, 302, 2, 303), (1, 102, 2, 7), (1, 101, 2, 7),
+    (1, 100, 2, 7), (40, 60, 30, 40), (40, 62, 30, 40), (40, 60, 50, 40), (60, 40, 30, 10), (2, 300, 9, 7), (1, 250, 1, 249),
+]
 
 
 def readable(checkpoint: Path, folder: Path) -> Path:
@@ -151,5 +160,10 @@ def make(golden: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     for seed, (width, height) in enumerate(SHAPES):
         Image.fromarray(draw(width, height, 300 + seed)).save(images / f"{width}x{height}.png", optimize=True)
+    cases = []
+    for seed, (width, height, *size) in enumerate(RESIZES):
+        resized = Image.fromarray(noise(width, height, seed)).resize(size, Image.BICUBIC)
+        cases.append([seed, width, height, *size, zlib.crc32(resized.tobytes())])
+    write_json(golden / "compat" / "resize.json", {"pillow": PIL.__version__, "cases": cases}, None)
     for architecture, variant in CHECKPOINTS.items():
         make_one(architecture, GOLDEN / architecture / variant / "checkpoint", golden / "compat" / architecture, images)
