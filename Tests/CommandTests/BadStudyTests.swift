@@ -95,6 +95,30 @@ import Testing
         }
     }
 
+    /// A picture beside a study is taken as the study's are.
+    @Test func aStudysCompatibilityIsThatOfItsMasks() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let study = folder("study")
+        let begin = activation(model, study, domain: "rs,com") + ["--samples", "2"]
+        try expectExit(0, begin + ["--compat", "4.41"])
+        try expectExit(
+            0,
+            ["identify", "--study", study, "--top-rate", "0.2", "--filter-rate", "0.5"]
+                + ["--activation-bar", "0.4"])
+        func trace(_ options: [String]) throws -> Data {
+            let picture = try Golden.path("compat/images/40x53.png")
+            try expectExit(
+                0,
+                ["trace", "--model", model, "--image", picture, "--prompt", "<image>\nWhat is it?"]
+                    + ["--sites", "ids,pixels,image", "--output", folder("trace")] + options)
+            return try Data(contentsOf: URL(fileURLWithPath: folder("trace")))
+        }
+        let asStudy = try trace(["--study", study, "--mask", "lang@com"])
+        #expect(try asStudy == trace(["--compat", "4.41"]))
+        #expect(try asStudy != trace(["--compat", "5"]))
+    }
+
     @Test func damagedStudies() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)
