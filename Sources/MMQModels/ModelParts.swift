@@ -26,12 +26,15 @@ public struct ModelParts {
         fingerprint = files.fingerprint
         modules = files.model.modules
         let text = files.model.text
+        let architecture = files.model.architecture
+        guard let module = modules.firstIndex(where: { $0.name == architecture.decoder }) else {
+            preconditionFailure("\(architecture.modelType) has no decoder")
+        }
         backend = LanguageBackend(
             decoder: try LlamaDecoder(
                 weights: Weights(files), config: text, hasHead: files.has("output.weight")),
             imageToken: imageToken,
-            module: files.model.architecture.modules.firstIndex { $0.role == .decoder } ?? 0,
-            contextLength: text.contextLength, activations: files.activations)
+            module: module, contextLength: text.contextLength, activations: files.activations)
     }
 }
 

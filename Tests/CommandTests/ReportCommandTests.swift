@@ -211,7 +211,9 @@ import Testing
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)
         let path = folder("it's a.sqlite")
-        let given = ["--model", model, "--bench", goldenBench, "--study", path]
+        let given =
+            ["--model", model, "--bench", goldenBench, "--study", path]
+            + ["--activations", "int16", "--compat", "4.41"]
         let rates = ["--top-rate", "0.2", "--filter-rate", "0.5", "--activation-bar", "0.4"]
         let runs: [[String]] = [
             ["activation"] + given + ["--domain", "rs,com", "--samples", "4"],

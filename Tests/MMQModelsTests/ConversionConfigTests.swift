@@ -84,6 +84,18 @@ import Testing
         let config = try llavaNext(
             #"{"model_type": "llava_next", "image_token_index": 5, "tie_word_embeddings": true}"#)
         #expect(config.text.tiedHead)
+        // transformers ties LLaVA-1.5 by either flag: older files have it in the decoder's section.
+        for (flags, isTied) in [
+            (#""tie_word_embeddings": true"#, true),
+            (#""text_config": {"model_type": "llama", "tie_word_embeddings": true}"#, true),
+            (#""tie_word_embeddings": false"#, false),
+        ] {
+            let text = #"{"model_type": "llava", "image_token_index": 5, "# + flags + "}"
+            let config = try Llava15Config(
+                json: JSONValue(parsing: Array(text.utf8), file: "config.json"),
+                file: "config.json")
+            #expect(config.core.text.tiedHead == isTied, "\(flags)")
+        }
         let names = TensorTable(config).rows(.language).map(\.name)
         #expect(!names.contains("output.weight"))
         #expect(TensorTable(config, hasHead: true).rows.contains { $0.name == "output.weight" })
