@@ -8,9 +8,9 @@ Made in a virtual environment of its own, with that version (numpy 1.26, Pillow 
                                         whose features single precision tips
     resize.json                         `cases`: [seed, width, height, new width, new height, crc32] of
                                         Image.resize(size, BICUBIC) of noise
-    <checkpoint>/cases.json             `transformers`, `pillow`, `checkpoint`, and per case `image`, `prompt`, the greedy
-                                        `tokens` (at most 24), `smallest_gap`, `nearest_to_zero`, `pixels` (CRC-32 of
-                                        pixel_values as float32)
+    <checkpoint>/cases.json             `transformers`, `pillow`, `checkpoint`, and per case `image`, `prompt`, the
+                                        greedy `tokens` (at most 24), `smallest_gap`, `nearest_to_zero`, `pixels`
+                                        (CRC-32 of pixel_values as float32)
     <checkpoint>/expected.safetensors   <case>.input_ids (the picture's place not expanded), <case>.last_logits of the
                                         last position, <case>.<module>_log and _len
 """
@@ -49,8 +49,9 @@ SHAPES = (
 
 # Where Pillow before 13 shrinks the height first, where it does not, and on both sides of the bounds.
 RESIZES = [
-    (3, 301, 3, 40), (3, 300, 3, 40), (3, 303, 2, 40), (3, 400, 5, 30), (3, 302, 2, 303), (1, 102, 2, 7), (1, 101, 2, 7),
-    (1, 100, 2, 7), (40, 60, 30, 40), (40, 62, 30, 40), (40, 60, 50, 40), (60, 40, 30, 10), (2, 300, 9, 7), (1, 250, 1, 249),
+    (3, 301, 3, 40), (3, 300, 3, 40), (3, 303, 2, 40), (3, 400, 5, 30), (3, 302, 2, 303), (1, 102, 2, 7),
+    (1, 101, 2, 7), (1, 100, 2, 7), (40, 60, 30, 40), (40, 62, 30, 40), (40, 60, 50, 40), (60, 40, 30, 10),
+    (2, 300, 9, 7), (1, 250, 1, 249),
 ]
 
 
