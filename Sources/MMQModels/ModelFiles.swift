@@ -98,9 +98,8 @@ public final class ModelFiles: Sendable {
     /// Bits a weight of the decoder's layers takes: its matrices, scales included, without norms,
     /// embedding table and head.
     public var decoderBits: Double {
-        let tensors = language.tensors.filter { $0.name.hasPrefix("blk.") && $0.shape.count == 2 }
-        let weights = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
-        return 8 * Double(tensors.reduce(0) { $0 + $1.byteCount }) / Double(max(1, weights))
+        WeightBits.of(language.tensors.lazy.map { ($0.name, $0.shape, $0.byteCount) })
+            .first { $0.group == "blk" }?.bits ?? 0
     }
 
     /// Whether either file holds that tensor.

@@ -84,6 +84,10 @@ struct ConvertCommand: ParsableCommand {
         if isJudge, !rules.isEmpty || !types.recipe.isEmpty {
             throw ValidationError("A judge has no such parts: --type with one type, no --keep.")
         }
+        if isJudge, importance != nil {
+            throw ValidationError(
+                "An importance file is of a model's decoder, which a judge has not.")
+        }
         let options = ConversionOptions(
             types: types.keeping(rules), visionType: visionType,
             activations: activations, importance: importance,

@@ -129,10 +129,10 @@ import Testing
     @Test func importanceDecidesWhichErrorsRemain() {
         var random = SeededRandom(seed: 12)
         let values = random.normals(32 * 64)
-        let importance = (0..<32).map { Float($0 % 4 == 0 ? 1 : 0) }
-        for type in [CSIMD_Q4_0, CSIMD_IQ4_NL] {
+        let importance = (0..<256).map { Float($0 % 4 == 0 ? 1 : 0) }
+        for (name, type) in [("q4_0", CSIMD_Q4_0)] + Self.searched {
             func errors(_ importance: [Float]?) -> (counting: Double, others: Double) {
-                let blocks = Self.blocks(type, values, importance: importance, rows: 64)
+                let blocks = Self.blocks(type, values, importance: importance, rows: 8)
                 let back = Self.values(type, blocks, count: values.count)
                 return values.indices.reduce(into: (0, 0)) {
                     let error = Double(values[$1]) - Double(Float(bitPattern: back[$1]))
@@ -144,7 +144,9 @@ import Testing
                 }
             }
             let (plain, chosen) = (errors(nil), errors(importance))
-            #expect(chosen.counting < plain.counting && chosen.others > plain.others)
+            #expect(
+                chosen.counting < plain.counting && chosen.others > plain.others,
+                "\(name): \(chosen), all alike \(plain)")
             if type == CSIMD_Q4_0 {
                 // Next to the best of a thousand scales for what counts in each block.
                 let best = stride(from: 0, to: values.count, by: 32).reduce(0.0) { sum, block in
@@ -163,9 +165,97 @@ import Testing
                 }
                 #expect(chosen.counting < 1.05 * best, "\(chosen.counting), best \(best)")
             }
-            let even = errors([Float](repeating: 3, count: 32))
-            let nothing = errors([Float](repeating: 0, count: 32))
-            #expect(even == nothing)
+            let even = errors([Float](repeating: 3, count: 256))
+            let nothing = errors([Float](repeating: 0, count: 256))
+            #expect(even == nothing, "\(name)")
+        }
+    }
+
+    /// The squared error of a row's way to `type` and back, next to its squares, both weighted.
+    private static func share(
+        _ type: csimd_type, _ values: [Float], importance: [Float]? = nil
+    ) -> Double {
+        let blocks = Self.blocks(type, values, importance: importance, rows: 1)
+        let back = Self.values(type, blocks, count: values.count).map(Float.init(bitPattern:))
+        var error = 0.0, size = 0.0
+        for i in values.indices {
+            let weight = Double(importance?[i] ?? 1)
+            let difference = Double(values[i]) - Double(back[i])
+            error += weight * difference * difference
+            size += weight * Double(values[i]) * Double(values[i])
+        }
+        return error / size
+    }
+
+    /// A block of which all values are the same has no range, but a value: next to nothing is lost,
+    /// whether it is all of a row or one block of it.
+    @Test(arguments: searched + [("q4_0", CSIMD_Q4_0)])
+    func constantBlocksKeepTheirValue(_ name: String, _ type: csimd_type) {
+        let importance = (0..<256).map { Float($0 % 7) }
+        let hasOffset = [CSIMD_Q4_1, CSIMD_Q5_1, CSIMD_Q4_K, CSIMD_Q5_K].contains(type)
+        // Half floats of 11 bits, at 3e-4 scales of fewer: then an offset says more than a scale.
+        let most = hasOffset ? 0x1p-18 : 0x1p-13
+        for value in [Float(0.5), -0.5, 0.1, -0.1, 3e-4, -3e-4, 65000, -65000] {
+            for weights in [nil, importance] {
+                let row = [Float](repeating: value, count: 256)
+                let share = Self.share(type, row, importance: weights)
+                #expect(share <= most, "\(name) of \(value): \(share.squareRoot())")
+            }
+            // Hardly more than alike.
+            let row = (0..<256).map { value * (1 + Float($0 % 3) * 0x1p-20) }
+            #expect(Self.share(type, row) <= most, "\(name) of nearly \(value)")
+            var mixed = [Float](repeating: value, count: 32)
+            mixed += (32..<256).map { value * Float(($0 * 37) % 101) / 101 }
+            let blocks = Self.blocks(type, mixed, rows: 1)
+            let back = Self.values(type, blocks, count: 256).map(Float.init(bitPattern:))
+            #expect(
+                back.prefix(32).allSatisfy { abs($0 - value) <= abs(value) / 64 },
+                "\(name) of \(value) among others: \(back[0])")
+        }
+    }
+
+    /// Where scales are half floats of few bits, or among the greatest, a row loses hardly more than
+    /// it does in the middle of their range.
+    @Test(arguments: searched + [("q4_0", CSIMD_Q4_0)])
+    func anyMagnitudeIsKept(_ name: String, _ type: csimd_type) {
+        var random = SeededRandom(seed: 13)
+        let even = (0..<1024).map { _ in random.uniform() * 2 - 1 }
+        // Far below zero or somewhat above: an offset beyond the least value fits best.
+        let skewed = (0..<1024).map { _ in
+            let unit = random.uniform()
+            return random.uniform() < 0.5 ? -(0.9 + 0.1 * unit) : unit
+        }
+        let importance = (0..<1024).map { _ in random.uniform() < 0.1 ? Float(1) : 1e-3 }
+        let outermost =
+            switch type {
+            case CSIMD_IQ4_NL: 127
+            case CSIMD_Q6_K: 32
+            case CSIMD_Q5_1, CSIMD_Q5_K: 31
+            case CSIMD_Q5_0: 16
+            case CSIMD_Q4_0: 8
+            default: 15
+            }
+        for (shape, values) in [("even", even), ("skewed", skewed)] {
+            for weights in [nil, importance] {
+                func share(_ magnitude: Float) -> Double {
+                    Self.share(type, values.map { $0 * magnitude }, importance: weights)
+                }
+                let usual = share(1)
+                for magnitude in [Float(1e-4), 1e-5, 65000] {
+                    // The outermost level moves by half a step of the least halves; the greatest
+                    // bound where an offset may lie.
+                    let moved = Double(outermost) * 0x1p-25 / Double(magnitude)
+                    let now = share(magnitude)
+                    #expect(
+                        now <= (magnitude > 1 ? 1.5 : 1.2) * usual + moved * moved,
+                        "\(name), \(shape) \(magnitude): \(now), usual \(usual)")
+                }
+                // Whole steps of the least scale are all that there is. IQ4_NL's levels are 1 and 13
+                // steps, and Q4_0 without importance follows llama.cpp's rule: no level but 0.
+                if type != CSIMD_IQ4_NL, type != CSIMD_Q4_0 || weights != nil {
+                    #expect(share(2e-7) < 0.1, "\(name), \(shape) 2e-7")
+                }
+            }
         }
     }
 

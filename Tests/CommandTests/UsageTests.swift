@@ -332,4 +332,15 @@ import Testing
         try expectRefusal(
             ["ask", "--image", GoldenModel.llava.picture(), "Why?"], naming: ["--model"])
     }
+
+    /// What a judge has no use for is refused, not passed over.
+    @Test func aJudgeTakesNoImportance() throws {
+        let folder = try TemporaryFolder()
+        let judge = try Golden.path("lingo-judge/plain/checkpoint")
+        for more in [["--importance", folder("importance.gguf")], ["--keep", "gate=q8_0"]] {
+            try expectRefusal(
+                ["convert", judge, "--output", folder("judge")] + more, naming: ["judge"])
+        }
+        #expect(try folder.entries().isEmpty)
+    }
 }

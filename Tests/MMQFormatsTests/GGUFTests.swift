@@ -1,3 +1,4 @@
+import CSIMD
 import Foundation
 import MMQBase
 import MMQFormats
@@ -126,6 +127,14 @@ import Testing
         #expect(sizes.count == GGUFTensorType.allCases.count)
         for (type, elements, bytes) in sizes {
             #expect(type.blockElements == elements && type.blockBytes == bytes, "\(type)")
+            // The kernels walk rows by sizes of their own.
+            guard let kernel = type.kernelType else { continue }
+            for blocks in [1, 3, 16] {
+                #expect(csimd_row_bytes(kernel, blocks * elements) == blocks * bytes, "\(type)")
+            }
+            for cols in [1, elements / 2, elements + elements / 2] where cols % elements != 0 {
+                #expect(csimd_row_bytes(kernel, cols) == 0, "\(type)")
+            }
         }
         #expect(GGUFTensorType.q4_K.name == "Q4_K" && GGUFTensorType.bf16.name == "BF16")
     }

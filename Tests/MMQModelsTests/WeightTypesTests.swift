@@ -128,7 +128,23 @@ import Testing
         #expect(try of("all").bytes == matrices.reduce(0) { $0 + $1.byteCount })
         let modules = ["blk", "token_embd", "output"]
         #expect(try modules.map { try of($0).bytes }.reduce(0, +) == of("all").bytes)
-        #expect(try Inspection(path: result.vision).files[0].bits.contains { $0.group == "v.blk" })
+        let vision = try Inspection(path: result.vision).files[0]
+        #expect(vision.bits.contains { $0.group == "v.blk" })
+        // Positions are no weights of a product.
+        let positions = vision.tensors.filter { $0.name.contains("position") }
+        let others = vision.tensors.filter { $0.shape.count > 1 && !$0.name.contains("position") }
+        #expect(!positions.isEmpty)
+        #expect(vision.bits.first?.bytes == others.reduce(0) { $0 + $1.bytes })
+    }
+
+    /// A header of a megabyte may name tens of thousands of tensors, each a group of its own.
+    @Test func bitsOfManyGroups() {
+        let names =
+            (0..<40_000).map { "m\($0).weight" }
+            + (0..<40_000).map { "blk.\($0 % 7).p\($0).weight" }
+        let bits = WeightBits.of(names.lazy.map { ($0, [2, 3], 24) })
+        #expect(bits.count == 80_002 && bits[0].weights == 480_000)
+        #expect(bits.first { $0.group == "blk" }?.weights == 240_000)
     }
 
     @Test(arguments: [

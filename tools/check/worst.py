@@ -185,7 +185,8 @@ def safetensors() -> dict[str, bytes]:
     def file(header: bytes) -> bytes:
         return struct.pack("<Q", len(header)) + header
 
-    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    # Matrices: `inspect` tells the bits of their weights by module, each name one of its own.
+    empty = {"dtype": "F32", "shape": [0, 1], "data_offsets": [0, 0]}
     ones = {"dtype": "F32", "shape": [1] * 490_000, "data_offsets": [0, 4]}
     return {
         "safetensors: tensors": file(compact({word: empty for word in words(16_000, 4)})),
@@ -213,7 +214,7 @@ def gguf() -> dict[str, bytes]:
         "gguf: empty lists": file([text("a") + array(9, 80_000, struct.pack("<IQ", 0, 0) * 80_000)]),
         "gguf: lists in lists": file([text("a") + nested[:4] + nested[4:] * 80_000]),
         "gguf: tensors": file([], [
-            text(word) + struct.pack("<IQIQ", 1, 0, 0, 0) for word in dict.fromkeys(words(26_000, 5))]),
+            text(word) + struct.pack("<IQQIQ", 2, 1, 0, 0, 0) for word in dict.fromkeys(words(21_000, 5))]),
     }
 
 

@@ -203,7 +203,7 @@ public struct Inspection: Encodable, Sendable {
         return File(
             path: file.path, format: "safetensors", bytes: file.byteCount,
             metadata: metadata.map { Entry(key: $0.key, value: $0.value) }, tensors: tensors,
-            types: totals(tensors), bits: WeightBits.of(tensors), unknownKeys: [])
+            types: totals(tensors), bits: bits(tensors), unknownKeys: [])
     }
 
     private static func report(_ file: GGUFFile) -> File {
@@ -213,8 +213,12 @@ public struct Inspection: Encodable, Sendable {
         return File(
             path: file.path, format: "GGUF \(file.version)", bytes: file.byteCount,
             metadata: file.metadata.members.map { Entry(key: $0.key, value: $0.value.summary) },
-            tensors: tensors, types: totals(tensors), bits: WeightBits.of(tensors),
+            tensors: tensors, types: totals(tensors), bits: bits(tensors),
             unknownKeys: file.metadata.keys.filter { !KnownKeys.contains($0) })
+    }
+
+    private static func bits(_ tensors: [Tensor]) -> [WeightBits] {
+        WeightBits.of(tensors.lazy.map { ($0.name, $0.shape, $0.bytes) })
     }
 
     private static func totals(_ tensors: [Tensor]) -> [TypeTotal] {

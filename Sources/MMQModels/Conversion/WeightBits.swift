@@ -1,5 +1,5 @@
-/// Bits that a weight takes in a file, scales included: matrices alone, for norms and biases are few
-/// and always f32.
+/// Bits that a weight takes in a file, scales included: matrices alone, for norms, biases and position
+/// embeddings are few and always f32.
 public struct WeightBits: Encodable, Sendable, Equatable {
     /// "all"; the beginning of the tensors' names (`blk`, a module's); or one matrix of all layers
     /// (`blk.*.ffn_gate`).
@@ -25,35 +25,50 @@ public struct WeightBits: Encodable, Sendable, Equatable {
 
     /// All matrices first, then each module, in a file's order, with its matrices behind it where
     /// it has layers.
-    static func of(_ tensors: [Inspection.Tensor]) -> [WeightBits] {
+    static func of(_ tensors: some Sequence<(name: String, shape: [Int], bytes: Int)>)
+        -> [WeightBits]
+    {
         var all = WeightBits(group: "all", weights: 0, bytes: 0)
-        var modules: [(total: WeightBits, parts: [WeightBits])] = []
-        for tensor in tensors where tensor.shape.count > 1 {
+        var modules = Groups<(total: WeightBits, parts: Groups<WeightBits>)>()
+        for tensor in tensors where tensor.shape.count > 1 && !isPositions(tensor.name) {
             let weights = tensor.shape.reduce(1, *)
-            func add(_ group: String, to list: inout [WeightBits]) {
-                let place = list.firstIndex { $0.group == group } ?? list.count
-                if place == list.count {
-                    list.append(WeightBits(group: group, weights: 0, bytes: 0))
-                }
-                list[place].add(weights, tensor.bytes)
-            }
-            all.add(weights, tensor.bytes)
-            let words = tensor.name.split(separator: ".").map(String.init)
+            let words = tensor.name.split(separator: ".")
             let layer = words.firstIndex { Int($0) != nil }
             // A module is what stands before the layers: `blk`, `v.blk`.
             let module = (layer.map { words[..<$0] } ?? words.prefix(1)).joined(separator: ".")
-            var place = modules.firstIndex { $0.total.group == module } ?? modules.count
-            if place == modules.count {
-                modules.append((WeightBits(group: module, weights: 0, bytes: 0), []))
-                place = modules.count - 1
+            let place = modules.place(module) {
+                (WeightBits(group: module, weights: 0, bytes: 0), Groups())
             }
-            modules[place].total.add(weights, tensor.bytes)
+            all.add(weights, tensor.bytes)
+            modules.list[place].total.add(weights, tensor.bytes)
             if let layer, words.count > layer + 2 {
-                let part = words[(layer + 1)...].filter { $0 != "weight" }
-                add(module + ".*." + part.joined(separator: "."), to: &modules[place].parts)
+                let tail = words[(layer + 1)...].filter { $0 != "weight" }
+                let part = module + ".*." + tail.joined(separator: ".")
+                let inside = modules.list[place].parts.place(part) {
+                    WeightBits(group: part, weights: 0, bytes: 0)
+                }
+                modules.list[place].parts.list[inside].add(weights, tensor.bytes)
             }
         }
-        return all.weights == 0 ? [] : [all] + modules.flatMap { [$0.total] + $0.parts }
+        return all.weights == 0 ? [] : [all] + modules.list.flatMap { [$0.total] + $0.parts.list }
+    }
+
+    /// `position_embd` in GGUF, `position_embedding` and `position_embeddings` in checkpoints.
+    private static func isPositions(_ name: String) -> Bool { name.contains("position_emb") }
+
+    /// What belongs to names, in the order in which they came.
+    private struct Groups<Element> {
+        var list: [Element] = []
+        private var places: [String: Int] = [:]
+
+        init() {}
+
+        mutating func place(_ name: String, _ make: () -> Element) -> Int {
+            if let place = places[name] { return place }
+            places[name] = list.count
+            list.append(make())
+            return list.count - 1
+        }
     }
 
     private mutating func add(_ weights: Int, _ bytes: Int) {

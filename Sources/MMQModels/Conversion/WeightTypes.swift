@@ -138,7 +138,7 @@ public struct WeightTypes: Sendable, Equatable {
 
     /// Mixtures that have a name.
     public static let recipes: [WeightTypes] = [
-        // What decides which neurons fire in eight bits: the least flipped signs for its size.
+        // What decides which neurons fire in eight bits: fewer flipped signs than iq4_nl's.
         WeightTypes(
             name: "iq4_nl_gate", type: .iq4_nl, fileType: StoredType.iq4_nl.fileType,
             recipe: [WeightRule(.gate, .q8_0)]),

@@ -190,13 +190,13 @@ static csimd_q8_rows quantize(const csimd_kernels* kernels, int planes, quantize
 }
 
 /// Writes `count` blocks of any levels with scales as weights have them, zeros and the least among
-/// them, to w.
+/// them, to w; some have nothing but the greatest level, so that sums become as large as they can.
 static void random_blocks(csimd_type type, uint8_t* w, size_t count) {
     const size_t bytes = csimd_block_bytes(type);
     const bool offset = csimd_has_levels(type) && !csimd_center(type);
     for (size_t b = 0; b < count; b++, w += bytes) {
         for (size_t i = 0; i < bytes; i++) {
-            w[i] = (uint8_t)random_bits();
+            w[i] = b % 7 == 5 ? 0xff : (uint8_t)random_bits();
             if (type == CSIMD_Q8_0) { // quantizers write -127 ... 127
                 w[i] = w[i] == 0x80 || b == 3 ? 0x81 : b == 4 ? 0x7f : w[i];
             }
@@ -242,6 +242,10 @@ void check_integers(csimd_type type, int planes) {
         }
         x[2 * cols + 5] = 1e30f;
         x[3 * cols] = 0x1p-120f;
+        for (size_t i = 0; i < cols; i++) { // +127 everywhere, and -127
+            x[5 * cols + i] = 3.0f;
+            x[6 * cols + i] = -3.0f;
+        }
         for (size_t i = 0; i < 32; i++) { // halves: the rounding mode shows
             x[4 * cols + i] = i == 0 ? 127 : (float)i - 16 + 0.5f;
         }
