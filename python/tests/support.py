@@ -5,9 +5,11 @@ import os
 import struct
 import subprocess
 import tempfile
+import threading
 import unittest
 import zlib
 from pathlib import Path
+from typing import Any, Callable
 
 import mmq
 import numpy as np
@@ -85,6 +87,25 @@ class Case(unittest.TestCase):
         """What a command prints."""
         return subprocess.run([self.binary, *map(os.fspath, map(str, words))], check=True, capture_output=True,
                               text=True).stdout
+
+    def within(self, seconds: float, call: Callable[[], Any]) -> Any:
+        """What a call gives or raises; one that takes longer is a failure, not a test that never ends."""
+        ends = []
+
+        def run() -> None:
+            try:
+                ends.append((call(), None))
+            except BaseException as error:
+                ends.append((None, error))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(seconds)
+        self.assertTrue(ends, f"no end after {seconds} s")
+        value, error = ends[0]
+        if error is not None:
+            raise error
+        return value
 
     def assert_nothing_is_left(self) -> None:
         """No file in the scratch folder."""

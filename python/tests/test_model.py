@@ -74,6 +74,9 @@ class Answers(Case):
         with model.stream(self.picture, "Why?", max_tokens=5000, temperature=9) as long:
             next(long)
             short = model.stream(self.picture, "Why?", max_tokens=7)
+        with self.assertRaises(mmq.MmqError) as caught:
+            _ = long.result
+        self.assertIn("cancelled", str(caught.exception))
         self.assertEqual(short.result.tokens, want.tokens)
 
     def test_sampling(self) -> None:

@@ -1,9 +1,11 @@
 """Runs the tests of the Python package (python/tests), which drive the real program.
 
     python3 tools/check python [--mmq .build/debug/mmq] [TEST ...]
+    python3 tools/check python --prepare
 
 They need numpy and nothing else; where this interpreter has none, a virtual environment with it is made in
-.build/python-venv. Arguments are unittest's: tests.test_model.Faults for example. No mmq is a failure.
+.build/python-venv: --prepare does that and nothing else. Arguments are unittest's: tests.test_model.Faults for example.
+No mmq is a failure.
 """
 
 import importlib.util
@@ -24,8 +26,9 @@ def interpreter() -> str:
     python = folder / "bin/python"
     if subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode if python.exists() else True:
         print(f"Making a virtual environment with numpy in {folder.relative_to(ROOT)} ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy"], check=True)
+        for command in ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", "numpy"]):
+            if subprocess.run(command).returncode:
+                raise SystemExit(f"no numpy: {' '.join(map(str, command))} failed")
     return str(python)
 
 
@@ -33,7 +36,11 @@ def main() -> int:
     given = parser(__doc__)
     given.add_argument("--mmq", type=Path, help="the program; default: the newer of the builds in .build")
     given.add_argument("tests", nargs="*", metavar="TEST")
+    given.add_argument("--prepare", action="store_true", help="have a Python with numpy ready, and no more")
     options = given.parse_args()
+    if options.prepare:
+        print(f"numpy is there for {interpreter()}")
+        return 0
     builds = [ROOT / ".build" / kind / "mmq" for kind in ("release", "debug")]
     built = sorted((file for file in builds if file.is_file()), key=lambda file: file.stat().st_mtime)
     mmq = options.mmq or (Path(os.environ["MMQ"]) if "MMQ" in os.environ else built[-1] if built else None)

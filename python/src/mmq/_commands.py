@@ -1,5 +1,6 @@
 """mmq's commands as functions. Options are the commands' own, `top_rate=0.02` for `--top-rate 0.02`: True is a flag,
-a list is joined by commas, None is left out. `mmq help COMMAND` tells all."""
+a list is joined by commas, None and False are left out (`positions=False` is `--no-positions`). `mmq help COMMAND`
+tells all."""
 
 import json
 import os
@@ -13,6 +14,8 @@ from ._binary import PathLike, find_binary
 from ._errors import MmqError
 from ._session import without_name
 
+# What is on unless it is switched off.
+_ON = {"positions"}
 _BAR = re.compile(r"^(?P<label>.*\S) (?P<percent>\d+) %(?:\s|$)")
 
 
@@ -47,6 +50,9 @@ def _words(options: Dict[str, Any]) -> List[str]:
     words = []
     for name, value in options.items():
         option = "--" + name.rstrip("_").replace("_", "-")
+        if value is False and name in _ON:
+            option = "--no-" + option[2:]
+            value = True
         if value is None or value is False:
             continue
         if value is True:

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
+import numpy as np
+
 from ._errors import MmqError
 
 _Layers = Mapping[str, int]
@@ -74,8 +76,8 @@ class Mask:
         if layer < 0:
             raise MmqError(f"module {module}: layers are counted from 0, not {layer}")
         edits = self._edits.setdefault(module, {}).setdefault(int(layer), {})
-        for neuron in neurons:
-            edits[int(neuron)] = intervention
+        for neuron in _indices(neurons, f"module {module}, layer {layer}"):
+            edits[neuron] = intervention
         return self
 
     def __len__(self) -> int:
@@ -115,6 +117,19 @@ class Mask:
             file.write(document)
 
 
+def _indices(neurons: Any, what: str) -> List[int]:
+    """Neurons as numbers: given as such, or as an array that is True where one is meant."""
+    array = np.asarray(neurons if hasattr(neurons, "dtype") else list(neurons))
+    if array.size == 0:
+        return []
+    if array.ndim == 1 and array.dtype == np.bool_:
+        return [int(place) for place in np.flatnonzero(array)]
+    if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
+        return [int(place) for place in array]
+    raise MmqError(f"{what}: neurons are a list of whole numbers, or one of bools, not {array.dtype} "
+                   f"{list(array.shape)}")
+
+
 def as_request(mask: Any, layers: _Layers) -> Optional[Any]:
     """A mask as a session's request has it: a path or setting as a text, all else as a document."""
     if mask is None or isinstance(mask, str):
@@ -122,7 +137,8 @@ def as_request(mask: Any, layers: _Layers) -> Optional[Any]:
     if isinstance(mask, Mask):
         return mask.document(layers)
     if isinstance(mask, Mapping):
-        return {str(name): [layer if isinstance(layer, Mapping) else [int(n) for n in layer] for layer in lists]
+        return {str(name): [layer if isinstance(layer, Mapping) else _indices(layer, f"module {name}, layer {place}")
+                            for place, layer in enumerate(lists)]
                 for name, lists in mask.items()}
     if hasattr(mask, "__fspath__"):
         return mask.__fspath__()

@@ -1,6 +1,7 @@
 """A model that is open."""
 
 import os
+import threading
 import weakref
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,7 +14,7 @@ from ._binary import PathLike, find_binary
 from ._errors import MmqError
 from ._mask import Mask, as_request
 from ._picture import as_file
-from ._session import Event, Session
+from ._session import Event, Session, discard
 
 Sites = Union[None, str, Sequence[str]]
 MaskLike = Union[None, Mask, str, "os.PathLike[str]", Mapping[str, Sequence[Any]]]
@@ -62,28 +63,43 @@ class Result:
 
     @classmethod
     def _of(cls, event: Event) -> "Result":
-        sites = {}
-        for site in event.get("sites", []):
-            sites[site["site"]] = _safetensors.read(site["file"])[site["site"]]
-            os.unlink(site["file"])  # what is mapped stays
+        try:
+            sites = {site["site"]: _safetensors.read(site["file"])[site["site"]] for site in event.get("sites", [])}
+        finally:
+            discard(event)  # what is mapped stays
         ids = event.get("prompt_ids")
         return cls(event["text"], event["tokens"], event["prompt_tokens"], event["image_tokens"], event["timings"],
                    None if ids is None else np.array(ids, np.int32), sites)
 
 
+def _remove(picture: Optional[str]) -> None:
+    if picture is not None:
+        try:
+            os.unlink(picture)
+        except OSError:
+            pass  # it went with the session's folder
+
+
+def _drop(session: Session, number: int, picture: Optional[str]) -> None:
+    session.drop(number)
+    _remove(picture)
+
+
 class Stream(Iterator[Token]):
-    """Tokens as they come; `result` is the whole answer when they are through. Closing it stops the answer."""
+    """Tokens as they come; `result` is the whole answer when they are through. Closing it, or dropping it, stops the
+    answer."""
 
     def __init__(self, session: Session, request: Mapping[str, Any], picture: Optional[str]) -> None:
         self._session = session
-        self._picture = picture
         self._result: Optional[Result] = None
         self._ended = False
         try:
             self._number = session.begin(request)
         except BaseException:
-            self._remove_picture()
+            _remove(picture)
             raise
+        self._picture = picture
+        self._finalizer = weakref.finalize(self, _drop, session, self._number, picture)
 
     @property
     def result(self) -> Result:
@@ -121,23 +137,18 @@ class Stream(Iterator[Token]):
             return
         self._session.cancel(self._number)
         try:
-            while self._session.next(self._number)["event"] == "token":
-                pass
+            event = self._session.next(self._number)
+            while event["event"] == "token":
+                event = self._session.next(self._number)
+            discard(event)
         except MmqError:
             pass
         self._end()
 
     def _end(self) -> None:
         self._ended = True
-        self._remove_picture()
-
-    def _remove_picture(self) -> None:
-        if self._picture is not None:
-            try:
-                os.unlink(self._picture)
-            except FileNotFoundError:
-                pass  # it went with the session's folder
-            self._picture = None
+        self._finalizer.detach()
+        _remove(self._picture)
 
     def __enter__(self) -> "Stream":
         return self
@@ -150,7 +161,9 @@ class Stream(Iterator[Token]):
 class _Holder:
     """What the model's finalizer closes: the session of the day, without holding the model."""
 
-    session: Optional[Session] = None
+    def __init__(self) -> None:
+        self.session: Optional[Session] = None
+        self.lock = threading.Lock()
 
     def close(self) -> None:
         if self.session is not None:
@@ -169,6 +182,7 @@ class Model:
         binary: the program `mmq`; see `find_binary`.
         threads: how many to compute with; physical cores if not said.
         activations: what quantized products round to: `int8` or `int16`.
+        compat: whose pictures and prompts: `4.41` for those of transformers 4.41 with Pillow 12, slips included.
         scratch: the folder for arrays on their way here; the system's for temporary files if not said.
 
     Raises:
@@ -178,10 +192,12 @@ class Model:
     """
 
     def __init__(self, path: PathLike, binary: Optional[PathLike] = None, *, threads: Optional[int] = None,
-                 activations: Optional[str] = None, scratch: Optional[PathLike] = None) -> None:
+                 activations: Optional[str] = None, compat: Optional[str] = None,
+                 scratch: Optional[PathLike] = None) -> None:
         self.path = os.fspath(path)
         self._command = [find_binary(binary), "session", "--model", self.path]
-        for name, value in (("threads", threads), ("activations", activations), ("scratch", scratch)):
+        for name, value in (("threads", threads), ("activations", activations), ("compat", compat),
+                            ("scratch", scratch)):
             if value is not None:
                 self._command += [f"--{name}", os.fspath(value) if hasattr(value, "__fspath__") else str(value)]
         self._holder = _Holder()
@@ -191,7 +207,7 @@ class Model:
 
     def _describe(self, description: Event) -> None:
         self.architecture: str = description["architecture"]
-        """`llava-next` or `instructblip`."""
+        """`llava-next`, `llava-1.5` or `instructblip`."""
         self.modules: Dict[str, ModuleShape] = {
             entry["name"]: ModuleShape(entry["name"], entry["layers"], entry["neurons"])
             for entry in description["modules"]}
@@ -202,12 +218,15 @@ class Model:
         """The id that stands in `Result.prompt_ids` where the picture is."""
 
     def _session(self) -> Session:
-        if self._closed:
-            raise MmqError(f"{self.path}: the model was closed")
-        if self._holder.session is None or self._holder.session.is_over:
-            self._holder.close()
-            self._holder.session = Session(self._command)
-        return self._holder.session
+        # Of several threads that find it gone one starts another.
+        with self._holder.lock:
+            if self._closed:
+                raise MmqError(f"{self.path}: the model was closed")
+            session = self._holder.session
+            if session is None or session.is_over:
+                self._holder.close()
+                session = self._holder.session = Session(self._command)
+            return session
 
     def stream(self, image: Any, prompt: str, *, sites: Sites = None, mask: MaskLike = None, max_tokens: int = 256,
                raw: bool = False, temperature: float = 0.0, top_k: Optional[int] = None, top_p: Optional[float] = None,
@@ -228,7 +247,7 @@ class Model:
             mask: what happens to neurons: a `Mask`, a mask file, `{"lang": [[12, 40], [], ...]}`, or with `study` a
                 setting such as `lang@med:mean`.
             max_tokens: most tokens of the answer; 0 runs the prompt only.
-            raw: the prompt goes to the tokenizer as it is, with `<image>` in its place (LLaVA-Next).
+            raw: the prompt goes to the tokenizer as it is, with `<image>` in its place (the LLaVA models).
             temperature: samples above 0, without unit; at 0 the best token is taken.
             top_k, top_p, seed: how it samples.
             dtype: of the activations: `f32`, or `f16`, which rounds and makes what is beyond 65,504 infinite.
@@ -247,13 +266,14 @@ class Model:
         document = as_request(mask, {name: shape.layers for name, shape in self.modules.items()})
         if isinstance(document, str) and study is None:
             document = os.path.abspath(document)
-        path, made = as_file(image, session.folder)
         request = {
-            "image": path, "prompt": prompt, "raw": raw, "max_tokens": max_tokens, "temperature": temperature,
+            "prompt": prompt, "raw": raw, "max_tokens": max_tokens, "temperature": temperature,
             "top_k": top_k, "top_p": top_p, "seed": seed, "mask": document, "dtype": dtype, "stream": stream,
             "study": None if study is None else os.path.abspath(os.fspath(study)),
             "sites": [sites] if isinstance(sites, str) else list(sites or []),
         }
+        # Last: what is made is removed by the stream.
+        request["image"], made = as_file(image, session.folder)
         return Stream(session, {key: value for key, value in request.items() if value is not None}, made)
 
     def close(self) -> None:
