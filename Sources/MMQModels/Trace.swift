@@ -27,13 +27,20 @@ extension VisionLanguageModel {
     ///
     /// - Parameters:
     ///   - prompt: goes to the tokenizer as it is.
+    ///   - activations: layers whose activations are written too, `mlp:<module>.<layer>` [tokens,
+    ///     neurons] in the order of the tokens, as they are counted.
+    ///   - type: of the activations: F32, or F16, which makes what is beyond 65,504 infinite.
     ///   - mask: what happens to neurons before they are counted.
     ///   - path: written under a temporary name and renamed when complete.
     public func trace(
-        image: RGBImage, prompt: String, sites: Set<TraceSite>, mask: NeuronMask?, to path: String
+        image: RGBImage, prompt: String, sites: Set<TraceSite>,
+        activations: [ActivationSite] = [], as type: SafetensorsType = .f32, mask: NeuronMask?,
+        to path: String
     ) throws {
+        let values = TraceActivations(activations, of: modules, as: type)
+        let tap = values.tap()
         let observation = Observation(
-            modules: modules, counting: sites.contains(.counts), mask: mask)
+            modules: modules, counting: sites.contains(.counts), mask: mask, tap: tap)
         let input = try prepare(image: image, prompt: prompt)
         let features = try input.imageFeatures(observation: observation)
         let tokens = input.inputIDs.count
@@ -42,8 +49,11 @@ extension VisionLanguageModel {
 
         let writer = try SafetensorsWriter(
             path: path,
-            tensors: traceTensors(input, sites: sites, hidden: hidden, layers: layers))
+            tensors: traceTensors(input, sites: sites, hidden: hidden, layers: layers)
+                + values.declarations(decoder: backend.module, tokens: tokens))
         do {
+            try tap?.check()
+            try values.flow(into: writer)
             if sites.contains(.ids) {
                 try writer.write("input_ids", input.inputIDs)
                 for (name, ids) in input.towerIDs { try writer.write(name, ids) }
@@ -53,6 +63,7 @@ extension VisionLanguageModel {
             let state = try run(
                 input, features: features, observation: observation, keepsCache: nil
             ) { layer, x in
+                try tap?.check()
                 if sites.contains(.hidden) {
                     try writer.write("hidden.\(layer)", UnsafeRawBufferPointer(x))
                 }
@@ -60,6 +71,7 @@ extension VisionLanguageModel {
                     try writeLogits(of: x, tokens: tokens, hidden: hidden, to: writer)
                 }
             }
+            try tap?.check()
             if sites.contains(.lastLogits) {
                 try writer.write(
                     "last_logits",

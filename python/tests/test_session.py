@@ -12,7 +12,7 @@ from unittest import mock
 
 import mmq
 import numpy as np
-from mmq import _session
+from mmq import _safetensors, _session
 from mmq._commands import _words
 from mmq._mask import as_request
 
@@ -217,6 +217,20 @@ class Options(Case):
         self.assertGreater(others, 0)
         with self.assertRaises(mmq.MmqError):
             mmq.Model(self.model_path, self.binary, compat="4.40")
+
+    def test_arrays_are_those_of_trace(self) -> None:
+        model = self.open()
+        file = self.scratch.parent / "trace.safetensors"
+        case = self.cases[0]
+        for dtype in ("f32", "f16"):
+            self.command("trace", "--model", self.model_path, "--image", self.picture, "--prompt", case["prompt"],
+                         "--sites", "mlp", "--dtype", dtype, "--output", file)
+            want = _safetensors.read(str(file))
+            found = model.run(self.picture, case["prompt"], raw=True, max_tokens=0, sites="mlp", dtype=dtype).sites
+            self.assertEqual(list(found), sorted(want, key=list(found).index))
+            for name, values in want.items():
+                self.assertEqual((found[name].dtype, found[name].shape), (values.dtype, values.shape))
+                self.assertEqual(found[name].tobytes(), values.tobytes(), name)
 
     def test_neurons_as_arrays(self) -> None:
         chosen = np.array([False, True, False, True])

@@ -16,11 +16,11 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tools.common.commands import import_module, parser
 from tools.common.paths import GOLDEN
 
-# In the order in which they are made: formats, lens and interventions read the checkpoints.
+# In the order in which they are made: formats, lens, interventions and activations read the checkpoints.
 MODULES = {
     "llava-next": "models", "instructblip": "models", "llava-1.5": "models", "formats": "formats", "ggml": "ggml",
-    "lens": "lens", "interventions": "interventions", "lingo-judge": "judge", "text": "text", "image": "image",
-    "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
+    "lens": "lens", "interventions": "interventions", "activations": "activations", "lingo-judge": "judge",
+    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
 }
 # Those that need something else than requirements.txt: made where they are asked for.
 ASKED = ("compat",)
