@@ -20,7 +20,8 @@ from tools.common.paths import GOLDEN
 MODULES = {
     "llava-next": "models", "instructblip": "models", "llava-1.5": "models", "formats": "formats", "ggml": "ggml",
     "lens": "lens", "interventions": "interventions", "activations": "activations", "lingo-judge": "judge",
-    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
+    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation",
+    "compat": "compat",
 }
 # Those that need something else than requirements.txt: made where they are asked for.
 ASKED = ("compat",)
