@@ -91,6 +91,34 @@ class Studies(Case):
         self.assertEqual(scores, printed["scores"])
         self.assertEqual({score["setting"] for score in scores}, {"none", "lang"})
 
+    def test_tables(self) -> None:
+        self.command("logit-lens", "--study", self.file, "--model", self.model_path, "--bench", BENCH, "--domain", "rs",
+                     "--masks", "none", "--samples", 2)
+        study = mmq.Study(self.file, self.binary)
+        counts, lens, answers, scores = map(study.table, ("counts", "lens", "answers", "scores"))
+        rs = study.counts("rs")
+        chosen = (counts["domain"] == "rs") & (counts["module"] == "vision") & (counts["positions"] == "all")
+        self.assertEqual(counts["fired"].dtype, np.int64)
+        np.testing.assert_array_equal(counts["fired"][chosen], rs.fired["vision"].ravel())
+        np.testing.assert_array_equal(counts["sum"][chosen], rs.sums["vision"].ravel())
+        self.assertEqual(set(lens["layer"]), set(range(rs.fired["lang"].shape[0])))
+        self.assertTrue((lens["entropy"] > 0).all() and (lens["samples"] == 2).all())
+        for column, values in study.lens().items():
+            np.testing.assert_array_equal(values, lens[column])
+        self.assertEqual(sorted(answers["answer"]), sorted(answer.answer for answer in study.answers()))
+        self.assertEqual(answers["question"].dtype, object)
+        self.assertTrue(np.isnan(scores["p"][scores["setting"] == "none"]).all())
+        with self.assertRaises(mmq.MmqError) as caught:
+            study.table("teeth")
+        self.assertIn("counts", str(caught.exception))
+
+    def test_stability(self) -> None:
+        study = mmq.Study(self.file, self.binary)
+        found = study.stability(draws=10, seed=3)
+        printed = json.loads(self.command("stability", "--study", self.file, "--draws", 10, "--seed", 3, "--json"))
+        self.assertEqual(found, printed)
+        self.assertEqual(len(study.stability("wide", module="lang", draws=4)), 1)
+
     def test_a_study_that_changes_is_read_anew(self) -> None:
         file = self.work / "growing.sqlite"
         mmq.activation(self.model_path, BENCH, file, domain="rs", samples=2, binary=self.binary)

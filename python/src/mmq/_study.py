@@ -1,6 +1,7 @@
 """What a study holds, through `mmq export` and `mmq evaluate`: what they read is checked, and what they write keeps its
 form whatever becomes of the database."""
 
+import csv
 import json
 import os
 import shutil
@@ -17,6 +18,22 @@ from ._binary import PathLike
 from ._commands import call, evaluate
 from ._errors import MmqError
 from ._mask import Mask
+
+# What the columns of mmq's tables hold; all others hold text.
+_WHOLE = {"layer", "neuron", "tokens", "fired", "position", "index", "prompt_tokens", "samples", "count", "clusters",
+          "pairs"}
+_REAL = {"sum", "entropy", "top_probability", "agreement", "divergence", "value", "low", "high", "difference",
+         "difference_low", "difference_high", "p", "holm"}
+
+Table = Dict[str, "np.ndarray[Any, Any]"]
+
+
+def _column(name: str, cells: List[str]) -> "np.ndarray[Any, Any]":
+    if name in _WHOLE and all(cells):
+        return np.array([int(cell) for cell in cells], np.int64)
+    if name in _WHOLE | _REAL:  # a cell of nothing is no number
+        return np.array([float(cell) if cell else np.nan for cell in cells], np.float64)
+    return np.array(cells, object)
 
 
 @dataclass(frozen=True)
@@ -183,4 +200,45 @@ class Study:
         """
         found: List[Dict[str, Any]] = evaluate(
             self.path, binary=self._binary, split=self._answer_split, **options)["scores"]
+        return found
+
+    def table(self, name: str) -> Table:
+        """A table of `mmq export --format csv` as columns, which `pandas.DataFrame` takes as they are.
+
+        Args:
+            name: `counts`, `neurons`, `answers`, `scores` or `lens`.
+
+        Returns:
+            for each column an array with an element a row: int64; float64 with NaN where there is no number (also for
+            whole numbers where one is missing); texts as objects.
+
+        Raises:
+            MmqError: there is no such table.
+        """
+        with tempfile.TemporaryDirectory(prefix="mmq-study-") as folder:
+            call(["export"], {"study": self.path, "output": folder, "name": "study", "format": "csv",
+                              "split": self._split, "answer_split": self._answer_split}, None, self._binary)
+            tables = Path(folder) / "study" / "tables"
+            file = tables / f"{name}.csv"
+            if not file.is_file():
+                raise MmqError(f"{self.path}: there is no table '{name}', only "
+                               + ", ".join(sorted(other.stem for other in tables.glob("*.csv"))))
+            with open(file, encoding="utf-8", newline="") as lines:
+                head, *rows = csv.reader(lines)
+        return {column: _column(column, [row[place] for row in rows]) for place, column in enumerate(head)}
+
+    def lens(self) -> Table:
+        """What the logit lens saw over the bench: a row a domain, setting, layer and kind of position, with the means
+        of entropy (nats), top_probability and agreement (0 to 1) and divergence from the last layer (nats)."""
+        return self.table("lens")
+
+    def stability(self, set: str = "default", **options: Any) -> List[Dict[str, Any]]:
+        """Whether other pictures would find the same neurons, as `mmq stability --json` prints it: an entry a module.
+
+        Args:
+            set: the name that `identify` gave the sets.
+            options: those of `mmq stability`: `module="lang"`, `draws=100`, `seed=1`.
+        """
+        found: List[Dict[str, Any]] = call(
+            ["stability"], {"study": self.path, "set": set, **options}, None, self._binary)
         return found
