@@ -150,6 +150,8 @@ class Processes(Case):
         slow.write_text("#!/bin/sh\nexec sleep 600\n")
         slow.chmod(0o700)
         started = self.started()
+        # A shell in the background has its children ignore it.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         timer = threading.Timer(1, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
         timer.start()
         with self.assertRaises(KeyboardInterrupt):
