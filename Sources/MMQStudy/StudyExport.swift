@@ -23,11 +23,13 @@ public enum StudyExport {
     ///   - model: the name of the folder in it; nil for the official code's, by the architecture.
     ///   - split: the split whose counts are written.
     ///   - answerSplit: the split whose answers are written.
+    ///   - blocks: whether the counts of each block are written too, of a 7B model sixteen times
+    ///     as much as their sums.
     /// - Returns: the files that were written.
     @discardableResult
     public static func write(
         _ study: Study, to folder: String, model: String? = nil, split: String = "train",
-        answerSplit: String = "val"
+        answerSplit: String = "val", blocks: Bool = true
     ) throws -> [String] {
         let modules = try study.modules()
         guard try !modules.isEmpty || !study.answerSets().isEmpty else {
@@ -55,7 +57,7 @@ public enum StudyExport {
                 written.append(file)
             }
         }
-        for pass in passes {
+        for pass in passes where blocks {
             let counts = try study.passCounts(pass)
             guard !counts.samples.isEmpty else { continue }
             let file = "\(try makeFolder("blocks"))/\(pass.domain.rawValue).safetensors"

@@ -38,6 +38,11 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "official (safetensors, JSON and JSONL), or csv.")
     var format: Format = .official
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Write the counts of each block of samples too, most of all there is (csv has none).")
+    var blocks = true
+
     @OptionGroup var judging: JudgeOptions
 
     @OptionGroup var threading: ThreadOptions
@@ -69,7 +74,8 @@ struct ExportCommand: ParsableCommand {
         switch format {
         case .official:
             return try StudyExport.write(
-                study, to: output, model: name, split: split, answerSplit: answerSplit)
+                study, to: output, model: name, split: split, answerSplit: answerSplit,
+                blocks: blocks)
         case .csv:
             let isDriven = try study.answerSets(split: answerSplit).contains { $0.domain == .ad }
             let written = try StudyTables(

@@ -84,6 +84,12 @@ import Testing
         // Blocks are for others to look at: they are not read back.
         let blocks = ["rs", "com"].map { "blocks/\($0).safetensors" }
         #expect(Set(files) == Set((expected + blocks).map { folder("out/\(name)/\($0)") }))
+        let sums = [
+            "export", "--study", folder("study"), "--output", folder("sums"), "--no-blocks",
+        ]
+        #expect(
+            Set(try expectExit(0, sums).output.split(separator: "\n").map(String.init))
+                == Set(expected.map { folder("sums/\(name)/\($0)") }))
 
         let counts = try SafetensorsFile(path: folder("out/\(name)/activation/rs.safetensors"))
         for module in modules {

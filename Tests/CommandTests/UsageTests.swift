@@ -123,7 +123,10 @@ import Testing
         ("status", ["<study>", "--json"]),
         ("stability", ["--study", "-d", "--module", "--set", "--draws", "--seed", "--json"]),
         ("demo", ["--assets", "--output", "--models", "--samples", "--threads"]),
-        ("export", ["--study", "--output", "--format", "--judge", "--threads", "--json"]),
+        (
+            "export",
+            ["--study", "--output", "--format", "--blocks", "--judge", "--threads", "--json"]
+        ),
         ("import", ["--study", "<paths>", "--threads", "--json"]),
         ("bench", ["--model", "-p", "-n", "--image", "--stages", "--threads", "--json"]),
         (

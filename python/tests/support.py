@@ -1,7 +1,9 @@
 """What the tests share: a model, pictures, and goldens of this repository."""
 
+import contextlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import tempfile
@@ -9,7 +11,7 @@ import threading
 import unittest
 import zlib
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import mmq
 import numpy as np
@@ -106,6 +108,21 @@ class Case(unittest.TestCase):
         if error is not None:
             raise error
         return value
+
+    @contextlib.contextmanager
+    def ctrl_c(self, after: float) -> Iterator[None]:
+        """Ctrl-C in the middle of what is done here, which it is to end."""
+        # A shell that starts a program in the background has it ignore SIGINT; Python keeps to that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        timer = threading.Timer(after, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        timer.start()
+        try:
+            with self.assertRaises(KeyboardInterrupt):
+                yield
+        finally:
+            timer.cancel()
+            timer.join()
+            signal.signal(signal.SIGINT, before)
 
     def assert_nothing_is_left(self) -> None:
         """No file in the scratch folder."""

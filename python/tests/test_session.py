@@ -75,6 +75,27 @@ class Requests(Case):
         self.assertEqual(len(self.within(20, lambda: model.run(self.picture, "Why?", max_tokens=2)).tokens), 2)
         self.assertEqual(model._holder.session._inboxes, {})
 
+    def test_a_line_that_is_too_long_is_told_to_nobody_else(self) -> None:
+        model = self.open()
+        long = model.stream(self.picture, "Why?", max_tokens=100000, temperature=9)
+        self.within(20, lambda: next(long))
+        with self.assertRaises(mmq.MmqError) as caught:
+            self.within(20, lambda: model.run(self.picture, "a" * (64 << 20)))
+        self.assertIn("longer", str(caught.exception))
+        self.within(20, lambda: next(long))
+
+    def test_ctrl_c_cuts_no_line(self) -> None:
+        """A process that stands still takes only the beginning of a long line."""
+        model = self.open()
+        pid = model._holder.session.pid
+        os.kill(pid, signal.SIGSTOP)
+        again = threading.Timer(2, os.kill, (pid, signal.SIGCONT))
+        again.start()
+        with self.ctrl_c(after=1):
+            model.run(self.picture, "a" * (1 << 20))
+        again.join()
+        self.assertEqual(len(self.within(60, lambda: model.run(self.picture, "Why?", max_tokens=2)).tokens), 2)
+
     def test_a_cancel_that_comes_too_late_stops_nothing_else(self) -> None:
         model = self.open()
         stream = model.stream(self.picture, "Why?", max_tokens=300, temperature=9)
@@ -150,14 +171,53 @@ class Processes(Case):
         slow.write_text("#!/bin/sh\nexec sleep 600\n")
         slow.chmod(0o700)
         started = self.started()
-        # A shell in the background has its children ignore it.
-        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
-        timer = threading.Timer(1, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
-        timer.start()
-        with self.assertRaises(KeyboardInterrupt):
+        with self.ctrl_c(after=1):
             mmq.Model(self.model_path, slow, scratch=self.scratch)
         self.assertEqual(len(started), 1)
         self.assertIsNotNone(started[0].poll())
+        self.assert_nothing_is_left()
+
+
+    def test_a_model_that_is_closed_while_a_process_starts(self) -> None:
+        slow = self.work / "slower"
+        slow.write_text(f"#!/bin/sh\nsleep 1\nexec {self.binary} \"$@\"\n")
+        slow.chmod(0o700)
+        model = mmq.Model(self.model_path, slow, scratch=self.scratch)
+        model._holder.close()
+        started = self.started()
+        ends = []
+
+        def ask() -> None:
+            try:
+                model.run(self.picture, "Why?", max_tokens=100000, temperature=9)
+            except mmq.MmqError as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        while not started:
+            time.sleep(0.01)
+        self.within(20, model.close)
+        self.within(20, thread.join)
+        self.assertEqual(len(ends), 1)
+        self.assertIsNotNone(started[0].poll())
+        self.assert_nothing_is_left()
+
+    def test_a_model_that_is_forgotten_on_its_readers_thread(self) -> None:
+        """As the collector does it: on whatever thread."""
+        model = self.open()
+        session = model._holder.session
+        pipes = session._process.stdout
+        ended = threading.Event()
+
+        def close(event: object) -> None:
+            model._holder.close()
+            ended.set()
+
+        with mock.patch.object(session, "_deliver", close):
+            session._write(b'{"op": "info"}')
+            self.assertTrue(ended.wait(20))
+        self.assertTrue(pipes.closed)
         self.assert_nothing_is_left()
 
 
@@ -191,6 +251,26 @@ class Streams(Case):
                 time.sleep(0.05)
             self.assertEqual(self.files(model), [])
             self.assertEqual(model._holder.session._inboxes, {})
+
+    def test_how_a_stream_ended(self) -> None:
+        """Only one that was stopped says so."""
+        model = self.open()
+        complete = model.stream(self.picture, "Why?", max_tokens=3, sites="mlp:lang.0")
+        want = model.run(self.picture, "Why?", max_tokens=3, sites="mlp:lang.0")
+        complete.close()
+        self.assertEqual(complete.result.tokens, want.tokens)
+        np.testing.assert_array_equal(complete.result.sites["mlp:lang.0"], want.sites["mlp:lang.0"])
+        refused = model.stream("/no/picture.png", "Why?")
+        refused.close()
+        killed = model.stream(self.picture, "Why?", max_tokens=100000, temperature=9)
+        self.within(20, lambda: next(killed))
+        os.kill(model._holder.session.pid, signal.SIGKILL)
+        for _ in range(2):
+            with self.assertRaises(mmq.MmqError) as caught:
+                self.within(20, lambda: refused.result)
+            self.assertIn("/no/picture.png", str(caught.exception))
+            with self.assertRaises(mmq.SessionEnded) as caught:
+                self.within(20, lambda: killed.result)
 
     def test_a_request_that_cannot_be_made_leaves_no_picture(self) -> None:
         model = self.open()
@@ -240,12 +320,29 @@ class Options(Case):
         for neurons in (chosen, list(chosen), np.array([1, 3], np.uint8), iter([1, 3])):
             self.assertEqual(mmq.Mask().off("lang", 0, neurons).document({"lang": 1}), want)
         self.assertEqual(as_request({"lang": [chosen]}, {"lang": 1}), want)
-        for wrong in (np.array([0.0, 1.0]), [0.5], np.array([[True]]), ["1"]):
+        self.assertEqual(as_request({"lang": [{"neurons": chosen, "kind": "mean"}]}, {"lang": 1}),
+                         {"lang": [{"neurons": [1, 3], "kind": "mean"}]})
+        for wrong in (np.array([0.0, 1.0]), [0.5], np.array([[True]]), ["1"], "12", 5, [True, 3], [[1], [2, 3]], [-1],
+                      {"neurons": np.array([0.5])}):
             for call in (lambda wrong=wrong: mmq.Mask().off("lang", 0, wrong),
                          lambda wrong=wrong: as_request({"lang": [wrong]}, {"lang": 1})):
                 with self.assertRaises(mmq.MmqError):
                     call()
 
     def test_what_is_off(self) -> None:
-        self.assertEqual(_words({"positions": False, "greedy": False, "seed": None}), ["--no-positions"])
-        self.assertEqual(_words({"positions": True, "greedy": True}), ["--positions", "--greedy"])
+        """Flags that are on unless they are switched off, and flags that are off; what takes a value cannot be off."""
+        for command, given, want in (
+            ("activation", {"positions": False, "again": False, "seed": None}, ["--no-positions"]),
+            ("activation", {"positions": np.False_}, ["--no-positions"]),
+            ("activation", {"positions": True, "again": True}, ["--positions", "--again"]),
+            ("generate", {"greedy": False, "plan": False}, []), ("evaluate", {"types": False}, []),
+            ("generate", {"domain": np.array(["rs", "com"]), "samples": np.int64(3)},
+             ["--domain=rs,com", "--samples=3"]),
+        ):
+            with self.subTest(command, **given):
+                self.assertEqual(_words(self.binary, command, given), want)
+        for command, name in (("identify", "positions"), ("identify", "top_rate"), ("convert", "type"),
+                              ("generate", "teeth"), ("generate", "greed")):
+            with self.subTest(command, name=name), self.assertRaises(mmq.MmqError) as caught:
+                _words(self.binary, command, {name: False})
+            self.assertIn("--" + name.replace("_", "-"), str(caught.exception))

@@ -44,6 +44,12 @@ class Studies(Case):
             study.counts("med")
         self.assertIn("com, rs", str(caught.exception))
 
+    def test_no_more_is_exported_than_is_read(self) -> None:
+        """Blocks are more than all else."""
+        study = mmq.Study(self.file, self.binary)
+        self.assertEqual({file.name for file in study._exported().iterdir()}, {"activation", "mask", "answers"})
+        self.assertEqual(study._exported(), study._exported())
+
     def test_counts_are_those_of_single_runs(self) -> None:
         """One sample, counted by the study and by values from a session."""
         file = self.work / "one.sqlite"

@@ -1,6 +1,6 @@
 """mmq's commands as functions. Options are the commands' own, `top_rate=0.02` for `--top-rate 0.02`: True is a flag,
-a list is joined by commas, None and False are left out (`positions=False` is `--no-positions`). `mmq help COMMAND`
-tells all."""
+False the same switched off (`positions=False` is `--no-positions`), a list is joined by commas, None is left out.
+`mmq help COMMAND` tells all."""
 
 import json
 import os
@@ -14,8 +14,6 @@ from ._binary import PathLike, find_binary
 from ._errors import MmqError
 from ._session import without_name
 
-# What is on unless it is switched off.
-_ON = {"positions"}
 _BAR = re.compile(r"^(?P<label>.*\S) (?P<percent>\d+) %(?:\s|$)")
 
 
@@ -46,16 +44,28 @@ def _told(line: str) -> Progress:
     return Progress(line, found["label"], int(found["percent"]) / 100) if found else Progress(line)
 
 
-def _words(options: Dict[str, Any]) -> List[str]:
+def _off(program: str, command: str, option: str) -> List[str]:
+    """The words that switch a flag off: none where it is off unless it is given."""
+    told = subprocess.run([program, command, "--help"], stdin=subprocess.DEVNULL, capture_output=True).stdout.decode()
+    opposite = "--no-" + option[2:]
+    if re.search(rf"^ +{option}/{opposite}\b", told, re.MULTILINE):
+        return [opposite]
+    if re.search(rf"^ +{option}(?:  |$)", told, re.MULTILINE):
+        return []
+    raise MmqError(f"mmq {command}: {option} is no flag that could be False")
+
+
+def _words(program: str, command: str, options: Dict[str, Any]) -> List[str]:
     words = []
     for name, value in options.items():
         option = "--" + name.rstrip("_").replace("_", "-")
-        if value is False and name in _ON:
-            option = "--no-" + option[2:]
-            value = True
-        if value is None or value is False:
+        if hasattr(value, "tolist"):  # numpy's
+            value = value.tolist()
+        if value is None:
             continue
-        if value is True:
+        if value is False:
+            words += _off(program, command, option)
+        elif value is True:
             words.append(option)
         elif isinstance(value, (list, tuple)):
             words.append(f"{option}={','.join(map(str, value))}")
@@ -67,8 +77,8 @@ def _words(options: Dict[str, Any]) -> List[str]:
 def call(arguments: List[str], options: Dict[str, Any], progress: Optional[Callback] = None,
          binary: Optional[PathLike] = None) -> Any:
     """Runs a command with `--json`; gives its document back."""
-    command = [find_binary(binary), *_words(options), "--json"]
-    command[1:1] = arguments
+    program = find_binary(binary)
+    command = [program, *arguments, *_words(program, arguments[0], options), "--json"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     output: List[bytes] = []

@@ -119,15 +119,30 @@ class Mask:
 
 def _indices(neurons: Any, what: str) -> List[int]:
     """Neurons as numbers: given as such, or as an array that is True where one is meant."""
-    array = np.asarray(neurons if hasattr(neurons, "dtype") else list(neurons))
+    try:
+        given = neurons if hasattr(neurons, "dtype") else list(neurons)
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:  # a number, lists of several lengths
+        raise MmqError(f"{what}: neurons are a list of whole numbers, or one of bools: {error}") from error
     if array.size == 0:
         return []
     if array.ndim == 1 and array.dtype == np.bool_:
         return [int(place) for place in np.flatnonzero(array)]
     if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
+        if given is not neurons and any(isinstance(one, (bool, np.bool_)) for one in given):
+            raise MmqError(f"{what}: neurons are whole numbers or bools, not both")
+        if array.min() < 0:
+            raise MmqError(f"{what}: neurons are counted from 0, not {array.min()}")
         return [int(place) for place in array]
     raise MmqError(f"{what}: neurons are a list of whole numbers, or one of bools, not {array.dtype} "
                    f"{list(array.shape)}")
+
+
+def _layer(layer: Any, what: str) -> Any:
+    """A layer of a mask that was given as a dictionary."""
+    if not isinstance(layer, Mapping):
+        return _indices(layer, what)
+    return {**layer, "neurons": _indices(layer["neurons"], what)} if "neurons" in layer else layer
 
 
 def as_request(mask: Any, layers: _Layers) -> Optional[Any]:
@@ -137,8 +152,10 @@ def as_request(mask: Any, layers: _Layers) -> Optional[Any]:
     if isinstance(mask, Mask):
         return mask.document(layers)
     if isinstance(mask, Mapping):
-        return {str(name): [layer if isinstance(layer, Mapping) else _indices(layer, f"module {name}, layer {place}")
-                            for place, layer in enumerate(lists)]
+        for name, lists in mask.items():
+            if isinstance(lists, (str, Mapping)) or not isinstance(lists, Iterable):
+                raise MmqError(f"mask: module {name}: expected a list for each layer, found a {type(lists).__name__}")
+        return {str(name): [_layer(layer, f"module {name}, layer {place}") for place, layer in enumerate(lists)]
                 for name, lists in mask.items()}
     if hasattr(mask, "__fspath__"):
         return mask.__fspath__()

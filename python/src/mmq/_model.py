@@ -89,9 +89,12 @@ class Stream(Iterator[Token]):
     """Tokens as they come; `result` is the whole answer when they are through. Closing it, or dropping it, stops the
     answer."""
 
+    model: Optional["Model"] = None
+
     def __init__(self, session: Session, request: Mapping[str, Any], picture: Optional[str]) -> None:
         self._session = session
         self._result: Optional[Result] = None
+        self._error: Optional[MmqError] = None
         self._ended = False
         try:
             self._number = session.begin(request)
@@ -103,11 +106,15 @@ class Stream(Iterator[Token]):
 
     @property
     def result(self) -> Result:
-        """The answer; takes the tokens that are left."""
+        """The answer; takes the tokens that are left.
+
+        Raises:
+            MmqError: why there is none.
+        """
         for _ in self:
             pass
         if self._result is None:
-            raise MmqError("the answer was cancelled")
+            raise self._error or MmqError("the answer was cancelled")
         return self._result
 
     def __iter__(self) -> "Stream":
@@ -118,21 +125,19 @@ class Stream(Iterator[Token]):
             raise StopIteration
         try:
             event = self._session.next(self._number)
-        except MmqError:
-            self._end()
+        except MmqError as error:
+            self._end(error)
             raise
         except BaseException:  # Ctrl-C
             self.close()
             raise
         if event["event"] == "token":
             return Token(event["token"], event["text"])
-        self._end()
-        if event["event"] == "done":
-            self._result = Result._of(event)
+        self._finish(event)
         raise StopIteration
 
     def close(self) -> None:
-        """Stops the answer, if it is not complete."""
+        """Stops the answer, if it is not complete; one that is by then is `result`."""
         if self._ended:
             return
         self._session.cancel(self._number)
@@ -140,13 +145,18 @@ class Stream(Iterator[Token]):
             event = self._session.next(self._number)
             while event["event"] == "token":
                 event = self._session.next(self._number)
-            discard(event)
-        except MmqError:
-            pass
-        self._end()
+        except MmqError as error:
+            self._end(error)
+        else:
+            self._finish(event)
 
-    def _end(self) -> None:
-        self._ended = True
+    def _finish(self, event: Event) -> None:
+        self._end()
+        if event["event"] == "done":
+            self._result = Result._of(event)
+
+    def _end(self, error: Optional[MmqError] = None) -> None:
+        self._ended, self._error = True, error
         self._finalizer.detach()
         _remove(self._picture)
 
@@ -163,7 +173,7 @@ class _Holder:
 
     def __init__(self) -> None:
         self.session: Optional[Session] = None
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may close the model
 
     def close(self) -> None:
         if self.session is not None:
@@ -274,12 +284,15 @@ class Model:
         }
         # Last: what is made is removed by the stream.
         request["image"], made = as_file(image, session.folder)
-        return Stream(session, {key: value for key, value in request.items() if value is not None}, made)
+        answer = Stream(session, {key: value for key, value in request.items() if value is not None}, made)
+        answer.model = self  # whose end would be the stream's
+        return answer
 
     def close(self) -> None:
         """Ends the process; no call is possible afterwards."""
         self._closed = True
-        self._holder.close()
+        with self._holder.lock:  # a session that another thread starts just now
+            self._holder.close()
 
     def __enter__(self) -> "Model":
         return self

@@ -1,5 +1,6 @@
 """The process `mmq session` and its events (docs/session.md)."""
 
+import itertools
 import json
 import math
 import os
@@ -8,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import threading
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
 from ._errors import MmqError, SessionEnded
 
 PROTOCOL = 1
+# The session's own limit. It could not say whose line was longer, and all who wait would hear of it.
+LONGEST_LINE = 64 << 20
 Event = Dict[str, Any]
 
 
@@ -57,9 +60,12 @@ def line(request: Mapping[str, Any]) -> bytes:
     """
     try:
         plain = {key: _plain(value, key) for key, value in request.items()}
-        return json.dumps(plain, allow_nan=False).encode()
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError as error:
         raise MmqError("a request is nested too deeply") from error
+    if len(text) > LONGEST_LINE:
+        raise MmqError(f"request: expected a line of at most {LONGEST_LINE} bytes, found a longer one of {len(text)}")
+    return text
 
 
 def discard(event: Event) -> None:
@@ -72,7 +78,11 @@ def discard(event: Event) -> None:
 
 
 class Session:
-    """A running session. Threads may use it together: each request has a queue of events of its own."""
+    """A running session. Threads may use it together: each request has a queue of events of its own.
+
+    One thread reads and one writes, so that neither waits for the other (a session that cannot tell what it has to tell
+    reads no more), no line is cut by Ctrl-C, and finalizers, which may wait for nothing, can ask for something too.
+    """
 
     def __init__(self, command: List[str]) -> None:
         try:
@@ -81,33 +91,36 @@ class Session:
                                              stderr=subprocess.PIPE, start_new_session=True)
         except OSError as error:
             raise MmqError(f"{command[0]}: cannot be started: {error.strerror}") from error
-        # Whoever waits for the pipe's other end must not keep events from being read.
-        self._lock, self._write_lock = threading.Lock(), threading.Lock()
-        self._event_reader: Optional[threading.Thread] = None
+        self._lock = threading.Lock()  # of the inboxes; nobody waits for anything else while holding it
         self._inboxes: Dict[int, "queue.SimpleQueue[Optional[Event]]"] = {}
-        # Numbers of answers that nobody waits for any more, from finalizers, which may not wait for locks.
-        self._dropped: "queue.SimpleQueue[Optional[int]]" = queue.SimpleQueue()
-        self._last = 0
+        # Lines, and the numbers of answers that nobody waits for any more; None at the end.
+        self._outbox: "queue.SimpleQueue[Union[None, int, bytes]]" = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
         self._over = False
         self._errors = b""
-        self._note_reader = threading.Thread(target=self._read_notes, daemon=True)
+        self._threads: List[threading.Thread] = []
         try:
-            self._start(command[0])
+            self._open(command[0])
         except BaseException:  # Ctrl-C while the model is opened
             self.close()
             raise
 
-    def _start(self, program: str) -> None:
-        self._note_reader.start()
+    def _open(self, program: str) -> None:
+        self._note_reader = self._start(self._read_notes)
         first = self._read_event()
         if first is None:
             raise MmqError(self._end())
         self.description = first
         if first.get("protocol") != PROTOCOL:
             raise MmqError(f"{program}: expected protocol {PROTOCOL} of mmq session, found {first.get('protocol')}")
-        self._event_reader = threading.Thread(target=self._read_events, daemon=True)
-        self._event_reader.start()
-        threading.Thread(target=self._cancel_dropped, daemon=True).start()
+        self._start(self._read_events)
+        self._start(self._write_lines)
+
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
 
     @property
     def folder(self) -> str:
@@ -131,10 +144,10 @@ class Session:
 
     def _read_event(self) -> Optional[Event]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
         try:
+            line = self._process.stdout.readline()
             return dict(json.loads(line)) if line.endswith(b"\n") else None
-        except ValueError:
+        except (ValueError, TypeError):
             return None
 
     def _read_events(self) -> None:
@@ -160,17 +173,32 @@ class Session:
             for inbox in self._inboxes.values():
                 inbox.put(event)
 
-    def _cancel_dropped(self) -> None:
-        while True:
-            number = self._dropped.get()
-            if number is None:
-                return
-            if self.forget(number):
-                self._write(line({"op": "cancel", "id": number}))
+    def _write_lines(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            while True:
+                item = self._outbox.get()
+                if item is None:
+                    return
+                if isinstance(item, int):
+                    if not self.forget(item):
+                        continue
+                    item = self._cancellation(item)
+                self._process.stdin.write(item + b"\n")
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            self._process.kill()  # it is gone, or can hear nothing any more; who waits is told by the reader
+
+    def _write(self, text: bytes) -> None:
+        self._outbox.put(text)
+
+    @staticmethod
+    def _cancellation(number: int) -> bytes:
+        return line({"op": "cancel", "id": number})
 
     def drop(self, number: int) -> None:
         """Nobody waits for this answer any more. Waits for nothing itself, so that a finalizer may call it."""
-        self._dropped.put(number)
+        self._outbox.put(number)
 
     def _end(self) -> str:
         """Waits for the process; says why it ended."""
@@ -201,33 +229,18 @@ class Session:
         Raises:
             MmqError: it holds what JSON has not.
         """
-        with self._lock:
-            self._last += 1
-            number = self._last
+        number = next(self._numbers)
         text = line({"op": "run", "id": number, **request})
-        with self._lock:
-            self._inboxes[number] = queue.SimpleQueue()
-            if self._over:
-                self._inboxes[number].put(None)
         try:
-            sent = self._write(text)
+            with self._lock:
+                inbox = self._inboxes[number] = queue.SimpleQueue()
+                if self._over:
+                    inbox.put(None)
+                self._write(text)
         except BaseException:  # Ctrl-C
             self.drop(number)
             raise
-        if not sent:
-            self.forget(number)
-            raise self.ended()
         return number
-
-    def _write(self, text: bytes) -> bool:
-        assert self._process.stdin is not None
-        try:
-            with self._write_lock:
-                self._process.stdin.write(text + b"\n")
-                self._process.stdin.flush()
-            return True
-        except (OSError, ValueError):
-            return False
 
     def next(self, number: int) -> Event:
         """A request's next event.
@@ -253,19 +266,21 @@ class Session:
     def cancel(self, number: int) -> None:
         """Asks for a request to be stopped, if it is not done."""
         with self._lock:
-            known = number in self._inboxes
-        if known:
-            self._write(line({"op": "cancel", "id": number}))
+            if number in self._inboxes:
+                self._write(self._cancellation(number))
 
     def forget(self, number: int) -> bool:
-        """Events of this request go nowhere from now on; whether there could have been any."""
+        """Events of this request go nowhere from now on; whether more of them may come."""
         with self._lock:
             inbox = self._inboxes.pop(number, None)
-        while inbox is not None and not inbox.empty():
+        if inbox is None:
+            return False
+        while not inbox.empty():
             event = inbox.get()
-            if event is not None:
-                discard(event)
-        return inbox is not None
+            if event is None or event["event"] in ("done", "cancelled") or "id" in event and event["event"] == "error":
+                discard(event or {})
+                return False
+        return True
 
     def close(self) -> None:
         """Ends the process, at once if it is at work, and removes what it left."""
@@ -278,10 +293,10 @@ class Session:
                 process.kill()
                 process.wait()
         self._over = True
-        self._dropped.put(None)
-        for reader in (self._note_reader, self._event_reader):
-            if reader is not None and reader.ident is not None:
-                reader.join(timeout=10)
+        self._outbox.put(None)
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():  # a finalizer runs on whatever thread
+                thread.join(timeout=10)
         for pipe in (process.stdin, process.stdout, process.stderr):
             try:
                 if pipe is not None:

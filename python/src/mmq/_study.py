@@ -120,7 +120,7 @@ class Study:
             # Gone with this object; what is mapped from it stays.
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             call(["export"], {"study": self.path, "output": folder, "name": "study", "split": self._split,
-                              "answer_split": self._answer_split}, None, self._binary)
+                              "answer_split": self._answer_split, "blocks": False}, None, self._binary)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._folder, self._state = folder, state
@@ -224,7 +224,11 @@ class Study:
                 raise MmqError(f"{self.path}: there is no table '{name}', only "
                                + ", ".join(sorted(other.stem for other in tables.glob("*.csv"))))
             with open(file, encoding="utf-8", newline="") as lines:
-                head, *rows = csv.reader(lines)
+                limit = csv.field_size_limit(1 << 30)  # an answer may be longer than Python's 128 kB
+                try:
+                    head, *rows = csv.reader(lines)
+                finally:
+                    csv.field_size_limit(limit)
         return {column: _column(column, [row[place] for row in rows]) for place, column in enumerate(head)}
 
     def lens(self) -> Table:
