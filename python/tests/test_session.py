@@ -75,14 +75,36 @@ class Requests(Case):
         self.assertEqual(len(self.within(20, lambda: model.run(self.picture, "Why?", max_tokens=2)).tokens), 2)
         self.assertEqual(model._holder.session._inboxes, {})
 
-    def test_a_line_that_is_too_long_is_told_to_nobody_else(self) -> None:
+    def test_a_line_that_cannot_be_read_is_told_to_nobody_else(self) -> None:
+        """The session could not say whose it was, so it never gets there: just beyond each of its limits."""
         model = self.open()
         long = model.stream(self.picture, "Why?", max_tokens=100000, temperature=9)
         self.within(20, lambda: next(long))
-        with self.assertRaises(mmq.MmqError) as caught:
-            self.within(20, lambda: model.run(self.picture, "a" * (64 << 20)))
-        self.assertIn("longer", str(caught.exception))
-        self.within(20, lambda: next(long))
+
+        def nested(levels: int) -> dict:
+            inner = []
+            for _ in range(levels - 5):  # the request, mask, lang, its layer, scale
+                inner = [inner]
+            return {"lang": [{"neurons": [1], "scale": inner, "shift": [0]}]}
+
+        endless = []
+        endless.append(endless)
+        for words, wrong in (
+            ("longer", {"prompt": "a" * (64 << 20)}), ("64 bits", {"seed": 10 ** 400}),
+            ("64 bits", {"top_p": 2 ** 1024}),
+            ("nesting", {"mask": nested(201)}), ("nesting", {"mask": {"lang": [{"neurons": [1], "scale": endless}]}}),
+        ):
+            given = {"prompt": "Why?", **wrong}
+            with self.subTest(words), self.assertRaises(mmq.MmqError) as caught:
+                self.within(20, lambda given=given: model.run(self.picture, **given))
+            self.assertIn(words, str(caught.exception))
+        # Up to the limits it is the session that refuses them, by their ids.
+        short = [model.stream(self.picture, "Why?", **wrong) for wrong in ({"seed": 1 << 1023}, {"mask": nested(200)})]
+        for stream in short:
+            with self.assertRaises(mmq.MmqError) as caught:
+                self.within(60, lambda stream=stream: stream.result)
+            self.assertNotIn("JSON", str(caught.exception))
+        self.assertGreater(len(self.within(60, lambda: long.result).tokens), 1)
 
     def test_ctrl_c_cuts_no_line(self) -> None:
         """A process that stands still takes only the beginning of a long line."""
@@ -261,6 +283,7 @@ class Streams(Case):
         self.assertEqual(complete.result.tokens, want.tokens)
         np.testing.assert_array_equal(complete.result.sites["mlp:lang.0"], want.sites["mlp:lang.0"])
         refused = model.stream("/no/picture.png", "Why?")
+        model.run(self.picture, "Why?", max_tokens=1)  # behind it: a cancel that overtakes the refusal would stop it
         refused.close()
         killed = model.stream(self.picture, "Why?", max_tokens=100000, temperature=9)
         self.within(20, lambda: next(killed))

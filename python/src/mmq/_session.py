@@ -14,8 +14,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 from ._errors import MmqError, SessionEnded
 
 PROTOCOL = 1
-# The session's own limit. It could not say whose line was longer, and all who wait would hear of it.
+# The session's own limits. It could not say whose line was beyond them, and all who wait would hear of it.
 LONGEST_LINE = 64 << 20
+DEEPEST = 200
 Event = Dict[str, Any]
 
 
@@ -25,15 +26,21 @@ def without_name(message: str) -> str:
     return text[5:] if text.startswith("mmq: ") else text
 
 
-def _plain(value: Any, what: str) -> Any:
-    """A value as JSON has it, numpy's among them.
+def _plain(value: Any, what: str, level: int = 2) -> Any:
+    """A value as JSON has it, numpy's among them; one of the request itself, which is level 1, is at level 2.
 
     Raises:
-        MmqError: JSON, or UTF-8, has no such value.
+        MmqError: JSON, or UTF-8, or the session has no such value.
     """
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        try:
+            float(value)
+        except OverflowError as error:
+            raise MmqError(f"{what}: expected a number that fits 64 bits, found one of {value.bit_length()}") from error
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -45,10 +52,12 @@ def _plain(value: Any, what: str) -> Any:
         except UnicodeEncodeError as error:
             raise MmqError(f"{what}: expected text that UTF-8 can hold, found {value!r}") from error
         return value
+    if level > DEEPEST and isinstance(value, (Mapping, list, tuple)):
+        raise MmqError(f"{what.split('.')[0]}: expected at most {DEEPEST} levels of nesting, found more")
     if isinstance(value, Mapping):
-        return {_plain(str(key), what): _plain(inner, f"{what}.{key}") for key, inner in value.items()}
+        return {_plain(str(key), what): _plain(inner, f"{what}.{key}", level + 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, what) for inner in value]
+        return [_plain(inner, what, level + 1) for inner in value]
     raise MmqError(f"{what}: expected numbers, texts, lists and dictionaries, found a {type(value).__name__}")
 
 
@@ -58,11 +67,8 @@ def line(request: Mapping[str, Any]) -> bytes:
     Raises:
         MmqError: it holds what JSON has not.
     """
-    try:
-        plain = {key: _plain(value, key) for key, value in request.items()}
-        text = json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise MmqError("a request is nested too deeply") from error
+    plain = {key: _plain(value, key) for key, value in request.items()}
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     if len(text) > LONGEST_LINE:
         raise MmqError(f"request: expected a line of at most {LONGEST_LINE} bytes, found a longer one of {len(text)}")
     return text
