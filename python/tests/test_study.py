@@ -118,6 +118,22 @@ class Studies(Case):
             study.table("teeth")
         self.assertIn("counts", str(caught.exception))
 
+    def test_answers_that_look_like_no_value_stay_texts(self) -> None:
+        file = self.work / "words.sqlite"
+        words = ["NA", "None", "nan"]
+        with sqlite3.connect(self.file) as source, sqlite3.connect(file) as database:
+            source.backup(database)
+            for place, word in enumerate(words):
+                changed = database.execute(
+                    "UPDATE answer SET text = ? WHERE position = "
+                    "(SELECT DISTINCT position FROM answer ORDER BY position LIMIT 1 OFFSET ?)", (word, place)).rowcount
+                self.assertEqual(changed, 2)
+        source.close()
+        database.close()
+        study = mmq.Study(file, self.binary)
+        self.assertEqual(sorted(study.table("answers")["answer"]), sorted(words * 2))
+        self.assertEqual(sorted(answer.answer for answer in study.answers()), sorted(words * 2))
+
     def test_stability(self) -> None:
         study = mmq.Study(self.file, self.binary)
         found = study.stability(draws=10, seed=3)
