@@ -30,13 +30,7 @@ import Testing
             + "{% if message['role'] != 'assistant' %}" + Self.words(" + ' '") + "{% else %}"
             + "{% generation %}" + Self.words("+' '") + "{% endgeneration %}{% endif %}"
             + "{% endfor %}" + end
-        let laidOut =
-            branches.replacingOccurrences(of: "%}{", with: "%}\n    {")
-            .replacingOccurrences(of: "{{ '", with: "{{- '")
-            .replacingOccurrences(of: "'text']", with: "\"text\"]")
-        for text in [plain, branches, laidOut] {
-            #expect(Form(text) == .userAssistant, "\(text)")
-        }
+        for text in [plain, branches] { #expect(Form(text) == .userAssistant, "\(text)") }
         // Other words, another order, another end: another template.
         for text in [
             plain.replacingOccurrences(of: "ASSISTANT:", with: "ASSISTANT: "),
@@ -45,6 +39,8 @@ import Testing
             plain.replacingOccurrences(of: #"<image>\n"#, with: "<image>"),
             plain.replacingOccurrences(of: "{% endfor %}" + end, with: "</s>{% endfor %}" + end),
             plain.replacingOccurrences(of: role, with: "{{ message['role'] + ': ' }}"),
+            plain.replacingOccurrences(of: "item['text'] +", with: "item +"),
+            plain.replacingOccurrences(of: "item['text'] +", with: "words +"),
             "{% for message in messages %}" + role + Self.words(" + ' '") + Self.images
                 + "{% endfor %}" + end,
         ] {
@@ -63,8 +59,58 @@ import Testing
         #expect(Form(text.replacingOccurrences(of: "[INST] ", with: "[INST]")) == .other)
     }
 
+    /// In `chat_template.json` the JSON has the escape, so that the template's literal has a line end.
+    @Test func aLineEndIsThatOfALiteral() throws {
+        let llava = GoldenModel.llava15.checkpoint + "/chat_template.json"
+        let mistral = GoldenModel("llava-next", "mistral-bf16").checkpoint + "/chat_template.jinja"
+        for (text, form) in [
+            (try JSONValue(file: llava)["chat_template"]?.text, Form.userAssistant),
+            (try String(contentsOfFile: mistral, encoding: .utf8), .instructions),
+        ] {
+            let text = try #require(text)
+            try #require(text.contains("'<image>\n'") && !text.contains(#"\n"#))
+            #expect(Form(text) == form)
+            for end in [#"\n"#, "\r\n", "\r"] {
+                #expect(Form(text.replacingOccurrences(of: "\n", with: end)) == form)
+            }
+            for other in [#"\\n"#, #"\t"#, "\n\n", " ", #"\x0a"#, "\n'+'", ""] {
+                let text = text.replacingOccurrences(of: "<image>\n", with: "<image>" + other)
+                #expect(Form(text) == .other, "\(other)")
+            }
+        }
+    }
+
+    /// What `trim_blocks` and `lstrip_blocks` leave of the space between tags is put out.
+    @Test func spaceBetweenTags() {
+        let start = "{% if message['role'] == 'user' %}"
+        let opening = "{{ '[INST] ' }}"
+        let closing = "{{ ' [/INST]' }}"
+        let middle = Self.images + Self.words("")
+        let user = opening + middle + closing
+        for text in [
+            start + "\n" + user + "{% endif %}\n", "  " + start + "\n" + user,
+            start + "\n    {%- if true %}\n\t{# a \n comment #}\n" + user + "{% endif -%} \n ",
+            start + " \n {%- if true -%} \n " + user,
+            start + opening + "{# #}\n" + middle + closing,
+            start + opening + middle + "\n {{- ' [/INST]' -}} \n{% endif %}",
+        ] {
+            #expect(Form(text) == .instructions, "\(text)")
+        }
+        for text in [
+            " " + user, start + "\n " + user, start + "\n\n" + user, "\n  " + start + user,
+            start + " {% if true %}" + user, "{% if true +%}\n" + user, "  {%+ if true %}" + user,
+            user + "\n{% endif %}", user + "\n\n",
+            start + user.replacingOccurrences(of: "}}{% endfor", with: "}}\n{% endfor"),
+            start + opening + " {# #}" + middle + closing,
+        ] {
+            #expect(Form(text) == .other, "\(text)")
+        }
+    }
+
     @Test(arguments: [
-        "", "{{", "{%", "{# {{ '[INST] ' }}", "{{ 'a", "USER: ", "{{ '\\", "{{ bos_token }}",
+        "", "{{", "{{-}}", "{{ '[INST] ' }}{{ '<image>\\n' }}{{ item['text'] }}{{ ' [/INST]' ",
+        "{{ '[INST] ' }}{{ '<image>\\n' }}$words{{ ' [/INST]' }}", "{%", "{# {{ '[INST] ' }}",
+        "{{ 'a", "USER: ", "{{ '\\", "{{ bos_token }}",
         "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n'}}{% endfor %}",
         "{{ '[INST] ' + message['content'] + ' [/INST]' }}",
     ])
@@ -79,6 +125,8 @@ import Testing
         try? FileManager.default.removeItem(atPath: copy)
         try FileManager.default.copyItem(atPath: golden.checkpoint, toPath: copy)
         try? FileManager.default.removeItem(atPath: copy + "/chat_template.json")
+        try FileManager.default.createDirectory(
+            atPath: copy + "/chat_templates", withIntermediateDirectories: true)
         for (name, text) in files {
             try Data(text.utf8).write(to: URL(fileURLWithPath: copy + "/" + name))
         }
@@ -92,16 +140,31 @@ import Testing
         #expect(try template([:], in: folder) == .vicuna)
         #expect(try template([:], in: folder, .llava15) == .userAssistant)
         #expect(try template([:], in: folder, .blip) == .none)
-        let mine = #"{"chat_template": "{{ 'mine' }}"}"#
-        #expect(try template(["chat_template.json": mine], in: folder) == .unknown)
-        #expect(try template(["chat_template.json": mine], in: folder, .blip) == .none)
-        #expect(
-            try template(
-                [
-                    "chat_template.json": mine,
-                    "chat_template.jinja": "{{ '[INST] ' }}\(Self.images)\(Self.words(""))"
-                        + "{{ ' [/INST]' }}",
-                ], in: folder) == .mistral)
+        let mine = "{{ 'mine' }}"
+        let mistral =
+            "{{ '[INST] ' }}\(Self.images)\(Self.words("")){{ ' [/INST]' }}"
+        func json(_ text: String) throws -> String {
+            String(decoding: try JSONEncoder().encode(["chat_template": text]), as: UTF8.self)
+        }
+        let (settings, legacy) = ("processor_config.json", "chat_template.json")
+        let (jinja, folders) = ("chat_template.jinja", "chat_templates/default.jinja")
+        #expect(try template([legacy: json(mine)], in: folder) == .unknown)
+        #expect(try template([legacy: json(mine)], in: folder, .blip) == .none)
+        // Each before those that follow it.
+        let order = [settings, legacy, jinja, folders]
+        for first in order.indices {
+            var files: [String: String] = [:]
+            for (place, name) in order.enumerated().dropFirst(first) {
+                let text = place == first ? mistral : mine
+                files[name] = name.hasSuffix(".json") ? try json(text) : text
+            }
+            #expect(try template(files, in: folder) == .mistral, "\(order[first])")
+        }
+        let null = #"{"chat_template": null}"#
+        #expect(try template([settings: null, jinja: mistral], in: folder) == .mistral)
+        #expect(try template([legacy: null, jinja: mistral], in: folder) == .vicuna)
+        #expect(try template([legacy: json(""), jinja: mistral], in: folder) == .vicuna)
+        #expect(throws: InputError.self) { try template([legacy: "{}"], in: folder) }
         #expect(throws: InputError.self) {
             try template(["chat_template.json": #"{"chat_template": 3}"#], in: folder)
         }
