@@ -26,10 +26,24 @@ public enum Compatibility: String, Sendable, CaseIterable {
             width: grid.width - (grid.width - fitted.width) % 2)
     }
 
-    /// The part of a side, in features, that is picture: 4.41 drops the fraction, 5 first rounds to
-    /// seven decimals.
-    func features(_ exact: Double) -> Int {
-        self == .june2024
-            ? Int(exact) : LlavaNextGeometry.truncatedAfterSevenDecimals(exact)
+    /// Whether a picture is wider, for its height, than a grid of features is. 4.41 has the picture's
+    /// sides in a tensor and so computes in single precision.
+    func isWider(_ picture: PixelSize, thanRows rows: Int, columns: Int) -> Bool {
+        let grid = Double(columns) / Double(rows)
+        return switch self {
+        case .current: Double(picture.width) / Double(picture.height) > grid
+        case .june2024: Float(picture.width) / Float(picture.height) > Float(grid)
+        }
+    }
+
+    /// The features that a side of a picture takes where its other side takes `count`. 4.41 multiplies
+    /// by a reciprocal in single precision and drops the fraction; 5 first rounds to seven decimals.
+    func features(of side: Int, whereOther other: Int, takes count: Int) -> Int {
+        switch self {
+        case .current:
+            LlavaNextGeometry.truncatedAfterSevenDecimals(
+                Double(side) * (Double(count) / Double(other)))
+        case .june2024: Int(Float(side) * (1 / Float(other) * Float(count)))
+        }
     }
 }

@@ -1,7 +1,8 @@
 /// The sizes LLaVA-Next works with: which grid a picture gets, and which features remain of it.
 ///
 /// All as transformers 5 computes it (`select_best_resolution`, `get_patch_output_size`,
-/// `unpad_image`, `LlavaNextProcessor._get_number_of_features`), in double precision.
+/// `unpad_image`, `LlavaNextProcessor._get_number_of_features`), in double precision; where 4.41 does
+/// otherwise, `Compatibility` says what.
 public enum LlavaNextGeometry {
     /// The part of the joined feature grid that shows the picture and not its padding.
     public struct FeatureRange: Sendable, Equatable {
@@ -67,15 +68,14 @@ public enum LlavaNextGeometry {
     public static func unpaddedFeatureRange(
         original: PixelSize, rows: Int, columns: Int, as version: Compatibility = .current
     ) -> FeatureRange {
-        let width = Double(original.width)
-        let height = Double(original.height)
-        if width / height > Double(columns) / Double(rows) {
-            let kept = version.features(height * (Double(columns) / width))
+        if version.isWider(original, thanRows: rows, columns: columns) {
+            let kept = version.features(
+                of: original.height, whereOther: original.width, takes: columns)
             let padding = halfRoundedDown(rows - kept)
             return FeatureRange(
                 rows: clamped(padding, rows - padding, rows), columns: 0..<columns)
         }
-        let kept = version.features(width * (Double(rows) / height))
+        let kept = version.features(of: original.width, whereOther: original.height, takes: rows)
         let padding = halfRoundedDown(columns - kept)
         return FeatureRange(
             rows: 0..<rows, columns: clamped(padding, columns - padding, columns))

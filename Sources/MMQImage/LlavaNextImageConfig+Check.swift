@@ -30,7 +30,9 @@ extension LlavaNextImageConfig {
         }
     }
 
-    /// Checks that tiles at the edge of a canvas which lost a row or column come out in one size too.
+    /// Checks what 4.41 takes for granted: grids of whole tiles (it joins features by how many fit
+    /// in, and cuts a rest off as one more), and tiles at the edge of a canvas which lost a row or
+    /// column that come out in one size too.
     func check(_ version: Compatibility) throws {
         guard version == .june2024 else { return }
         var isExact = false
@@ -40,6 +42,13 @@ extension LlavaNextImageConfig {
         }
         guard tileSide > 1 else {
             throw wrong("crop_size", "tiles of more than a pixel", "\(tileSide)")
+        }
+        for grid in gridPinpoints
+        where grid.height % tileSide != 0 || grid.width % tileSide != 0 {
+            throw wrong(
+                "image_grid_pinpoints",
+                "multiples of the tile's side \(tileSide), for transformers 4.41's features",
+                "\(grid)")
         }
     }
 

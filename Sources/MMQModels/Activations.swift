@@ -45,13 +45,4 @@ public enum Activations: String, Sendable, CaseIterable {
     var metadata: [(key: String, value: GGUFValue)] {
         self == .int8 ? [] : [(Self.key, .string(rawValue))]
     }
-
-    /// What a model's fingerprint says it was opened with.
-    public init(fingerprint: String) {
-        let marks = fingerprint.split(separator: "+").dropFirst().map(String.init)
-        self = Self.allCases.first { $0 != .int8 && marks.contains($0.rawValue) } ?? .int8
-    }
-
-    /// How a fingerprint ends: a study is one of a model and of its activations.
-    var mark: String { self == .int8 ? "" : "+" + rawValue }
 }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -26,11 +27,17 @@ public struct ModelParts {
         fingerprint = files.fingerprint
         modules = files.model.modules
         let text = files.model.text
+        let architecture = files.model.architecture
+        guard let decoder = architecture.modules.firstIndex(where: { $0.role == .decoder }) else {
+            throw InputError(
+                .unsupported, file: files.language.path, item: architecture.name,
+                expected: "an architecture with a decoder among its modules", found: "none")
+        }
         backend = LanguageBackend(
             decoder: try LlamaDecoder(
                 weights: Weights(files), config: text, hasHead: files.has("output.weight")),
             imageToken: imageToken,
-            module: files.model.architecture.modules.firstIndex { $0.role == .decoder } ?? 0,
+            module: decoder,
             contextLength: text.contextLength, activations: files.activations)
     }
 }

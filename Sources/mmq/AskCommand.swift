@@ -61,7 +61,7 @@ struct AskCommand: ParsableCommand {
 
     func run() throws {
         let picture = try input.picture()
-        let model = try model.open()
+        let model = try model.open(study: input.study)
         let options = GenerationOptions(
             sampling: SamplingOptions(
                 temperature: temperature ?? 0, topK: topK ?? 0, topP: topP ?? 1, seed: seed),

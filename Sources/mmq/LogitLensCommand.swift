@@ -115,7 +115,7 @@ struct LogitLensCommand: ParsableCommand {
 
     private func look(_ image: String, _ prompt: String) throws {
         let picture = try RGBImage.decode(path: image)
-        let model = try model.open()
+        let model = try model.open(study: study)
         let mask = try masking.read(for: model, study: study)
         let reading = try model.lens(
             image: picture, prompt: prompt, mask: mask, options: options)

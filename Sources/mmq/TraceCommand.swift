@@ -31,7 +31,7 @@ struct TraceCommand: ParsableCommand {
     func run() throws {
         let sites = try chosenSites()
         let picture = try input.picture()
-        let model = try model.open()
+        let model = try model.open(study: input.study)
         try model.trace(
             image: picture, prompt: prompt, sites: sites, mask: input.mask(for: model), to: output)
         Diagnostics.note("wrote \(output)")

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Support
 import Testing
 
@@ -92,6 +93,41 @@ import Testing
             try expectRefusal(
                 activation(model, today) + ["--compat", "4.41"], naming: [today, "+4.41"])
             try expectExit(2, begin + ["--compat", "4.42"])
+        }
+    }
+
+    /// Nor is a mask taken from a study whose pictures were others: who takes one opens the model as
+    /// the study did.
+    @Test func masksOfAStudyWithCompatibility() throws {
+        let folder = try TemporaryFolder()
+        let golden = GoldenModel.llava
+        let model = try golden.convert(in: folder)
+        let study = folder("study")
+        try expectExit(0, activation(model, study) + ["--samples", "2", "--compat", "4.41"])
+        let picture = Golden.path("compat/images/160x90.png")
+        let pass = ["--model", model, "--image", picture, "--mask", golden.mask]
+        let output = ["--prompt", golden.prompt, "--output", folder("output")]
+        for command in [
+            ["trace"] + pass + output, ["logit-lens"] + pass + output,
+            ["ask"] + pass + ["--json", "--greedy", "--max-tokens", "1", "Why?"],
+        ] {
+            func result(_ more: [String]) throws -> [String] {
+                let printed = try expectExit(0, command + more).output
+                if command[0] == "ask" {
+                    let answer = try JSONValue(parsing: Array(printed.utf8), file: "answer")
+                    let tokens = try #require(answer["image_tokens"]?.integer)
+                    return ["\(tokens)"]
+                }
+                let file = try Data(contentsOf: URL(fileURLWithPath: folder("output")))
+                try FileManager.default.removeItem(atPath: folder("output"))
+                return [printed, file.base64EncodedString()]
+            }
+            let june = try result(["--compat", "4.41"])
+            #expect(try result(["--study", study]) == june, "\(command[0])")
+            #expect(try result(["--study", study, "--compat", "4.41"]) == june, "\(command[0])")
+            #expect(try result([]) != june, "\(command[0])")
+            try expectRefusal(
+                command + ["--study", study, "--compat", "5"], naming: [study, "--compat", "4.41"])
         }
     }
 

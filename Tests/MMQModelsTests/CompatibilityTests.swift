@@ -7,7 +7,7 @@ import Testing
 
 @testable import MMQModels
 
-/// `--compat 4.41` against transformers 4.41.2 with Pillow 12, on twelve shapes of pictures.
+/// `--compat 4.41` against transformers 4.41.2 with Pillow 12, on fourteen shapes of pictures.
 @Suite struct CompatibilityTests {
     private let folder: TemporaryFolder
 
@@ -19,7 +19,7 @@ import Testing
         let checkpoint = try #require(description["checkpoint"]?.text)
         let parts = checkpoint.split(separator: "/").map(String.init)
         let cases = try #require(description["cases"]?.array)
-        try #require(parts.count == 2 && cases.count == 12)
+        try #require(parts.count == 2 && cases.count == 14)
         return (cases, GoldenModel(parts[0], parts[1]))
     }
 
@@ -105,6 +105,49 @@ import Testing
         #expect(others >= (architecture == "llava-1.5" ? 1 : 3), "\(others) cases")
     }
 
+    /// Sides, in tensors, are single precision there: now and then another row of features is picture.
+    @Test func unpaddingIsThatOf441() throws {
+        let golden = try Golden.json("compat/unpadded.json")
+        #expect(golden["transformers"]?.text == "4.41.2")
+        var others = 0
+        for size in try #require(golden["sizes"]?.array) {
+            let values = try #require(size.array).compactMap(\.integer)
+            try #require(values.count == 6)
+            func kept(_ version: Compatibility) -> [Int] {
+                let range = LlavaNextGeometry.unpaddedFeatureRange(
+                    original: PixelSize(height: values[1], width: values[0]), rows: values[2],
+                    columns: values[3], as: version)
+                return [range.rows.count, range.columns.count]
+            }
+            #expect(kept(.june2024) == Array(values[4...]), "\(values)")
+            if kept(.current) != Array(values[4...]) { others += 1 }
+        }
+        #expect(others >= 50)
+    }
+
+    /// Pillow 12 resizes down first what is more than a hundred times as high as wide, and gets lower.
+    @Test func tallPicturesAreThoseOfPillow12() throws {
+        let golden = try Golden.json("compat/resized.json")
+        #expect(golden["pillow"]?.text?.hasPrefix("12.") == true)
+        var others = 0
+        for item in try #require(golden["pictures"]?.array) {
+            let values = try #require(item.array).compactMap(\.integer)
+            try #require(values.count == 5)
+            let picture = RGBImage(
+                width: values[0], height: values[1],
+                pixels: (0..<3 * values[0] * values[1]).map { UInt8(($0 * $0 * 31 >> 3) & 255) })
+            func sum(_ version: Compatibility) -> Int {
+                Int(
+                    crc32(
+                        picture.resizedBicubic(width: values[2], height: values[3], as: version)
+                            .pixels))
+            }
+            #expect(sum(.june2024) == values[4], "\(values)")
+            if sum(.current) != values[4] { others += 1 }
+        }
+        #expect(others >= 1)
+    }
+
     /// At the real sizes: strips lose most of their tokens to the swapped axes.
     @Test func tokensOfRealPictures() throws {
         let side = PixelSize(height: 336, width: 336)
@@ -148,6 +191,14 @@ import Testing
                 LlavaNextImageConfig(
                     gridPinpoints: [tile], size: .shortestEdge(1),
                     cropSize: PixelSize(height: 1, width: 1), normalization: plain)) == "crop_size")
+        // 4.41 cuts a rest off as a tile of its own, and joins features as if there were none.
+        for rest in [PixelSize(height: 57, width: 56), PixelSize(height: 56, width: 27)] {
+            #expect(
+                try refused(
+                    LlavaNextImageConfig(
+                        gridPinpoints: [tile, rest], size: .shortestEdge(28), cropSize: tile,
+                        normalization: plain)) == "image_grid_pinpoints")
+        }
     }
 
     /// What a model was opened as stands in its fingerprint, beside what its activations are.
