@@ -104,7 +104,7 @@ import Testing
         let model = try golden.convert(in: folder)
         let study = folder("study")
         try expectExit(0, activation(model, study) + ["--samples", "2", "--compat", "4.41"])
-        let picture = Golden.path("compat/images/160x90.png")
+        let picture = try Golden.path("compat/images/60x200.png")
         let pass = ["--model", model, "--image", picture, "--mask", golden.mask]
         let output = ["--prompt", golden.prompt, "--output", folder("output")]
         for command in [

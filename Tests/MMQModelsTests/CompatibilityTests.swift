@@ -135,7 +135,7 @@ import Testing
             try #require(values.count == 5)
             let picture = RGBImage(
                 width: values[0], height: values[1],
-                pixels: (0..<3 * values[0] * values[1]).map { UInt8(($0 * $0 * 31 >> 3) & 255) })
+                pixels: (0..<3 * values[0] * values[1]).map { UInt8((($0 * $0 * 31) >> 3) & 255) })
             func sum(_ version: Compatibility) -> Int {
                 Int(
                     crc32(
