@@ -13,7 +13,7 @@ public enum ImageResize: Codable, Sendable, Equatable {
         case .shortestEdge(let edge):
             let short = min(size.width, size.height)
             let long = max(size.width, size.height)
-            let scaled = Int(Double(edge * long) / Double(short))
+            let scaled = Int(Double(edge) * Double(long) / Double(short))
             return size.width <= size.height
                 ? PixelSize(height: scaled, width: edge) : PixelSize(height: edge, width: scaled)
         }

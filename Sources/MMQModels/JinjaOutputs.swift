@@ -16,7 +16,11 @@ struct JinjaOutputs {
         var source: [Unicode.Scalar] = []
         var previous: Unicode.Scalar?
         for scalar in jinja.unicodeScalars {
-            if scalar != "\n" || previous != "\r" { source.append(scalar == "\r" ? "\n" : scalar) }
+            if scalar == "\r" || scalar == "\n" && previous != "\r" {
+                source.append("\n")
+            } else if scalar != "\n" {
+                source.append(scalar)
+            }
             previous = scalar
         }
         if source.last == "\n" { source.removeLast() }

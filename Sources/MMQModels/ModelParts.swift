@@ -1,3 +1,4 @@
+import MMQBase
 import MMQFormats
 import MMQText
 
@@ -27,14 +28,17 @@ public struct ModelParts {
         modules = files.model.modules
         let text = files.model.text
         let architecture = files.model.architecture
-        guard let module = modules.firstIndex(where: { $0.name == architecture.decoder }) else {
-            preconditionFailure("\(architecture.modelType) has no decoder")
+        guard let decoder = architecture.modules.firstIndex(where: { $0.role == .decoder }) else {
+            throw InputError(
+                .unsupported, file: files.language.path, item: architecture.name,
+                expected: "an architecture with a decoder among its modules", found: "none")
         }
         backend = LanguageBackend(
             decoder: try LlamaDecoder(
                 weights: Weights(files), config: text, hasHead: files.has("output.weight")),
             imageToken: imageToken,
-            module: module, contextLength: text.contextLength, activations: files.activations)
+            module: decoder,
+            contextLength: text.contextLength, activations: files.activations)
     }
 }
 

@@ -242,6 +242,27 @@ import Testing
         #expect(page.contains("types are shown with <code>--model DIR</code>"))
     }
 
+    /// What a study was begun with and is not the usual is said too.
+    @Test(arguments: [
+        [], ["--activations", "int16"], ["--compat", "4.41"],
+        ["--activations", "int16", "--compat", "4.41"],
+    ])
+    func howToOpenTheModel(_ opening: [String]) throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")
+        let counted = ["--domain", "rs", "--samples", "1"]
+        try expectExit(
+            0,
+            ["activation", "--model", model, "--bench", goldenBench, "--study", folder("study")]
+                + opening + counted)
+        let lines = shown(
+            try page(of: folder("study"), in: folder), from: "<pre tabindex=\"0\"><code>",
+            to: "</code></pre>")
+        let words =
+            ["mmq activation --model DIR --bench DIR --study study"] + opening + counted
+        #expect(lines == [words.joined(separator: " ")])
+    }
+
     @Test func emptySectionsSayWhatFillsThem() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)

@@ -271,6 +271,30 @@ import Testing
         #expect(try place.folder.entries(of: "scratch/" + #require(folders.first)) == [])
     }
 
+    /// The model was opened before the session heard of a study: one of other pictures is refused.
+    @Test func studyOfOtherPictures() throws {
+        let place = try Place(.llava)
+        let study = place.folder("study")
+        try expectExit(
+            0,
+            [
+                "activation", "--model", place.model, "--bench", goldenBench, "--study", study,
+                "--domain", "rs", "--samples", "1", "--compat", "4.41",
+            ])
+        let session = try place.start()
+        for mask in [
+            jsonString(place.golden.mask), try JSONValue(file: place.golden.mask).jsonLine,
+        ] {
+            let more = ", \"max_tokens\": 0, \"mask\": \(mask)"
+            try session.send(place.request(1, more + ", \"study\": \(jsonString(study))"))
+            let error = try session.expect("error", id: 1)
+            #expect(error["code"]?.text == "mismatch")
+            #expect(error["message"]?.text?.contains("--compat") == true)
+            try session.send(place.request(2, more))
+            _ = try session.expect("done", id: 2)
+        }
+    }
+
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
     func signalsRemoveTheFolder(_ number: Int32) throws {
         let place = try Place(.llava)

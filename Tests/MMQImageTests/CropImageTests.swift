@@ -74,6 +74,8 @@ struct CropImageTests {
         _ = try processor.process(line)
         let longer = PixelSize(height: .max, width: 1)
         #expect(imageError { try processor.resizedSize(of: longer) }?.code == .tooLarge)
+        let square = PixelSize(height: .max, width: .max)
+        #expect(try processor.resizedSize(of: square).height == processor.config.crop?.height)
         let empty = RGBImage(width: 0, height: 5, pixels: [])
         #expect(imageError { try processor.process(empty) }?.code == .empty)
     }

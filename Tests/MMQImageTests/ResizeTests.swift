@@ -1,4 +1,3 @@
-import Foundation
 import MMQImage
 import Support
 import Testing
@@ -21,27 +20,6 @@ struct ResizeTests {
             #expect(resized.width == golden[3] && resized.height == golden[4])
             #expect(Int(crc32(resized.pixels)) == golden[5], "\(golden)")
         }
-    }
-
-    @Test("As Pillow before 13, of noise of tall sizes")
-    func ofJune2024() throws {
-        let cases = try JSONDecoder().decode(
-            Goldens.self, from: Data(Golden.bytes("compat/resize.json"))
-        ).cases
-        var others = 0
-        for golden in cases {
-            let image = ImageGoldens.noise(
-                width: golden[1], height: golden[2], seed: UInt64(golden[0]))
-            func resized(_ version: Compatibility) -> Int {
-                Int(
-                    crc32(
-                        image.resizedBicubic(width: golden[3], height: golden[4], as: version)
-                            .pixels))
-            }
-            #expect(resized(.june2024) == golden[5], "\(golden)")
-            others += resized(.current) == golden[5] ? 0 : 1
-        }
-        #expect(others >= 2)
     }
 
     @Test("The same size is the same picture")

@@ -99,7 +99,8 @@ import Testing
         for text in [
             " " + user, start + "\n " + user, start + "\n\n" + user, "\n  " + start + user,
             start + " {% if true %}" + user, "{% if true +%}\n" + user, "  {%+ if true %}" + user,
-            user + "\n{% endif %}", user + "\n\n", start + opening + "\n" + middle + closing,
+            user + "\n{% endif %}", user + "\n\n",
+            start + user.replacingOccurrences(of: "}}{% endfor", with: "}}\n{% endfor"),
             start + opening + " {# #}" + middle + closing,
         ] {
             #expect(Form(text) == .other, "\(text)")

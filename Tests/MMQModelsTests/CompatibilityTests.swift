@@ -105,6 +105,49 @@ import Testing
         #expect(others >= (architecture == "llava-1.5" ? 1 : 3), "\(others) cases")
     }
 
+    /// Sides, in tensors, are single precision there: now and then another row of features is picture.
+    @Test func unpaddingIsThatOf441() throws {
+        let golden = try Golden.json("compat/unpadded.json")
+        #expect(golden["transformers"]?.text == "4.41.2")
+        var others = 0
+        for size in try #require(golden["sizes"]?.array) {
+            let values = try #require(size.array).compactMap(\.integer)
+            try #require(values.count == 6)
+            func kept(_ version: Compatibility) -> [Int] {
+                let range = LlavaNextGeometry.unpaddedFeatureRange(
+                    original: PixelSize(height: values[1], width: values[0]), rows: values[2],
+                    columns: values[3], as: version)
+                return [range.rows.count, range.columns.count]
+            }
+            #expect(kept(.june2024) == Array(values[4...]), "\(values)")
+            if kept(.current) != Array(values[4...]) { others += 1 }
+        }
+        #expect(others >= 50)
+    }
+
+    /// Pillow 12 resizes down first what is more than a hundred times as high as wide, and gets lower.
+    @Test func tallPicturesAreThoseOfPillow12() throws {
+        let golden = try Golden.json("compat/resized.json")
+        #expect(golden["pillow"]?.text?.hasPrefix("12.") == true)
+        var others = 0
+        for item in try #require(golden["pictures"]?.array) {
+            let values = try #require(item.array).compactMap(\.integer)
+            try #require(values.count == 5)
+            let picture = RGBImage(
+                width: values[0], height: values[1],
+                pixels: (0..<3 * values[0] * values[1]).map { UInt8((($0 * $0 * 31) >> 3) & 255) })
+            func sum(_ version: Compatibility) -> Int {
+                Int(
+                    crc32(
+                        picture.resizedBicubic(width: values[2], height: values[3], as: version)
+                            .pixels))
+            }
+            #expect(sum(.june2024) == values[4], "\(values)")
+            if sum(.current) != values[4] { others += 1 }
+        }
+        #expect(others >= 1)
+    }
+
     /// At the real sizes: strips lose most of their tokens to the swapped axes.
     @Test func tokensOfRealPictures() throws {
         let side = PixelSize(height: 336, width: 336)

@@ -73,6 +73,20 @@ import Testing
         #expect(compared >= 2)
     }
 
+    /// Unlike LLaVA-Next's, where the outer flag alone counts.
+    @Test(arguments: [nil, false, true], [nil, false, true])
+    func eitherFlagTiesTheHead(_ outer: Bool?, _ inner: Bool?) throws {
+        func flag(_ value: Bool?) -> String {
+            value.map { #", "tie_word_embeddings": \#($0)"# } ?? ""
+        }
+        let text =
+            #"{"model_type": "llava", "image_token_index": 5\#(flag(outer)), "#
+            + #""text_config": {"model_type": "llama"\#(flag(inner))}}"#
+        let config = try Llava15Config(
+            json: JSONValue(parsing: Array(text.utf8), file: "config.json"), file: "config.json")
+        #expect(config.text.tiedHead == (outer == true || inner == true))
+    }
+
     @Test func pictureSettingsOfAnotherTower() throws {
         let copy = folder("checkpoint")
         try FileManager.default.copyItem(atPath: GoldenModel.llava15.checkpoint, toPath: copy)

@@ -212,6 +212,21 @@ import Testing
         }
     }
 
+    /// 4.41 joins features of a grid that is no square as those of another: they have no place.
+    @Test(arguments: [
+        (800, 600, true), (1000, 330, false), (300, 1100, false), (336, 336, false),
+    ])
+    func swappedGridsHaveNoPlace(_ width: Int, _ height: Int, _ isSquare: Bool) throws {
+        let processor = try LlavaNextImageProcessor(config: Self.settings, as: .june2024)
+        let tokens = try processor.imageTokenCount(
+            width: width, height: height, patchSize: 14, additionalTokens: 1,
+            dropsFirstToken: true)
+        let grids = LlavaNextConfig.grids(
+            settings: Self.settings, side: Self.side, width: width, height: height,
+            isImage: Array(repeating: true, count: tokens), as: .june2024)
+        #expect(grids.map { $0.name } == (isSquare ? ["tiles", "overview"] : ["overview"]))
+    }
+
     @Test func modelsWithoutPlacesHaveNoGrid() throws {
         kernelSettings.lock()
         defer { kernelSettings.unlock() }

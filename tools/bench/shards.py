@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from tools.common.commands import output_of, parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import DEMO, MMQ
-from tools.common.trial import CHECKPOINTS, contents, difference
+from tools.common.trial import contents, difference
 
 MERGED = "merged"
 

@@ -22,10 +22,11 @@ from safetensors.numpy import load_file
 
 from tools.check.stored import stored_type
 from tools.common.commands import one_file, output_of, parser
+from tools.common.families import ARCHITECTURES
 from tools.common.files import write_json
 from tools.common.llama_cpp import DECODER, unpermute
 from tools.common.paths import MMQ
-from tools.goldens import instructblip, llava15, llava_next
+from tools.goldens.models import FAMILIES
 from tools.goldens.record import greedy
 from tools.goldens.variant import inputs_of
 
@@ -178,7 +179,7 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
 
     config = json.loads((options.checkpoint / "config.json").read_text())
-    family = {family.ARCHITECTURE: family for family in (llava_next, instructblip, llava15)}[config["model_type"]]
+    family = FAMILIES[ARCHITECTURES[config["model_type"]]]
     stored = stored_type(options.checkpoint)
     language_type = options.type or options.quantized or stored
     vision_type = options.vision_type or ("q8_0" if options.quantized else stored)

@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 
 from tools.common.commands import output_of, parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import DEMO, MMQ, ROOT
-from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
+from tools.common.trial import Failure, Trial, contents, difference
 
 PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
 NODES = ["n1", "n2"]

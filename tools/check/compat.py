@@ -19,11 +19,11 @@ from safetensors.numpy import load_file
 
 from tools.check.stored import stored_type
 from tools.common.commands import output_of, parser
+from tools.common.families import ARCHITECTURES
 from tools.common.paths import MMQ
 from tools.goldens.compat import QUESTION, SHAPES, greedy, load, readable
 from tools.goldens.pictures import draw
 
-ARCHITECTURES = {"llava_next": "llava-next", "instructblip": "instructblip", "llava": "llava-1.5"}
 TILE = 28  # what SHAPES are made for
 
 

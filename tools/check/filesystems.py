@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 from tools.common.commands import output_of, parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import MMQ
-from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
+from tools.common.trial import Failure, Trial, contents, difference
 
 SHARDS = 2
 

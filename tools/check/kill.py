@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tools.check.writers import ENVIRONMENT, WRITERS, Writers
 from tools.common.commands import parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import MMQ
-from tools.common.trial import CHECKPOINTS, Failure
+from tools.common.trial import Failure
 
 # Of what lies between two moments of a command that takes this long a kill tells nothing.
 LEAST = 0.02

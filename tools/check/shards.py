@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 
 from tools.common.commands import output_of, parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import MMQ
-from tools.common.trial import CHECKPOINTS, Failure, Trial, contents, difference
+from tools.common.trial import Failure, Trial, contents, difference
 
 # In the order in which each builds on those before it.
 SHARDED = ["activation", "generate", "logit-lens", "deviation"]

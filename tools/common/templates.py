@@ -1,7 +1,6 @@
 """Chat templates as the models' folders on the hub have them, but for the words of comments and errors.
 
-Line ends in literals are no escapes: in those files the JSON has an escape, and so the template that it holds a real
-line end.
+Line ends in literals are no escapes: the JSON of those files has the escape, and so the template a real line end.
 """
 
 
@@ -17,8 +16,8 @@ IMAGES = "{# pictures first #}" + parts("image", "{{ '<image>\n' }}")
 USER_ASSISTANT = (
     "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
     + IMAGES + "{# then the words #}{% if message['role'] != 'assistant' %}"
-    + parts("text", "{{ content['text'] + ' '}}")
-    + "{% else %}" + parts("text", "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}")
+    + parts("text", "{{ content['text'] + ' '}}") + "{% else %}"
+    + parts("text", "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}")
     + "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 INSTRUCTIONS = (

@@ -6,10 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from tools.common.benches import write_rsvqa
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import GOLDEN
-
-CHECKPOINTS = {"llava-next": "llava-next/hub-f16", "instructblip": "instructblip/hub-f32",
-               "llava-1.5": "llava-1.5/hub-f16"}
 
 
 class Failure(Exception):

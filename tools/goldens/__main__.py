@@ -14,14 +14,14 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from tools.common.commands import import_module, parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import GOLDEN
 
 # In the order in which they are made: formats, lens, interventions and activations read the checkpoints.
 MODULES = {
-    "llava-next": "models", "instructblip": "models", "llava-1.5": "models", "formats": "formats", "ggml": "ggml",
-    "lens": "lens", "interventions": "interventions", "activations": "activations", "lingo-judge": "judge",
-    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation",
-    "compat": "compat",
+    **dict.fromkeys(CHECKPOINTS, "models"), "formats": "formats", "ggml": "ggml", "lens": "lens",
+    "interventions": "interventions", "activations": "activations", "lingo-judge": "judge", "text": "text",
+    "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
 }
 # Those that need something else than requirements.txt: made where they are asked for.
 ASKED = ("compat",)

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from .interventions import CHECKPOINTS
+from .interventions import VARIANTS
+from .models import FAMILIES
 from .reference import settle
 from .variant import inputs_of
 
@@ -19,7 +20,8 @@ from .variant import inputs_of
 def make(golden: Path) -> None:
     settle()
     (golden / "activations").mkdir(parents=True, exist_ok=True)
-    for name, family, variant in CHECKPOINTS:
+    for name, variant in VARIANTS.items():
+        family = FAMILIES[name]
         folder = golden / name / variant
         model, processor = family.load(folder / "checkpoint")
         case = json.loads((folder / "cases.json").read_text())["cases"][0]

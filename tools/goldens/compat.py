@@ -4,15 +4,17 @@ Made in a virtual environment of its own, with that version (numpy 1.26, Pillow 
 
     OLD_VENV/bin/python tools/goldens compat
 
-    images/<case>.png                   fourteen shapes: odd paddings, strips, tall ones, squares, a tiny one, two
-                                        whose features single precision tips
-    resize.json                         `cases`: [seed, width, height, new width, new height, crc32] of
-                                        Image.resize(size, BICUBIC) of noise
-    <checkpoint>/cases.json             `transformers`, `pillow`, `checkpoint`, and per case `image`, `prompt`, the
-                                        greedy `tokens` (at most 24), `smallest_gap`, `nearest_to_zero`, `pixels`
-                                        (CRC-32 of pixel_values as float32)
-    <checkpoint>/expected.safetensors   <case>.input_ids (the picture's place not expanded), <case>.last_logits of the
-                                        last position, <case>.<module>_log and _len
+    images/<case>.png                     fourteen shapes: odd paddings, strips, tall ones, squares, a tiny one, and two
+                                          whose unpadding hangs on single precision
+    <architecture>/cases.json             `transformers`, `pillow`, `checkpoint` (a folder below Tests/Golden), and per
+                                          case `image`, `prompt`, the greedy `tokens` (at most 24), `smallest_gap`,
+                                          `nearest_to_zero`, `pixels` (CRC-32 of pixel_values as float32)
+    <architecture>/expected.safetensors   <case>.input_ids (the picture's place not expanded), <case>.last_logits of the
+                                          last position, <case>.<module>_log and _len
+    unpadded.json                         `sizes`: [width, height, rows, columns, rows kept, columns kept] of pictures
+                                          and the grids of features that they are cut out of, by `unpad_image`
+    resized.json                          `pictures`: [width, height, new width, new height, CRC-32 of the samples] of
+                                          pictures whose sample number i is i * i * 31 >> 3, modulo 256
 """
 
 import json
@@ -30,29 +32,22 @@ import transformers
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from transformers.models.llava_next.modeling_llava_next import unpad_image
 
-from tools.common.files import write_json
+from tools.common.families import CHECKPOINTS
+from tools.common.files import write_compact, write_json
 from tools.common.paths import GOLDEN
 
-from .pictures import draw, noise
+from .pictures import draw
 from .record import MAX_NEW_TOKENS, Sites
 
 VERSION = "4.41"
 QUESTION = "<image>\nWhat is shown in this picture?"
-# Golden checkpoints whose files both versions read alike.
-CHECKPOINTS = {"llava-next": "hub-f16", "instructblip": "hub-f32", "llava-1.5": "hub-f16"}
 # Width and height. Tiles have 28 pixels: what the usual pictures are to tiles of 336, in small.
 SHAPES = (
     (53, 40), (40, 53), (42, 42), (21, 21), (142, 183), (160, 90), (400, 45), (83, 33), (60, 200), (53, 36), (36, 53),
     (5, 41), (41, 82), (49, 98),
 )
-
-# Where Pillow before 13 shrinks the height first, where it does not, and on both sides of the bounds.
-RESIZES = [
-    (3, 301, 3, 40), (3, 300, 3, 40), (3, 303, 2, 40), (3, 400, 5, 30), (3, 302, 2, 303), (1, 102, 2, 7),
-    (1, 101, 2, 7), (1, 100, 2, 7), (40, 60, 30, 40), (40, 62, 30, 40), (40, 60, 50, 40), (60, 40, 30, 10),
-    (2, 300, 9, 7), (1, 250, 1, 249),
-]
 
 
 def readable(checkpoint: Path, folder: Path) -> Path:
@@ -150,7 +145,50 @@ def make_one(architecture: str, checkpoint: Path, folder: Path, images: Path, sh
     (folder / "expected.safetensors").chmod(0o644)
     write_json(folder / "cases.json", {
         "transformers": transformers.__version__, "pillow": PIL.__version__,
-        "checkpoint": f"{architecture}/{CHECKPOINTS[architecture]}", "cases": cases})
+        "checkpoint": CHECKPOINTS[architecture], "cases": cases})
+
+
+def unpadded() -> list[list[int]]:
+    """What `unpad_image` keeps: of any picture, and of all small ones and some larger where double precision would keep
+    another part."""
+    def kept(width: int, height: int, rows: int, columns: int) -> tuple[int, int]:
+        return tuple(unpad_image(torch.empty((1, rows, columns)), torch.tensor([height, width])).shape[1:])
+
+    def exactly(width: int, height: int, rows: int, columns: int) -> tuple[int, int]:
+        if width / height > columns / rows:
+            return rows - (rows - int(height * (columns / width))) // 2 * 2, columns
+        return rows, columns - (columns - int(width * (rows / height))) // 2 * 2
+
+    draw = np.random.default_rng(441)
+    found = []
+    for side in (2, 24):
+        grids = [(side * rows, side * columns) for rows, columns in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+        for longest in (150, 4000, 2**31):
+            for width, height in draw.integers(1, longest, (20, 2)).tolist():
+                found += [[width, height, *grid, *kept(width, height, *grid)] for grid in grids]
+        # Pictures that a grid divides without a rest.
+        for rows, columns in grids:
+            for part in range(1, rows):
+                for many in range(1, 150):
+                    width, height = columns * many, part * many
+                    shape = (width, height, rows, columns)
+                    if (result := kept(*shape)) != exactly(*shape):
+                        found.append([*shape, *result])
+    return found
+
+
+def resized() -> list[list[int]]:
+    """Pictures more than a hundred times as high as wide are resized down before across, when they get lower."""
+    found = []
+    for width, height, to in (
+        (1, 101, (3, 7)), (2, 199, (5, 30)), (2, 200, (5, 30)), (2, 201, (5, 30)), (2, 300, (5, 30)), (3, 301, (2, 21)),
+        (3, 301, (7, 302)), (2, 201, (5, 201)), (20, 160, (31, 9)),
+    ):
+        samples = np.arange(3 * width * height, dtype=np.uint64)
+        picture = (samples * samples * 31 >> 3).astype(np.uint8).reshape(height, width, 3)
+        result = Image.fromarray(picture).resize(to, Image.Resampling.BICUBIC)
+        found.append([width, height, *to, zlib.crc32(result.tobytes())])
+    return found
 
 
 def make(golden: Path) -> None:
@@ -159,12 +197,9 @@ def make(golden: Path) -> None:
     torch.set_num_threads(1)
     images = golden / "compat" / "images"
     images.mkdir(parents=True, exist_ok=True)
+    write_compact(golden / "compat" / "unpadded.json", {"transformers": transformers.__version__, "sizes": unpadded()})
+    write_compact(golden / "compat" / "resized.json", {"pillow": PIL.__version__, "pictures": resized()})
     for seed, (width, height) in enumerate(SHAPES):
         Image.fromarray(draw(width, height, 300 + seed)).save(images / f"{width}x{height}.png", optimize=True)
-    cases = []
-    for seed, (width, height, *size) in enumerate(RESIZES):
-        resized = Image.fromarray(noise(width, height, seed)).resize(size, Image.BICUBIC)
-        cases.append([seed, width, height, *size, zlib.crc32(resized.tobytes())])
-    write_json(golden / "compat" / "resize.json", {"pillow": PIL.__version__, "cases": cases}, None)
-    for architecture, variant in CHECKPOINTS.items():
-        make_one(architecture, GOLDEN / architecture / variant / "checkpoint", golden / "compat" / architecture, images)
+    for architecture, checkpoint in CHECKPOINTS.items():
+        make_one(architecture, GOLDEN / checkpoint / "checkpoint", golden / "compat" / architecture, images)

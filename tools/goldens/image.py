@@ -28,8 +28,6 @@ from transformers.models.llava_next.modeling_llava_next import (
 )
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 
-from .pictures import noise
-
 warnings.simplefilter("ignore")
 
 # Arithmetic coding, which Pillow reads but does not write: 27 x 19, sequential 4:2:0 and
@@ -62,6 +60,15 @@ def judge(data):
 
 
 # --- pictures ---------------------------------------------------------------------------------
+
+
+def noise(width, height, seed):
+    """[height, width, 3] bytes of a linear congruential generator; the tests compute them too."""
+    state, samples = seed, bytearray()
+    for _ in range(width * height * 3):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        samples.append(state >> 56)
+    return np.frombuffer(bytes(samples), np.uint8).reshape(height, width, 3)
 
 
 def textured(rng, width, height, channels):

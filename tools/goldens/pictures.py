@@ -37,12 +37,3 @@ def write_all(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (name, (width, height)) in enumerate(SIZES.items()):
         Image.fromarray(draw(width, height, 100 + seed)).save(folder / f"{name}.png", optimize=True)
-
-
-def noise(width, height, seed):
-    """[height, width, 3] bytes of a linear congruential generator; the tests compute them too."""
-    state, samples = seed, bytearray()
-    for _ in range(width * height * 3):
-        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
-        samples.append(state >> 56)
-    return np.frombuffer(bytes(samples), np.uint8).reshape(height, width, 3)

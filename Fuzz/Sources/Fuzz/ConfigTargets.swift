@@ -33,12 +33,29 @@ extension Targets {
         }
     }
 
+    private static func tile(
+        _ picture: RGBImage, _ config: LlavaNextImageConfig, as version: Compatibility
+    ) throws {
+        let processor = try LlavaNextImageProcessor(config: config, as: version)
+        let size = PixelSize(height: picture.height, width: picture.width)
+        let grid = LlavaNextGeometry.bestResolution(for: size, of: config.gridPinpoints)
+        // Larger results take as long as their size says: no finding.
+        guard let grid, config.outputSize.height <= 512, config.outputSize.width <= 512,
+            grid.height <= 512, grid.width <= 512,
+            config.baseSize.height <= 512, config.baseSize.width <= 512
+        else { return }
+        let tiles = (grid.height / config.tileSide + 2) * (grid.width / config.tileSide + 2)
+        guard tiles * config.outputSize.height * config.outputSize.width <= 1 << 16
+        else { return }
+        let tiling = try processor.process(picture)
+        // What the model takes for granted when it joins the tiles' features.
+        precondition(tiling.tiles == tiling.gridRows * tiling.gridColumns + 1)
+    }
+
     /// Picture settings, and a small picture processed as they say.
     static func processor() -> Target {
         let picture = RGBImage(
             width: 9, height: 7, pixels: (0..<9 * 7 * 3).map { UInt8(truncatingIfNeeded: $0 * 7) })
-        /// Larger results take as long as their size says: no finding.
-        let largestArea = 1 << 16
         return Target {
             try Golden.files("", ending: "preprocessor_config.json", "processor_config.json")
                 .map { Seed($0.replacingOccurrences(of: "/", with: "-"), try Golden.bytes($0)) }
@@ -46,17 +63,9 @@ extension Targets {
             attempt {
                 let config = try LlavaNextImageConfig.parse(
                     json: input, file: "settings", kind: "LlavaNextImageProcessor")
-                let processor = try LlavaNextImageProcessor(config: config)
-                let grid = LlavaNextGeometry.bestResolution(
-                    for: PixelSize(height: 7, width: 9), of: config.gridPinpoints)
-                guard let grid, config.outputSize.height <= 512, config.outputSize.width <= 512,
-                    grid.height <= 512, grid.width <= 512,
-                    config.baseSize.height <= 512, config.baseSize.width <= 512
-                else { return }
-                let tiles = (grid.height / config.tileSide + 2) * (grid.width / config.tileSide + 2)
-                guard tiles * config.outputSize.height * config.outputSize.width <= largestArea
-                else { return }
-                _ = try processor.process(picture)
+                for version in Compatibility.allCases {
+                    attempt { try tile(picture, config, as: version) }
+                }
             }
             attempt {
                 let config = try CropImageConfig.parse(

@@ -109,7 +109,7 @@ extension Targets {
     /// rest stands before its weights.
     static func model() throws -> Target {
         var files: [ModelFile] = []
-        for name in ["llava-next/hub-f16", "instructblip/new-f16"] {
+        for name in ["llava-next/hub-f16", "instructblip/new-f16", "llava-1.5/hub-f16"] {
             files += try model(named: name, .q8_0)
         }
         let all = files

@@ -131,11 +131,15 @@ public struct LlavaCore: Sendable, Codable, Equatable {
     /// The decoder, the tower with the layers behind the feature layer, and the projector, whose
     /// one layer has as many neurons as the decoder's stream is wide.
     var modules: [ModuleShape] {
-        [
-            ModuleShape(name: "lang", layers: text.layers, neurons: text.ffnSize),
-            ModuleShape(name: "vision", layers: vision.layers, neurons: vision.ffnSize),
-            ModuleShape(name: "mmproj", layers: 1, neurons: text.hiddenSize),
-        ]
+        LlavaModule.allCases.map { module in
+            let (layers, neurons) =
+                switch module {
+                case .lang: (text.layers, text.ffnSize)
+                case .vision: (vision.layers, vision.ffnSize)
+                case .mmproj: (1, text.hiddenSize)
+                }
+            return ModuleShape(name: module.name, layers: layers, neurons: neurons)
+        }
     }
 
     /// Checks that a picture processor's tiles are what the tower takes.

@@ -10,20 +10,14 @@ protocol LlavaFamily: Architecture {
 
 extension LlavaFamily {
     var modules: [ModelModule] {
-        [
-            ModelModule(name: "lang", role: .decoder),
-            ModelModule(name: "vision", role: .tower),
-            ModelModule(name: "mmproj", role: .projector),
-        ]
+        LlavaModule.allCases.map { ModelModule(name: $0.name, role: $0.role) }
     }
 
     /// The official code wants `vision` to go with the projector. Its `mmproj` setting masks nothing
     /// by a slip of spelling; here it is what its name says.
     var masks: [ModuleMask] {
         [
-            ModuleMask(name: "lang", modules: ["lang"]),
-            ModuleMask(name: "vision", modules: ["vision", "mmproj"]),
-            ModuleMask(name: "mmproj", modules: ["mmproj"]),
+            LlavaModule.mask(.lang), LlavaModule.mask(.vision, .mmproj), LlavaModule.mask(.mmproj),
         ]
     }
 
@@ -48,5 +42,22 @@ extension LlavaFamily {
     func studyAnswer(_ answer: String) -> String { answer }
 }
 
-/// Indices into the modules.
-enum LlavaModule { static let lang = 0, vision = 1, mmproj = 2 }
+/// The modules, in the official order; an observation knows them by their numbers.
+enum LlavaModule: Int, CaseIterable {
+    case lang, vision, mmproj
+
+    var name: String { "\(self)" }
+
+    var role: ModuleRole {
+        switch self {
+        case .lang: .decoder
+        case .vision: .tower
+        case .mmproj: .projector
+        }
+    }
+
+    /// A mask setting with the name of its first module.
+    static func mask(_ first: Self, _ others: Self...) -> ModuleMask {
+        ModuleMask(name: first.name, modules: [first.name] + others.map(\.name))
+    }
+}

@@ -30,8 +30,8 @@ struct LlavaFeatures {
             let features = Rows(
                 selected.pointer, count: tiles * tokensPerTile, width: vision.encoder.hiddenSize)
             let projected = projector.apply(
-                features, at: Site(module: LlavaModule.mmproj, layer: 0), pass)
-            pass.saw(tokens: features.count, module: LlavaModule.mmproj)
+                features, at: Site(module: LlavaModule.mmproj.rawValue, layer: 0), pass)
+            pass.saw(tokens: features.count, module: LlavaModule.mmproj.rawValue)
             return projected
         }
     }
@@ -53,7 +53,7 @@ struct LlavaFeatures {
         try vision.encoder.run(
             x, images: tiles,
             layers: 0..<(pass.needsAllLayers ? vision.encoder.layers.count : layer),
-            module: LlavaModule.vision, pass
+            module: LlavaModule.vision.rawValue, pass
         ) { if $0 + 1 == layer { select() } }
         return selected
     }

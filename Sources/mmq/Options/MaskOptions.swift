@@ -1,5 +1,6 @@
 import ArgumentParser
 import MMQBase
+import MMQImage
 import MMQModels
 import MMQStudy
 
@@ -28,7 +29,7 @@ struct MaskOptions: ParsableArguments {
     static func read(
         _ mask: String, for model: any VisionLanguageModel, study path: String?, set: SetName
     ) throws -> NeuronMask? {
-        let study = try path.map { try Study(path: $0, access: .reading) }
+        let study = try path.map { try maskStudy(path: $0, for: model) }
         if exists(mask) || study == nil || mask.hasSuffix(".json") {
             return try NeuronMask(
                 path: mask, modules: model.modules, resolve: study.map { $0.resolver() })
@@ -47,6 +48,21 @@ struct MaskOptions: ParsableArguments {
             layers: setting.neurons(of: domain, in: study, seed: 0), modules: model.modules,
             file: study.path)
     }
+}
+
+/// Opens the study that a mask is taken from.
+///
+/// - Throws: `InputError` where its pictures and prompts were made like another transformers'.
+func maskStudy(path: String, for model: any VisionLanguageModel) throws -> Study {
+    let study = try Study(path: path, access: .reading)
+    guard let begun = try study.model().map(Compatibility.init(fingerprint:)) else { return study }
+    let opened = model.files.compatibility
+    guard begun == opened else {
+        throw InputError(
+            .mismatch, file: path, item: "--compat",
+            expected: "\(begun.rawValue), which the study was begun with", found: opened.rawValue)
+    }
+    return study
 }
 
 /// Which neuron sets of a study.

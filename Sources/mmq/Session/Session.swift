@@ -164,7 +164,7 @@ final class Session: @unchecked Sendable {
         case .document(let document):
             try NeuronMask(
                 document: document, modules: model.modules, file: "mask",
-                resolve: request.study.map { try Study(path: $0, access: .reading).resolver() })
+                resolve: request.study.map { try maskStudy(path: $0, for: model).resolver() })
         }
     }
 

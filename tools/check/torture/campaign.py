@@ -33,8 +33,8 @@ from tools.check.torture import disturbances, faults, files, inputs, kills, plac
 from tools.check.torture.attempts import Row, Torture
 from tools.check.writers import WRITERS
 from tools.common.commands import parser
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import MMQ
-from tools.common.trial import CHECKPOINTS
 
 # Each with `names(arch)`, what rows it makes, and `run(torture, row)`.
 PARTS = {

@@ -13,8 +13,9 @@ from tools.check.torture import mutations
 from tools.check.torture.attempts import Row, Torture
 from tools.check.writers import PROMPT
 from tools.common.commands import output_of
+from tools.common.families import CHECKPOINTS
 from tools.common.paths import GOLDEN
-from tools.common.trial import CHECKPOINTS, Failure
+from tools.common.trial import Failure
 
 # Samples of the bench's splits.
 SIZE = (6, 2)

@@ -3,7 +3,7 @@
 from tools.check.kill import Killer
 from tools.check.torture.attempts import Row, Torture
 from tools.check.writers import WRITERS
-from tools.common.trial import CHECKPOINTS
+from tools.common.families import CHECKPOINTS
 
 # Samples of the bench's splits: enough for a run to be stopped on the way.
 SIZE = (60, 16)
