@@ -194,6 +194,11 @@ import Testing
         try session.send("{\"op\": \"info\"}")
         try session.send("{\"op\": \"cancel\", \"id\": 2}")
         try session.send("{\"op\": \"cancel\", \"id\": 77}")
+        // Lines that are no requests but name those that are.
+        try session.send(place.request(1, ", \"teeth\": 3"))
+        try session.send(place.request(3, ", \"max_tokens\": -1"))
+        try session.send("{\"op\": \"fly\", \"id\": 1}")
+        try session.send("{\"op\": \"cancel\", \"id\": 1, \"teeth\": 3}")
         try session.send("{\"op\": \"cancel\", \"id\": 1}")
         var seen: [String] = []
         while !seen.contains("done 3") {
@@ -210,7 +215,8 @@ import Testing
         #expect(seen.contains("info "))
         #expect(
             seen.filter { !$0.hasPrefix("info") }.sorted() == [
-                "cancelled 1", "cancelled 2", "done 3", "error ", "error cancel",
+                "cancelled 1", "cancelled 2", "done 3", "error ", "error ", "error ",
+                "error cancel", "error cancel", "error fly",
             ])
     }
 

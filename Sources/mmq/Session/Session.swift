@@ -89,7 +89,9 @@ final class Session: @unchecked Sendable {
                 }
             }
         } catch let refused as RefusedRequest {
-            try tell(refused.error, id: refused.id)
+            // An error with the name of one that goes on would be its end.
+            let isOthers = refused.id.map(queue.holds) ?? false
+            try tell(refused.error, id: isOthers ? nil : refused.id, of: refused.operation)
         } catch let error as InputError {
             try tell(error, id: nil)
         }
@@ -102,10 +104,11 @@ final class Session: @unchecked Sendable {
         case .waited: try tell("cancelled", id: id)
         case .running: break
         case .unknown:
-            let error = InputError(
-                .mismatch, file: "request", item: "key 'id'",
-                "no request called \(id.json.kind) is under way or waits")
-            try tell(error, id: nil, of: "cancel")
+            throw RefusedRequest(
+                operation: "cancel",
+                error: InputError(
+                    .mismatch, file: "request", item: "key 'id'",
+                    "no request called \(id.json.kind) is under way or waits"))
         }
     }
 

@@ -22,7 +22,7 @@ final class SessionQueue: @unchecked Sendable {  // what changes is behind the c
     ///   `RefusedRequest` if too many wait.
     func add(_ request: RunRequest) throws {
         try condition.withLock {
-            if running == request.id || waiting.contains(where: { $0.id == request.id }) {
+            if isKnown(request.id) {
                 throw InputError(
                     .duplicate, file: "request", item: "key 'id'",
                     found: "\(request.id.json.kind), a request that is not done yet")
@@ -38,6 +38,13 @@ final class SessionQueue: @unchecked Sendable {  // what changes is behind the c
             condition.signal()
         }
     }
+
+    private func isKnown(_ id: SessionID) -> Bool {
+        running == id || waiting.contains { $0.id == id }
+    }
+
+    /// Whether a request of that name is under way or waits.
+    func holds(_ id: SessionID) -> Bool { condition.withLock { isKnown(id) } }
 
     /// Nothing comes any more; what waits is still done.
     func close() {

@@ -44,9 +44,12 @@ enum SessionRequest {
     case end
 }
 
-/// A request that cannot be taken, with what it called itself if that could be read.
+/// A line that cannot be taken.
 struct RefusedRequest: Error {
-    let id: SessionID?
+    /// What a run called itself, if that could be read.
+    var id: SessionID?
+    /// What was asked for, if that could be read and was no run.
+    var operation: String?
     let error: InputError
 }
 
@@ -59,12 +62,16 @@ extension SessionRequest {
         do {
             reader = try RequestReader(JSONValue(parsing: line, file: RequestReader.name))
         } catch let error as InputError {
-            throw RefusedRequest(id: nil, error: error)
+            throw RefusedRequest(error: error)
         }
         do {
             self = try Self.read(reader)
         } catch let error as InputError {
-            throw RefusedRequest(id: try? reader.id(), error: error)
+            // Others name a request that is not theirs.
+            switch try? reader.text("op") {
+            case "run": throw RefusedRequest(id: try? reader.id(), error: error)
+            case let operation: throw RefusedRequest(operation: operation, error: error)
+            }
         }
     }
 

@@ -174,7 +174,7 @@ class Session:
             inbox.put(event)
         elif event["event"] == "done":
             discard(event)
-        elif event["event"] == "error" and "id" not in event and event.get("op") != "cancel":
+        elif event["event"] == "error" and "id" not in event and "op" not in event:
             # A line that the session could not read: whose it was, nobody knows.
             for inbox in self._inboxes.values():
                 inbox.put(event)
