@@ -20,7 +20,6 @@ public final class SafetensorsRows {
 
     private let output: OutputFile
     private let headerBytes: Int
-    private var halves: [UInt16] = []
 
     /// Creates the partial file.
     ///
@@ -41,15 +40,7 @@ public final class SafetensorsRows {
     public func append(_ values: UnsafeBufferPointer<Float>) throws {
         precondition(values.count % max(columns, 1) == 0, "a part of a row")
         let place = headerBytes + rows * columns * type.byteSize
-        if type == .f32 {
-            try output.write(UnsafeRawBufferPointer(values), at: place)
-        } else if let base = values.baseAddress {
-            if halves.count < values.count { halves = .init(repeating: 0, count: values.count) }
-            try halves.withUnsafeMutableBytes { halves in
-                _ = csimd_quantize_row(CSIMD_F16, base, nil, halves.baseAddress, values.count)
-                try output.write(.init(rebasing: halves[..<(2 * values.count)]), at: place)
-            }
-        }
+        try type.store(values) { try output.write($0, at: place) }
         rows += values.count / max(columns, 1)
     }
 
@@ -74,5 +65,23 @@ public final class SafetensorsRows {
         Array(
             ("{\(jsonString(name)):{\"dtype\":\"\(type.rawValue)\",\"shape\":[\(rows),\(columns)],"
                 + "\"data_offsets\":[0,\(bytes)]}}").utf8)
+    }
+}
+
+extension SafetensorsType {
+    /// Lends floats to `body` as this type has them: beyond f16's range they become infinite.
+    ///
+    /// - Precondition: this is F32 or F16.
+    public func store(
+        _ values: UnsafeBufferPointer<Float>, _ body: (UnsafeRawBufferPointer) throws -> Void
+    ) rethrows {
+        guard self == .f16, let base = values.baseAddress else {
+            precondition(self == .f32 || values.isEmpty, "no type of activations")
+            return try body(UnsafeRawBufferPointer(values))
+        }
+        try withUnsafeTemporaryAllocation(of: UInt16.self, capacity: values.count) { halves in
+            _ = csimd_quantize_row(CSIMD_F16, base, nil, halves.baseAddress, values.count)
+            try body(UnsafeRawBufferPointer(halves))
+        }
     }
 }

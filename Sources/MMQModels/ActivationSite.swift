@@ -55,12 +55,19 @@ extension ActivationSite {
 }
 
 extension [ActivationSite] {
-    /// A tap for these sites of a model.
+    /// A tap for these sites of a model; nil if there are none.
+    ///
+    /// - Parameter receive: gets the next rows [rows, neurons] of a site, valid during the call; what
+    ///   it throws the tap's `check` does.
     public func tap(
-        of modules: [ModuleShape], receive: @escaping ActivationTap.Receiver
-    ) -> ActivationTap {
-        var wanted = modules.map { [Bool](repeating: false, count: $0.layers) }
-        for site in self { wanted[site.module][site.layer] = true }
-        return ActivationTap(wanted: wanted, receive: receive)
+        of modules: [ModuleShape],
+        receive: @escaping (ActivationSite, UnsafeBufferPointer<Float>) throws -> Void
+    ) -> ActivationTap? {
+        guard !isEmpty else { return nil }
+        var places = modules.map { [ActivationSite?](repeating: nil, count: $0.layers) }
+        for site in self { places[site.module][site.layer] = site }
+        return ActivationTap(wanted: places.map { $0.map { $0 != nil } }) { module, layer, rows in
+            if let site = places[module][layer] { try receive(site, rows) }
+        }
     }
 }

@@ -1,4 +1,3 @@
-import CSIMD
 import MMQBase
 import MMQFormats
 
@@ -25,11 +24,8 @@ final class TraceActivations {
 
     /// What takes the activations; nil if none are wanted.
     func tap() -> ActivationTap? {
-        guard !sites.isEmpty else { return nil }
-        let places = Dictionary(uniqueKeysWithValues: sites.map { ([$0.module, $0.layer], $0) })
-        return sites.tap(of: modules) { [unowned self] module, layer, rows in
-            guard let site = places[[module, layer]] else { return }
-            try append(rows, to: site)
+        sites.tap(of: modules) { [unowned self] site, rows in
+            try type.store(rows) { try append($0, to: site) }
         }
     }
 
@@ -55,17 +51,6 @@ final class TraceActivations {
             try bytes.withUnsafeBytes { try write($0, of: site, to: writer) }
         }
         held = [:]
-    }
-
-    private func append(_ rows: UnsafeBufferPointer<Float>, to site: ActivationSite) throws {
-        guard type == .f16, let base = rows.baseAddress else {
-            return try append(UnsafeRawBufferPointer(rows), to: site)
-        }
-        var halves = [UInt16](repeating: 0, count: rows.count)
-        try halves.withUnsafeMutableBytes {
-            _ = csimd_quantize_row(CSIMD_F16, base, nil, $0.baseAddress, rows.count)
-            try append(UnsafeRawBufferPointer($0), to: site)
-        }
     }
 
     private func append(_ bytes: UnsafeRawBufferPointer, to site: ActivationSite) throws {

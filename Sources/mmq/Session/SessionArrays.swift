@@ -26,12 +26,7 @@ final class SessionArrays {
 
     /// What takes the activations; nil if none are wanted.
     func tap() -> ActivationTap? {
-        guard !sites.isEmpty else { return nil }
-        let places = Dictionary(uniqueKeysWithValues: sites.map { ([$0.module, $0.layer], $0) })
-        return sites.tap(of: modules) { [unowned self] module, layer, rows in
-            guard let site = places[[module, layer]] else { return }
-            try file(site).append(rows)
-        }
+        sites.tap(of: modules) { [unowned self] in try file($0).append($1) }
     }
 
     /// A site's file, made when its first rows come.
