@@ -1,4 +1,6 @@
 import Foundation
+import GRDB
+import MMQBase
 import MMQModels
 import StudySupport
 import Support
@@ -123,6 +125,22 @@ import Testing
             let without = try away(pictures) { try count(study, .samples(1000), shard: part) }
             #expect(without.missing.count == 2)
             #expect(try count(study, .samples(1000), shard: part) == without)
+        }
+        // An older mmq kept only how many there were; which they are must be the same.
+        func merge(secondMissing places: String, _ name: String) throws {
+            try DatabaseQueue(path: studies[1].path).write {
+                try $0.execute(sql: "UPDATE pass SET missing = ?", arguments: [places])
+            }
+            _ = try StudyMerge(studies.map(\.path), output: folder.path + "/" + name).run()
+        }
+        let places = try #require(
+            DatabaseQueue(path: studies[1].path).read {
+                try String.fetchOne($0, sql: "SELECT missing FROM pass")
+            })
+        try merge(secondMissing: "[]", "older")
+        #expect(throws: InputError.self) { try merge(secondMissing: "[0, 1]", "others") }
+        try DatabaseQueue(path: studies[1].path).write {
+            try $0.execute(sql: "UPDATE pass SET missing = ?", arguments: [places])
         }
         let merged = folder.path + "/merged"
         _ = try StudyMerge(studies.map(\.path), output: merged).run()
