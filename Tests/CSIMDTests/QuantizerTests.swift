@@ -214,6 +214,26 @@ import Testing
         }
     }
 
+    /// Rows at the end of what a half float holds, of either sign, come back as numbers; rows of next
+    /// to nothing are never worse than zeros.
+    @Test(arguments: searched)
+    func endsOfTheRange(_ name: String, _ type: csimd_type) {
+        var random = SeededRandom(seed: 14)
+        for round in 0..<300 {
+            let sign: Float = round % 2 == 0 ? 1 : -1
+            // An offset beyond the least value may fit best.
+            let width = Float(round + 1) * 20
+            let row = (0..<256).map { _ in sign * (65_503 - width * random.uniform()) }
+            let back = Self.values(type, Self.blocks(type, row, rows: 1), count: 256)
+            #expect(
+                back.allSatisfy { Float(bitPattern: $0).isFinite }, "\(name), \(row[0]) \(width)")
+            let tiny = (0..<256).map { _ in (random.uniform() - 0.5) * 0x1p-24 * width / 1000 }
+            let importance = (0..<256).map { _ in random.uniform() }
+            #expect(
+                Self.share(type, tiny, importance: importance) <= 1.000_001, "\(name) \(width)")
+        }
+    }
+
     /// Where scales are half floats of few bits, or among the greatest, a row loses hardly more than
     /// it does in the middle of their range.
     @Test(arguments: searched + [("q4_0", CSIMD_Q4_0)])
