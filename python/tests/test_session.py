@@ -294,6 +294,20 @@ class Streams(Case):
             with self.assertRaises(mmq.SessionEnded) as caught:
                 self.within(20, lambda: killed.result)
 
+    def test_an_answer_that_comes_too_late_leaves_no_file(self) -> None:
+        model = self.open()
+        file = Path(model._holder.session.folder) / "late"
+        file.write_bytes(b"")
+        model._holder.session._deliver({"event": "done", "id": 10 ** 6, "sites": [{"file": str(file)}]})
+        self.assertEqual(self.files(model), [])
+
+    def test_a_stream_keeps_its_model_open(self) -> None:
+        stream = mmq.Model(self.model_path, self.binary, scratch=self.scratch).stream(
+            self.picture, "Why?", max_tokens=3, temperature=9)
+        gc.collect()
+        self.assertGreater(len(list(stream)), 0)
+        stream.model.close()
+
     def test_a_request_that_cannot_be_made_leaves_no_picture(self) -> None:
         model = self.open()
         for wrong in ({"sites": 3}, {"mask": 3}, {"study": 3}, {"top_k": {1}}):
