@@ -44,6 +44,32 @@ static void say(const char* text) {
     }
 }
 
+static void say_hex(uintptr_t number) {
+    char digits[2 * sizeof number + 1];
+    size_t at = sizeof digits - 1;
+    digits[at] = 0;
+    do {
+        digits[--at] = "0123456789abcdef"[number % 16];
+        number /= 16;
+    } while (number > 0);
+    say(digits + at);
+}
+
+// No file of ours: where it was, or who sent it, is all that anybody will have to find out why.
+static void say_unknown(const siginfo_t* info) {
+    say(program_name);
+    if (info->si_code <= 0) {
+        say("SIGBUS, sent by process 0x");
+        say_hex((uintptr_t)info->si_pid);
+    } else {
+        say("SIGBUS at address 0x");
+        say_hex((uintptr_t)info->si_addr);
+        say(", in no mapped file, of kind 0x");
+        say_hex((uintptr_t)info->si_code);
+    }
+    say("\n");
+}
+
 // Only what POSIX calls async-signal-safe: strlen, write, _exit, signal, raise.
 static void report(int number, siginfo_t* info, void* context) {
     (void)context;
@@ -61,6 +87,7 @@ static void report(int number, siginfo_t* info, void* context) {
             _exit(1);
         }
     }
+    say_unknown(info);
     signal(number, SIG_DFL);
     raise(number);
 }

@@ -72,6 +72,25 @@ import Testing
         #expect(try !exported(folder("study"), in: folder).isEmpty)
     }
 
+    /// One that has nothing to do with a file ends the process, which says where it came from.
+    @Test func aSignalOfAnotherProcessIsTold() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let result = try Command.shell(
+            """
+            "$@" & pid=$!
+            sleep 1
+            kill -BUS $pid
+            wait $pid
+            """,
+            [
+                "activation", "--model", model, "--bench", makeBench(1500, in: folder), "--study",
+                folder("study"), "--domain", "rs", "--samples", "1500",
+            ])
+        #expect(result.code == 128 + 7)
+        #expect(result.errors.contains("SIGBUS, sent by process"), "\(result.errors)")
+    }
+
     @Test func countsSurviveKills() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)
