@@ -8,6 +8,9 @@
 #include <sys/sysctl.h>
 #endif
 
+#ifdef CSIMD_OPENMP
+#include <pthread.h>
+#endif
 #include <stdatomic.h>
 
 #include "internal.h"
@@ -79,6 +82,50 @@ int csimd_threads(void) {
     return threads;
 }
 
+#ifdef CSIMD_OPENMP
+// Of omp.h, which Swift's clang does not bring along and distributions put where it does not look.
+extern int omp_get_max_threads(void);
+
+/// Removes the file by which LLVM's OpenMP finds a second copy of itself in this process.
+///
+/// It is named by the process's number, and stays when a process is killed. Killed between the
+/// file's making and its first byte, it stays empty, and the next process that gets the same number
+/// dies of SIGBUS when its OpenMP reads it.
+static void remove_registration(void) {
+#if defined(__linux__)
+    char path[96];
+    snprintf(path, sizeof path, "/dev/shm/__KMP_REGISTERED_LIB_%d_%d", (int)getpid(),
+             (int)getuid());
+    unlink(path);
+#endif
+}
+
+/// Once, before the first region: what a dead process of this number left is not ours, and what we
+/// make is not left to those that come. At its end OpenMP does not miss the file.
+static void start_openmp(void) {
+    remove_registration();
+    (void)omp_get_max_threads(); // registers
+    remove_registration();
+}
+
+/// In a function of its own: the compiler asks OpenMP for the thread's number where the function
+/// begins, which would start it.
+__attribute__((noinline)) static void run_region(void (*task)(void* context, int64_t index),
+                                                 void* context, int64_t count, int threads) {
+    // A shared counter rather than schedule(dynamic): clang 21 would call a runtime entry that
+    // older libomp lacks. Which thread takes an index never shows in a result.
+    _Atomic int64_t next = 0;
+#pragma omp parallel num_threads(threads) shared(next)
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+        if (i >= count) {
+            break;
+        }
+        task(context, i);
+    }
+}
+#endif
+
 void csimd_parallel(void (*task)(void* context, int64_t index), void* context, int64_t count) {
     int threads = csimd_threads();
     if (threads > count) {
@@ -91,16 +138,8 @@ void csimd_parallel(void (*task)(void* context, int64_t index), void* context, i
         return;
     }
 #ifdef CSIMD_OPENMP
-    // A shared counter rather than schedule(dynamic): clang 21 would call a runtime entry that
-    // older libomp lacks. Which thread takes an index never shows in a result.
-    _Atomic int64_t next = 0;
-#pragma omp parallel num_threads(threads) shared(next)
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
-        if (i >= count) {
-            break;
-        }
-        task(context, i);
-    }
+    static pthread_once_t started = PTHREAD_ONCE_INIT;
+    pthread_once(&started, start_openmp);
+    run_region(task, context, count, threads);
 #endif
 }

@@ -46,6 +46,29 @@ import Testing
         return try Data(contentsOf: URL(fileURLWithPath: output + "/m/activation/rs.safetensors"))
     }
 
+    #if os(Linux)
+        /// A process that is killed while OpenMP starts leaves an empty file named by its number, which
+        /// another process gets later: that one reads it, and died.
+        @Test(arguments: ["", "0x7f0000000000-cafe0000-libomp.so"])
+        func whatAKilledProcessLeftInSharedMemoryIsNoHarm(_ left: String) throws {
+            let folder = try TemporaryFolder()
+            let model = try GoldenModel.llava.convert(in: folder)
+            let registration = "/dev/shm/__KMP_REGISTERED_LIB_$$_$(id -u)"
+            let result = try Command.shell(
+                "printf %s '\(left)' > \(registration); echo \(registration); exec \"$@\"",
+                GoldenModel.llava.trace(
+                    model, to: folder("trace"),
+                    // Many tokens: work that is really split.
+                    prompt: GoldenModel.llava.prompt
+                        + String(repeating: " How many trees are there?", count: 25))
+                    + ["--threads", "2"])
+            #expect(result.code == 0, "\(result.errors)")
+            let path = try #require(
+                result.output.split(separator: "\n").first { $0.hasPrefix("/dev/shm/") })
+            #expect(!FileManager.default.fileExists(atPath: String(path)))
+        }
+    #endif
+
     /// Reading a mapped file that another program shortened is SIGBUS: said, and survived.
     @Test(arguments: ["language-f16.gguf", "vision-f16.gguf"])
     func aShortenedModelIsNamed(_ file: String) throws {
