@@ -103,10 +103,21 @@ let package = Package(
             resources: [
                 .embedInCode("Resources/report.css"), .embedInCode("Resources/report.js"),
             ]),
+        // A model to play with, in a browser.
+        .target(
+            name: "MMQExplore",
+            dependencies: [
+                "MMQReport", "MMQStudy", "MMQModels", "MMQImage", "MMQText", "MMQBase",
+            ],
+            resources: [
+                .embedInCode("Resources/explore.html"), .embedInCode("Resources/explore.css"),
+                .embedInCode("Resources/explore.js"), .embedInCode("Resources/icon.svg"),
+            ]),
         .executableTarget(
             name: "mmq",
             dependencies: [
-                "MMQReport", "MMQStudy", "MMQModels", "MMQFormats", "MMQImage", "MMQText",
+                "MMQExplore", "MMQReport", "MMQStudy", "MMQModels", "MMQFormats", "MMQImage",
+                "MMQText",
                 "MMQBase", "CSIMD",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
@@ -129,6 +140,8 @@ let package = Package(
         .testTarget(
             name: "MMQReportTests",
             dependencies: ["MMQReport", "MMQStudy", "Support", "StudySupport"]),
+        .testTarget(
+            name: "MMQExploreTests", dependencies: ["MMQExplore", "MMQModels", "MMQBase"]),
         // Runs the built binary: exit codes, what goes to stdout and what to stderr, help.
         .testTarget(name: "CommandTests", dependencies: ["mmq", "MMQFormats", "Support"]),
     ],

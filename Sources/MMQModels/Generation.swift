@@ -10,14 +10,49 @@ public struct GenerationOptions: Sendable {
     public var maxTokens: Int
     /// Fewest tokens before one may end the answer; that one is not counted.
     public var minTokens: Int
+    /// How many of the most probable tokens are told for each that is chosen; 0 for none.
+    public var candidates: Int
 
     /// Greedy, up to 256 tokens.
     public init(
-        sampling: SamplingOptions = SamplingOptions(), maxTokens: Int = 256, minTokens: Int = 0
+        sampling: SamplingOptions = SamplingOptions(), maxTokens: Int = 256, minTokens: Int = 0,
+        candidates: Int = 0
     ) {
         self.sampling = sampling
         self.maxTokens = maxTokens
         self.minTokens = minTokens
+        self.candidates = candidates
+    }
+}
+
+/// A token and its probability: the softmax of the logits as the model gave them, whatever the
+/// sampling.
+public struct TokenCandidate: Sendable, Equatable {
+    /// The token.
+    public let id: Int32
+    /// Its probability.
+    public let probability: Double
+
+    /// The most probable tokens of a row of logits, of equal ones the lower id first.
+    ///
+    /// - Parameters:
+    ///   - logits: [vocabulary]; NaN stands for -infinity.
+    ///   - count: how many.
+    static func best(_ logits: ArraySlice<Float>, count: Int) -> [TokenCandidate] {
+        let greatest = logits.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
+        guard greatest.isFinite else { return [] }
+        let total = logits.reduce(0.0) { $1.isNaN ? $0 : $0 + exp(Double($1 - greatest)) }
+        var best: [(id: Int32, logit: Float)] = []
+        for (id, logit) in logits.enumerated() where !logit.isNaN {
+            if best.count == count {
+                guard let last = best.last, logit > last.logit else { continue }
+                best.removeLast()
+            }
+            var place = best.count
+            while place > 0, best[place - 1].logit < logit { place -= 1 }
+            best.insert((Int32(id), logit), at: place)
+        }
+        return best.map { .init(id: $0.id, probability: exp(Double($0.logit - greatest)) / total) }
     }
 }
 
@@ -47,6 +82,8 @@ public enum AnswerStep {
     case seen
     /// The prompt is through a layer of the decoder.
     case layer(Int)
+    /// What the next token is chosen from, if the options ask for it: the most probable first.
+    case candidates([TokenCandidate])
     /// A token was chosen; with the text that became complete with it, perhaps none.
     case token(Int32, String)
 }
@@ -60,6 +97,8 @@ public final class RunningAnswer {
     public private(set) var answer: GeneratedAnswer
     /// Whether it is complete.
     public private(set) var isFinished = false
+    /// What the last token was chosen from, the most probable first, as many as the options ask for.
+    public private(set) var candidates: [TokenCandidate] = []
 
     let state: PromptState
     let observation: Observation?
@@ -96,6 +135,9 @@ public final class RunningAnswer {
             for stop in stopTokens where (0..<logits.count).contains(Int(stop)) {
                 logits[logits.startIndex + Int(stop)] = -.infinity
             }
+        }
+        if options.candidates > 0 {
+            candidates = TokenCandidate.best(logits, count: options.candidates)
         }
         let token = sampler.next(logits)
         answer.tokens.append(token)
@@ -159,12 +201,16 @@ extension VisionLanguageModel {
             try tap?.check()
             try follow(.layer(layer))
         }
-        if let token = running.answer.tokens.last { try follow(.token(token, pieces)) }
+        func tell() throws {
+            if options.candidates > 0 { try follow(.candidates(running.candidates)) }
+            try follow(.token(running.last, pieces))
+        }
+        if !running.answer.tokens.isEmpty { try tell() }
         while !running.isFinished {
             pieces = ""
             try advance([running]) { pieces = $1 }
             try tap?.check()
-            try follow(.token(running.last, pieces))
+            try tell()
         }
         var answer = running.answer
         answer.visionSeconds = visionSeconds

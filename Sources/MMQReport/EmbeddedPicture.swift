@@ -26,19 +26,25 @@ public struct EmbeddedPicture: Sendable, Codable, Equatable {
     /// Decodes a picture and gets it ready for a page.
     ///
     /// - Throws: `InputError`, `InputError`.
-    static func read(_ path: String) throws -> (image: RGBImage, embedded: EmbeddedPicture) {
+    public static func read(_ path: String) throws -> (image: RGBImage, embedded: EmbeddedPicture) {
         let image = try RGBImage.decode(path: path)
+        return (image, EmbeddedPicture(image, bytes: try? readSmallFile(path, limit: largestFile)))
+    }
+
+    /// Gets a decoded picture ready for a page.
+    ///
+    /// - Parameter bytes: its file's, if there is one.
+    public init(_ image: RGBImage, bytes: [UInt8]? = nil) {
         var own: (type: String, bytes: [UInt8])?
-        if let bytes = try? readSmallFile(path, limit: largestFile) {
-            if let bare = bareJPEG(bytes) { own = ("image/jpeg", bare) }
-            if let bare = barePNG(bytes) { own = ("image/png", bare) }
+        if let bytes, bytes.count <= Self.largestFile {
+            if let bare = Self.bareJPEG(bytes) { own = ("image/jpeg", bare) }
+            if let bare = Self.barePNG(bytes) { own = ("image/png", bare) }
         }
-        let (type, bytes) = own ?? ("image/png", smaller(image).uncompressedPNG())
-        return (
-            image,
-            EmbeddedPicture(
-                type: type, width: image.width, height: image.height, data: Data(bytes))
-        )
+        let (type, bytes) = own ?? ("image/png", Self.smaller(image).uncompressedPNG())
+        self.type = type
+        width = image.width
+        height = image.height
+        data = Data(bytes)
     }
 
     private static func smaller(_ image: RGBImage) -> RGBImage {

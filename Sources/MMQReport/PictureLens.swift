@@ -1,6 +1,7 @@
 import Foundation
 import MMQBase
 import MMQFormats
+import MMQImage
 import MMQModels
 import MMQStudy
 import MMQText
@@ -183,14 +184,33 @@ extension PictureLens {
         let picture = try EmbeddedPicture.read(path)
         let reading = try model.lens(
             image: picture.image, prompt: prompt, mask: mask, options: options)
+        self.init(
+            reading, of: picture.image, prompt: prompt, model: model,
+            name: ReportDocument.name(path), limit: limit, picture: picture.embedded)
+    }
+
+    /// Packs what a lens saw.
+    ///
+    /// - Parameters:
+    ///   - reading: what a model's lens saw.
+    ///   - image: the picture that it looked at.
+    ///   - prompt: the prompt.
+    ///   - model: the model.
+    ///   - name: what the picture is called.
+    ///   - limit: the greatest size of the packed numbers in bytes.
+    ///   - picture: the picture for a page, if it is to carry it.
+    public init(
+        _ reading: LensReading, of image: RGBImage, prompt: String,
+        model: any VisionLanguageModel, name: String, limit: Int = defaultLimit,
+        picture: EmbeddedPicture? = nil
+    ) {
         let document = LensDocument(reading, tokenizer: model.tokenizer, prompt: prompt)
         self.init(
-            name: ReportDocument.name(path), prompt: prompt, model: model.fingerprint,
-            values: LensValues(reading), top: options.top, limit: limit, word: document.word,
+            name: name, prompt: prompt, model: model.fingerprint, values: LensValues(reading),
+            top: reading.top, limit: limit, word: document.word,
             grids: model.pictureGrids(
-                width: picture.image.width, height: picture.image.height,
-                isImage: reading.isImage),
-            picture: picture.embedded)
+                width: image.width, height: image.height, isImage: reading.isImage),
+            picture: picture)
     }
 
     /// Reads what `mmq logit-lens --output` wrote. Such a file does not say where its image positions
@@ -252,6 +272,14 @@ extension PictureLens {
         let scale: Int
         let entropyLimit: Double
         let grids: [PictureGrid]
+    }
+
+    /// The numbers as the report's script takes them; `.null` where they cannot be written.
+    public var json: JSONValue {
+        guard let data = try? JSONEncoder().encode(packed),
+            let json = try? JSONValue(parsing: [UInt8](data), file: name)
+        else { return .null }
+        return json
     }
 
     var packed: Packed {

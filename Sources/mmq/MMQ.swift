@@ -7,7 +7,7 @@ struct MMQ: AsyncParsableCommand {
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         subcommands: [
             ConvertCommand.self, CalibrateCommand.self, InspectCommand.self, AskCommand.self,
-            TraceCommand.self, SessionCommand.self,
+            TraceCommand.self, SessionCommand.self, ExploreCommand.self,
             ActivationCommand.self, IdentifyCommand.self, StabilityCommand.self,
             GenerateCommand.self, EvaluateCommand.self,
             ExportCommand.self, ImportCommand.self, MergeCommand.self, StatusCommand.self,

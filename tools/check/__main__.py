@@ -22,6 +22,7 @@ run("check", __doc__, {
     "python": ("python", "the tests of the Python package, which drive the real program"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
+    "explore": ("explore", "drives the page of explore in headless Chromium, and attacks its server"),
     "worst": ("worst", "files made to take as long as a megabyte can"),
     "sanitized": ("sanitized.sh", "the tests under the sanitizers for addresses, undefined behaviour and threads"),
     "threads": ("threads.sh", "the kernels on several threads, under the thread sanitizer"),

@@ -439,5 +439,6 @@ class Lens {
     this.rows.replaceChildren(...rows);
   }
 }
-document.querySelectorAll('.lens').forEach(article => new Lens(article));
+window.mmqLens = article => new Lens(article);
+document.querySelectorAll('.lens').forEach(window.mmqLens);
 })();

@@ -134,7 +134,7 @@ final class Session: @unchecked Sendable {
                 try tell(
                     "token", id: request.id,
                     JSONObject([("token", .integer(Int(token))), ("text", .string(text))]))
-            case .seen, .layer, .token: break
+            case .seen, .layer, .candidates, .token: break
             }
         }
         func list(_ ids: [Int32]) -> JSONValue { .array(ids.map { .integer(Int($0)) }) }
