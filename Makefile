@@ -8,7 +8,7 @@ PYTHON = .build/venv/bin/python
 # For each target of `make fuzz`.
 SECONDS = 60
 
-.PHONY: all deps build demo test test-arm test-cluster test-python test-sanitized fuzz bench format lint venv goldens clean
+.PHONY: all deps build demo test test-arm test-cluster test-python wheel test-sanitized fuzz bench format lint venv goldens clean
 
 all: build
 
@@ -38,6 +38,10 @@ test-cluster: build
 test-python: deps
 	$(SWIFT) build --product mmq
 	@python3 tools/check python --mmq .build/debug/mmq
+
+# The Python package with the program inside, for machines without Swift: dist/mmq-*.whl.
+wheel: deps
+	@SWIFT="$(SWIFT)" python3 tools/wheel
 
 # The tests once more, under the sanitizers for addresses, undefined behaviour and threads.
 test-sanitized: deps

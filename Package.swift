@@ -120,7 +120,8 @@ let package = Package(
                 "MMQText",
                 "MMQBase", "CSIMD",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ]),
+            ],
+            resources: [.embedInCode("Resources/VERSION")]),
 
         // Test support: golden loader, tolerances, seeded numbers. A target so that all tests share it.
         .target(

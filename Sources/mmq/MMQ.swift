@@ -5,6 +5,7 @@ struct MMQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mmq",
         abstract: "Vision-language models on a CPU, neuron by neuron.",
+        version: version,
         subcommands: [
             ConvertCommand.self, CalibrateCommand.self, InspectCommand.self, AskCommand.self,
             TraceCommand.self, SessionCommand.self, ExploreCommand.self,

@@ -220,6 +220,13 @@ import Testing
         try expectRefusal(arguments, naming: [word])
     }
 
+    @Test func versionIsThePythonPackages() throws {
+        let file = Golden.repository + "/python/src/mmq/VERSION"
+        let version = try String(contentsOfFile: file, encoding: .utf8)
+        #expect(version.contains("."))
+        #expect(try expectExit(0, ["--version"]).output == version)
+    }
+
     @Test func threadsAreTakenByEveryCommandThatComputes() throws {
         for (command, options) in Self.options where options.contains("--threads") {
             // What is missing is told first, with the usage; where that is long, without options.

@@ -8,6 +8,8 @@ A neuron is one output of an MLP's activation function: SiLU(gate) in the decode
 output elsewhere. It is named by module (`lang`, `vision`, ...), layer and index, all counted from 0.
 """
 
+from pathlib import Path
+
 from ._binary import find_binary
 from ._commands import Progress, activation, convert, evaluate, generate, identify
 from ._errors import MmqError, SessionEnded
@@ -20,4 +22,4 @@ __all__ = [
     "SessionEnded", "Stream", "Study", "Token", "activation", "convert", "evaluate", "find_binary", "generate",
     "identify",
 ]
-__version__ = "0.1.0"
+__version__ = (Path(__file__).parent / "VERSION").read_text().strip()

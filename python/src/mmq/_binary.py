@@ -11,7 +11,9 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 
 def find_binary(binary: Optional[PathLike] = None) -> str:
-    """The path of `mmq`: `binary`, else $MMQ, else the PATH's, else one built in the checkout that this file lies in.
+    """The path of `mmq`: `binary`, else $MMQ, else the one inside the package (a wheel has one), else the PATH's.
+
+    Else it is one built in the checkout that this file lies in.
 
     Raises:
         MmqError: there is none; says where it was looked for.
@@ -22,6 +24,9 @@ def find_binary(binary: Optional[PathLike] = None) -> str:
             if not (os.path.isfile(path) and os.access(path, os.X_OK)):
                 raise MmqError(f"{path}: the program mmq is not there")
             return path
+    inside = Path(__file__).resolve().parent / "bin" / "mmq"
+    if inside.is_file() and os.access(inside, os.X_OK):
+        return str(inside)
     found = shutil.which("mmq")
     if found:
         return found
@@ -30,5 +35,5 @@ def find_binary(binary: Optional[PathLike] = None) -> str:
     for place in builds:
         if place.is_file():
             return str(place)
-    raise MmqError("the program mmq is not there: not in $MMQ, on the PATH, or at "
+    raise MmqError("the program mmq is not there: not in $MMQ, in the package, on the PATH, or at "
                    + " or ".join(map(str, builds)) + "; build it with 'make build' and name it with binary=")

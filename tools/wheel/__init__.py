@@ -1,0 +1,1 @@
+"""The Python package as a wheel, with the program inside."""
