@@ -77,4 +77,4 @@ goldens: venv
 	@git status --short Tests/Golden
 
 clean:
-	rm -rf .build
+	rm -rf .build dist
