@@ -6,10 +6,17 @@
 enum {
     // Elements that make a task worth handing to a thread.
     TASK_ELEMENTS = 16 * 1024,
-    // Columns of an activation task: what is counted (28 bytes a neuron), the intervention (8) and
-    // a row's piece stay in the first-level cache while all tokens pass.
+    // Columns of an activation task: what is counted (28 bytes a neuron; the histogram's lower
+    // edges
+    // and the floor as much again), the intervention (8) and a row's piece stay in the first-level
+    // cache while all tokens pass.
     ACTIVATION_COLUMNS = 512,
 };
+
+// Activation functions end at -0.28, 0 is where a neuron fires, and its values lie over several
+// powers of two.
+const float csimd_edges[CSIMD_EDGES] = {-0.0625f, 0.0f, 0.0625f, 0.125f, 0.25f, 0.5f,
+                                        1.0f,     2.0f, 4.0f,    8.0f,   16.0f, 32.0f};
 
 /// Arguments of all row-wise operations; each uses those it needs.
 typedef struct rows {
@@ -144,6 +151,17 @@ static csimd_site site_from(const csimd_site* site, size_t first) {
                         .values = site->values ? site->values + first : NULL};
 }
 
+/// What is kept of neurons from `first` on.
+static csimd_moments moments_from(const csimd_moments* m, size_t first) {
+    return (csimd_moments){.keep = m->keep,
+                           .stride = m->stride,
+                           .token = m->token,
+                           .floors = m->floors + first,
+                           .values = m->values + first * m->keep,
+                           .tokens = m->tokens + first * m->keep,
+                           .above = m->above + first};
+}
+
 /// One token's range of neurons with its bits, `bits`. They are read off the counts of a row by
 /// itself, so that a bit is set exactly where that kernel counts.
 static void record_row(const activation* a, const csimd_site* site, uint8_t* bits, float* x,
@@ -179,8 +197,13 @@ static void activation_task(void* context, int64_t index) {
     const activation* a = context;
     const size_t first = (size_t)index * ACTIVATION_COLUMNS;
     const size_t columns = min_size(ACTIVATION_COLUMNS, a->n - first);
-    const csimd_site site = site_from(&a->site, first);
-    for (size_t t = 0; t < a->tokens; t++) {
+    csimd_site site = site_from(&a->site, first);
+    csimd_moments moments = {0};
+    if (a->site.moments) {
+        moments = moments_from(a->site.moments, first);
+        site.moments = &moments;
+    }
+    for (size_t t = 0; t < a->tokens; t++, moments.token++) {
         const float* up = a->up ? a->up + t * a->n + first : NULL;
         const float* factor = site.values ? NULL : up;
         float* x = a->x + t * a->n + first;

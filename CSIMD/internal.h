@@ -268,6 +268,35 @@ typedef struct csimd_gemm {
     bool accumulate;
 } csimd_gemm;
 
+// --- the strongest activations ------------------------------------------------------------------
+
+/// Puts an activation that is greater than its neuron's floor among the strongest, behind those
+/// that are as great: their tokens came before.
+static inline void csimd_keep_moment(const csimd_moments* m, size_t neuron, float value) {
+    float* values = m->values + neuron * m->keep;
+    uint32_t* tokens = m->tokens + neuron * m->keep;
+    size_t at = m->keep - 1;
+    for (; at > 0 && value > values[at - 1]; at--) {
+        values[at] = values[at - 1];
+        tokens[at] = tokens[at - 1];
+    }
+    values[at] = value;
+    tokens[at] = m->token;
+    // Below the floor while there are fewer than `keep`.
+    const float least = values[m->keep - 1];
+    m->floors[neuron] = least > m->floors[neuron] ? least : m->floors[neuron];
+}
+
+/// The specification of what a leaf does with an activation, NaN included.
+static inline void csimd_note_moment(const csimd_moments* m, size_t neuron, float value) {
+    if (value > m->floors[neuron]) {
+        csimd_keep_moment(m, neuron, value);
+    }
+    for (size_t e = 0; e < CSIMD_EDGES && value > csimd_edges[e]; e++) {
+        m->above[e * m->stride + neuron]++;
+    }
+}
+
 // --- the table ----------------------------------------------------------------------------------
 
 typedef struct csimd_kernels {
@@ -311,7 +340,7 @@ typedef struct csimd_kernels {
     float (*exp_sum)(float* x, float shift, size_t n);
     void (*rope_row)(float* x, const float* cos_sin, size_t heads, size_t head_dim);
     /// One token's activations x[0 ..< n] in place; up may be NULL (no product). Knows nothing of
-    /// the site's `fired`.
+    /// the site's `fired` and `values`.
     void (*activate_row)(csimd_activation kind, float* x, const float* up, size_t n,
                          const csimd_site* site);
 } csimd_kernels;

@@ -129,6 +129,9 @@ static void activate_row(csimd_activation kind, float* x, const float* up, size_
         if (site->maxima) {
             site->maxima[i] = v > site->maxima[i] ? v : site->maxima[i];
         }
+        if (site->moments) {
+            csimd_note_moment(site->moments, i, v);
+        }
         x[i] = up ? v * up[i] : v;
     }
 }

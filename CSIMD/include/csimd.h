@@ -117,6 +117,23 @@ typedef enum csimd_activation {
     CSIMD_GELU_QUICK = 2, // x * sigmoid(1.702 x)
 } csimd_activation;
 
+/// Where the histograms of activations are cut.
+enum { CSIMD_EDGES = 12 };
+/// Ascending, and the same for every module, so that histograms of whatever passes add up.
+extern const float csimd_edges[CSIMD_EDGES];
+
+/// The strongest activations of each neuron so far, and a histogram of all.
+typedef struct csimd_moments {
+    size_t keep;    // how many of a neuron's are kept, 1 or more
+    size_t stride;  // numbers from one edge of `above` to the next
+    uint32_t token; // where the first token stands
+    float*
+        floors; // [n], an activation has to be greater to be kept: the least kept, once `keep` are
+    float* values;    // [n, keep], descending, equal ones by token; -inf: none
+    uint32_t* tokens; // [n, keep], where they were; untouched where there is none
+    uint32_t* above;  // [CSIMD_EDGES, stride], += tokens whose activation is greater than the edge
+} csimd_moments;
+
 /// What an observed site does to activations besides computing them. Every pointer may be NULL.
 typedef struct csimd_site {
     // The intervention, [n] each, both or neither: activation a becomes scale * a + shift, rounded
@@ -130,6 +147,7 @@ typedef struct csimd_site {
     float* maxima;   // [n], the greatest so far; NaN is greater than none
     uint8_t* fired;  // [tokens, (n + 7) / 8], bit i % 8 of byte i / 8: neuron i's is > 0
     float* values;   // [tokens, n], the activations themselves, as they are counted
+    const csimd_moments* moments;
 } csimd_site;
 
 /// x = intervention(activation(x)) in place, x [tokens, n]; counts and sums on the way. site may be

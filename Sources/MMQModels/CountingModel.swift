@@ -18,9 +18,8 @@ public protocol CountingModel {
     /// - Parameters:
     ///   - image: the picture, as decoded.
     ///   - prompt: the text as it goes to the tokenizer, with `<image>` where the picture belongs.
-    /// - Returns: in the order of `modules` one entry each, or one for the positions of the picture
-    ///   and one for those of the text.
-    func count(image: RGBImage, prompt: String) throws -> [ModuleCounts]
+    ///   - moments: the strongest activations that are kept, with a histogram; nil for none.
+    func count(image: RGBImage, prompt: String, moments: MomentRequest?) throws -> SampleCounts
 
     /// What a picture of that size and a prompt would come to, without decoding or running anything.
     ///
@@ -28,4 +27,11 @@ public protocol CountingModel {
     /// - Throws: what `count` would throw because the model cannot take the sample: a prompt that does
     ///   not fit, or a sequence that is too long.
     func visionTokens(size: PixelSize, prompt: String) throws -> Int
+}
+
+extension CountingModel {
+    /// The counts alone.
+    public func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+        try count(image: image, prompt: prompt, moments: nil).counts
+    }
 }

@@ -223,21 +223,24 @@ public final class LanguageBackend {
 
 extension VisionLanguageModel {
     /// One counting pass. Every row of every layer runs, unused layers of the towers included.
-    public func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+    public func count(
+        image: RGBImage, prompt: String, moments: MomentRequest?
+    ) throws -> SampleCounts {
         let input = try prepare(image: image, prompt: prompt)
         let observation = Observation(
             modules: modules, counting: true,
-            split: .init(module: backend.module, isImage: imagePositions(input)))
+            split: .init(module: backend.module, isImage: imagePositions(input)), moments: moments)
         let features = try input.imageFeatures(observation: observation)
         _ = try run(
             input, features: features, observation: observation, keepsCache: nil,
             after: { _, _ in })
         let text = Set(architecture.modules.filter { $0.role == .textBranch }.map(\.name))
-        return try finite(observation.counts()).map { entry in
+        let counts = try finite(observation.counts()).map { entry in
             guard entry.positions == .all else { return entry }
             var entry = entry
             entry.positions = text.contains(entry.shape.name) ? .text : .image
             return entry
         }
+        return SampleCounts(counts: counts, moments: observation.moments)
     }
 }

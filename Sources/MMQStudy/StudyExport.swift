@@ -4,13 +4,16 @@ import MMQFormats
 import MMQModels
 
 /// Writes what a study holds with the official code's key names, and reads the same layout back, but
-/// for blocks.
+/// for blocks and moments.
 ///
 ///     FOLDER/<model>/activation/<domain>.safetensors
 ///         <module>_log i64 [layers, neurons], <module>_value f64, <module>_len i64 [1]
 ///     FOLDER/<model>/blocks/<domain>.safetensors, where counts lie in blocks: samples i64 [blocks];
 ///         for each kind of positions <module>_<positions>_log i64 [blocks, layers, neurons],
 ///         _len i64 [blocks], _value and _square f64, _max f32 [layers, neurons]
+///     FOLDER/<model>/moments/<domain>.safetensors, where the strongest activations were kept:
+///         <module>_top f32, _sample and _token i64 [layers, neurons, keep], -infinity and -1 where
+///         there is none, _above i64 [layers, edges, neurons], _len i64 [1]; edges f32
 ///     FOLDER/<model>/mask/<module>.json, of sets with a name mask/<set>/<module>.json
 ///         {"domains": ["ad", ...], "neurons": {"ad": [[indices] per layer], ...}}
 ///     FOLDER/<model>/answers/<domain>/<setting>.jsonl (see `AnswerFiles`)
@@ -25,11 +28,13 @@ public enum StudyExport {
     ///   - answerSplit: the split whose answers are written.
     ///   - blocks: whether the counts of each block are written too, of a 7B model sixteen times
     ///     as much as their sums.
+    ///   - moments: whether the strongest activations are written too, of a 7B model four times as
+    ///     much.
     /// - Returns: the files that were written.
     @discardableResult
     public static func write(
         _ study: Study, to folder: String, model: String? = nil, split: String = "train",
-        answerSplit: String = "val", blocks: Bool = true
+        answerSplit: String = "val", blocks: Bool = true, moments: Bool = true
     ) throws -> [String] {
         let modules = try study.modules()
         guard try !modules.isEmpty || !study.answerSets().isEmpty else {
@@ -62,6 +67,11 @@ public enum StudyExport {
             guard !counts.samples.isEmpty else { continue }
             let file = "\(try makeFolder("blocks"))/\(pass.domain.rawValue).safetensors"
             try BlockFile.write(counts, of: pass, modules: modules, to: file)
+            written.append(file)
+        }
+        for pass in passes where moments && pass.keepTop > 0 {
+            let file = "\(try makeFolder("moments"))/\(pass.domain.rawValue).safetensors"
+            try MomentFile.write(try study.passMoments(pass), of: pass, modules: modules, to: file)
             written.append(file)
         }
         for set in try study.setNames() {

@@ -43,6 +43,14 @@ struct ActivationCommand: ParsableCommand {
     )
     var positions: Bool?
 
+    @Option(
+        help: """
+            How many of each neuron's strongest activations are kept, with the sample and the token \
+            where they were, and with a histogram of all: 0 (neither) to \
+            \(PassState.keepRange.upperBound) (default: \(CountingPlan.usualKeepTop)).
+            """)
+    var keepTop: Int?
+
     @Flag(help: "Drop what an earlier run counted over these domains.")
     var again = false
 
@@ -65,6 +73,9 @@ struct ActivationCommand: ParsableCommand {
                 "--blocks must be from \(PassState.blockRange.lowerBound) to "
                     + "\(PassState.blockRange.upperBound).")
         }
+        if let keepTop, !PassState.keepRange.contains(keepTop) {
+            throw ValidationError("--keep-top must be from 0 to \(PassState.keepRange.upperBound).")
+        }
         if let samples, samples < 1 { throw ValidationError("--samples must be 1 or more.") }
     }
 
@@ -79,7 +90,7 @@ struct ActivationCommand: ParsableCommand {
             try CountingPlan(
                 study: file, model: model, bench: bench.bench, split: bench.split, goal: goal,
                 again: again, allowsOutside: outside.allowOutside, blocks: blocks,
-                apart: positions, shard: shards.chosen())
+                apart: positions, keepTop: keepTop, shard: shards.chosen())
         }
         if plan {
             let outlook = try counting().outlook(chosen)

@@ -43,6 +43,11 @@ struct ExportCommand: ParsableCommand {
         help: "Write the counts of each block of samples too, most of all there is (csv has none).")
     var blocks = true
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Write the strongest activations and the histograms too (csv has none).")
+    var moments = true
+
     @OptionGroup var judging: JudgeOptions
 
     @OptionGroup var threading: ThreadOptions
@@ -75,7 +80,7 @@ struct ExportCommand: ParsableCommand {
         case .official:
             return try StudyExport.write(
                 study, to: output, model: name, split: split, answerSplit: answerSplit,
-                blocks: blocks)
+                blocks: blocks, moments: moments)
         case .csv:
             let isDriven = try study.answerSets(split: answerSplit).contains { $0.domain == .ad }
             let written = try StudyTables(

@@ -91,7 +91,8 @@ struct RedoCommands {
     private var counting: [String] {
         let passes = document.facts.passes.filter { $0.form == .simple }
         return grouped(passes) {
-            "\($0.split) \($0.samples) \($0.bench == PassState.imported) \($0.blocks) \($0.apart)"
+            "\($0.split) \($0.samples) \($0.bench == PassState.imported) \($0.blocks) \($0.apart) "
+                + "\($0.keepTop)"
         }
         .compactMap { group in
             guard let first = group.first else { return nil }
@@ -105,6 +106,8 @@ struct RedoCommands {
                 + (first.blocks == CountingPlan.usualBlocks || first.blocks == 1
                     ? "" : " --blocks \(first.blocks)")
                 + (first.apart || first.blocks == 1 ? "" : " --no-positions")
+                + (first.keepTop == CountingPlan.usualKeepTop || first.blocks == 1
+                    ? "" : " --keep-top \(first.keepTop)")
         }
     }
 

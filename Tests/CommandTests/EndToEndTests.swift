@@ -81,11 +81,14 @@ import Testing
             ?? golden.architecture
         let expected =
             ["rs", "com"].map { "activation/\($0).safetensors" } + modules.map { "mask/\($0).json" }
-        // Blocks are for others to look at: they are not read back.
-        let blocks = ["rs", "com"].map { "blocks/\($0).safetensors" }
-        #expect(Set(files) == Set((expected + blocks).map { folder("out/\(name)/\($0)") }))
+        // Blocks and moments are for others to look at: they are not read back.
+        let others = ["rs", "com"].flatMap { domain in
+            ["blocks", "moments"].map { "\($0)/\(domain).safetensors" }
+        }
+        #expect(Set(files) == Set((expected + others).map { folder("out/\(name)/\($0)") }))
         let sums = [
             "export", "--study", folder("study"), "--output", folder("sums"), "--no-blocks",
+            "--no-moments",
         ]
         #expect(
             Set(try expectExit(0, sums).output.split(separator: "\n").map(String.init))

@@ -216,7 +216,7 @@ import Testing
             + ["--activations", "int16", "--compat", "4.41"]
         let rates = ["--top-rate", "0.2", "--filter-rate", "0.5", "--activation-bar", "0.4"]
         let runs: [[String]] = [
-            ["activation"] + given + ["--domain", "rs,com", "--samples", "4"],
+            ["activation"] + given + ["--domain", "rs,com", "--samples", "4", "--keep-top", "4"],
             ["identify", "--study", path] + rates,
             ["identify", "--study", path, "-d", "lang", "--set", "words"]
                 + ["--rule", "difference", "--positions", "text"] + rates,

@@ -56,7 +56,8 @@ import Testing
             [
                 "--model", "--compat", "--bench", "--study", "--domain", "--split",
                 "--vision-tokens",
-                "--samples", "--again", "--allow-outside", "--blocks", "--positions", "--plan",
+                "--samples", "--again", "--allow-outside", "--blocks", "--positions", "--keep-top",
+                "--plan",
                 "--shard", "--threads", "--json",
             ]
         ),
@@ -125,7 +126,10 @@ import Testing
         ("demo", ["--assets", "--output", "--models", "--samples", "--threads"]),
         (
             "export",
-            ["--study", "--output", "--format", "--blocks", "--judge", "--threads", "--json"]
+            [
+                "--study", "--output", "--format", "--blocks", "--moments", "--judge", "--threads",
+                "--json",
+            ]
         ),
         ("import", ["--study", "<paths>", "--threads", "--json"]),
         ("bench", ["--model", "-p", "-n", "--image", "--stages", "--threads", "--json"]),
@@ -209,6 +213,10 @@ import Testing
                 "activation", "--model", "m", "--bench", "b", "--study", "s", "--samples", "1",
                 "--vision-tokens", "1",
             ], "either"
+        ),
+        (
+            ["activation", "--model", "m", "--bench", "b", "--study", "s", "--keep-top", "65"],
+            "--keep-top"
         ),
         (["identify", "--study", "s", "--top-rate", "1.5"], "between 0 and 1"),
         (["export", "--study", "s"], "--output"),

@@ -111,13 +111,16 @@ import Testing
             let visionModule = "lang"
             let modules = [ModuleShape(name: "lang", layers: 10, neurons: 10_000)]
             func visionTokens(size: PixelSize, prompt: String) -> Int { 40_000 }
-            func count(image: RGBImage, prompt: String) -> [ModuleCounts] {
-                [Positions.image, .text].map { positions in
+            func count(
+                image: RGBImage, prompt: String, moments: MomentRequest?
+            ) -> SampleCounts {
+                let counts = [Positions.image, .text].map { positions in
                     var counts = ModuleCounts(shape: modules[0], positions: positions)
                     counts.tokens = 20_000
                     for i in counts.counts.indices { counts.counts[i] = Int64(i % 20_000) }
                     return counts
                 }
+                return SampleCounts(counts: counts)
             }
         }
         let folder = try TemporaryFolder()
@@ -128,7 +131,9 @@ import Testing
             for block in 0..<(blocks ?? 1) {
                 try counts.add(
                     Wide().count(
-                        image: RGBImage(width: 1, height: 1, pixels: [0, 0, 0]), prompt: ""),
+                        image: RGBImage(width: 1, height: 1, pixels: [0, 0, 0]), prompt: "",
+                        moments: nil
+                    ).counts,
                     block: block, ordinals: ["lang": 0], apart: apart ?? true)
             }
             try study.bind(modules: Wide().modules, fingerprint: "wide")

@@ -27,17 +27,64 @@ struct PixelModel: CountingModel {
         return size.width * size.height - (unplanned.map(prompt.contains) == true ? 1 : 0)
     }
 
-    func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+    func count(
+        image: RGBImage, prompt: String, moments request: MomentRequest?
+    ) throws -> SampleCounts {
         if let refused, prompt.contains(refused) { throw InputError.prompt("too odd") }
+        let values = values(image, prompt)
+        return SampleCounts(
+            counts: counts(of: values),
+            moments: request.map { request in
+                modules.indices.map {
+                    moments(of: values[$0], modules[$0], request.keep, request.floors[$0])
+                }
+            } ?? [])
+    }
+
+    /// [module][neuron of all layers][token].
+    private func values(_ image: RGBImage, _ prompt: String) -> [[[Double]]] {
+        let text = Array(prompt.utf8)
         return modules.enumerated().map { number, shape in
-            var counts = ModuleCounts(shape: shape)
-            let text = Array(prompt.utf8)
-            counts.tokens = Int64(number == 0 ? text.count : image.width * image.height)
-            for entry in counts.counts.indices {
-                for token in 0..<Int(counts.tokens) {
+            let tokens = number == 0 ? text.count : image.width * image.height
+            return (0..<shape.layers * shape.neurons).map { entry in
+                (0..<tokens).map { token in
                     let sample = image.pixels[token * 3 % image.pixels.count]
                     let letter = text[token % text.count]
-                    let value = sin(Double(sample) * Double(entry + 3) + Double(letter)) / 3
+                    return sin(Double(sample) * Double(entry + 3) + Double(letter)) / 3
+                }
+            }
+        }
+    }
+
+    private func moments(
+        of values: [[Double]], _ shape: ModuleShape, _ keep: Int, _ floors: [Float]
+    ) -> ModuleMoments {
+        var found = ModuleMoments(shape: shape, keep: keep)
+        found.tokens = Int64(values[0].count)
+        for (neuron, values) in values.enumerated() {
+            let values = values.map { Float($0) }
+            let strongest = values.indices.filter { values[$0] > floors[neuron] }
+                .sorted { (-values[$0], $0) < (-values[$1], $1) }.prefix(keep)
+            for (rank, token) in strongest.enumerated() {
+                found.values[neuron * keep + rank] = values[token]
+                found.places[neuron * keep + rank] = UInt32(token)
+            }
+            let (layer, index) = neuron.quotientAndRemainder(dividingBy: shape.neurons)
+            for (number, edge) in MomentHistogram.edges.enumerated() {
+                found.above[
+                    (layer * MomentHistogram.edges.count + number) * shape.neurons + index] =
+                    UInt32(values.count { $0 > edge })
+            }
+        }
+        return found
+    }
+
+    private func counts(of values: [[[Double]]]) -> [ModuleCounts] {
+        zip(modules, values).map { shape, values in
+            var counts = ModuleCounts(shape: shape)
+            counts.tokens = Int64(values[0].count)
+            for entry in counts.counts.indices {
+                for value in values[entry] {
                     if value > 0 { counts.counts[entry] += 1 }
                     counts.sums[entry] += value
                     counts.squares[entry] += value * value

@@ -95,6 +95,34 @@ import Testing
             "module", "UPDATE module SET ordinal = \(module) WHERE ordinal = 0", export)
     }
 
+    @Test(arguments: [
+        "layer = -1 WHERE module = 0 AND layer = 0", "layer = 5000 WHERE module = 1 AND layer = 0",
+        "module = 7 WHERE module = 0", "tokens = -1", "tokens = 1 << 32", "tokens = 0",
+        "activations = x''", "activations = zeroblob(length(activations) + 4)",
+        // Infinite, not a number, not descending.
+        "activations = CAST(substr(activations, 1, 4) || x'0000807f' || substr(activations, 9) AS BLOB)",
+        "activations = CAST(x'0000c07f' || substr(activations, 5) AS BLOB)",
+        "activations = CAST(x'000000c0' || substr(activations, 5) AS BLOB)",
+        "samples = x'00'", "samples = CAST(zeroblob(length(samples) - 1) || x'ff' AS BLOB)",
+        "places = zeroblob(length(places) - 1)", "above = zeroblob(3)",
+        "above = CAST(zeroblob(length(above) - 1) || x'ff' AS BLOB)",
+    ])
+    func momentsThatNoRunKeeps(_ change: String) throws {
+        try expectDamage("moment", "UPDATE moment SET \(change)") {
+            _ = try $0.passMoments(#require(try $0.passes().first))
+        }
+        try expectDamage("moment", "UPDATE moment SET \(change)") { _ in try count(path) }
+    }
+
+    @Test func layersWithoutMoments() throws {
+        try expectDamage("moment", "DELETE FROM moment WHERE module = 1 AND layer = 2", export)
+        try expectDamage("moment", "DELETE FROM moment", export)
+        for keep in [-1, 65, Int.max] {
+            try expectDamage("pass", "UPDATE pass SET keep_top = \(keep)") { _ = try $0.passes() }
+        }
+        try expectDamage("moment", "UPDATE pass SET keep_top = 7", export)
+    }
+
     @Test func modulesWhoseSizeOverflows() throws {
         try expectDamage("module", "UPDATE module SET layers = 1 << 62, neurons = 1 << 62") {
             study in

@@ -83,6 +83,9 @@ import Testing
         #expect(found.samples == expected.samples)
         #expect(found.skipped == expected.skipped)
         #expect(found.visionTokens == expected.visionTokens)
+        // To the bit, the strongest activations and where they were too.
+        #expect(
+            try later.digest(of: StudyItem(found)) == whole.digest(of: StudyItem(expected)))
         for positions in Positions.allCases {
             #expect(
                 try later.counts(domain: .rs, split: "train", positions: positions)

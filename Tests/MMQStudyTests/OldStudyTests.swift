@@ -78,6 +78,7 @@ import Testing
                 var pass = pass
                 pass.blocks = 1
                 pass.apart = false
+                pass.keepTop = 0
                 return pass
             }
         }

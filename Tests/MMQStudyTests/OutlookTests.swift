@@ -26,9 +26,11 @@ import Testing
             try pixels.visionTokens(size: size, prompt: prompt)
         }
 
-        func count(image: RGBImage, prompt: String) throws -> [ModuleCounts] {
+        func count(
+            image: RGBImage, prompt: String, moments: MomentRequest?
+        ) throws -> SampleCounts {
             calls += 1
-            return try pixels.count(image: image, prompt: prompt)
+            return try pixels.count(image: image, prompt: prompt, moments: moments)
         }
     }
 

@@ -33,7 +33,7 @@ def empty_shard(mmq: Path, work: Path) -> Path:
     trial = Trial(mmq, "llava-next", work, train=3, val=1)
     output_of([mmq, "convert", trial.checkpoint, "--output", trial.model, "--type", "q4_0"])
     shard = work / "empty"
-    output_of([mmq, "activation", *trial.arguments("activation", shard), "--shard", "1/256"])
+    output_of([mmq, "activation", *trial.arguments("activation", shard), "--shard", "1/256", "--keep-top", "0"])
     with sqlite3.connect(shard) as database:
         for table in ("block", "block_count", "activation_sum", "count", "shard", "pass", "module"):
             database.execute(f'DELETE FROM "{table}"')

@@ -64,7 +64,7 @@ def contents(path: Path):
             ("lens_pass", "id", "lens_pass"), ("lens_sample", "pass", "lens_pass"),
             ("deviation_sample", "pass", "lens_pass"), ("pass", "id", "pass"),
             ("count", "pass", "pass"), ("block", "pass", "pass"), ("block_count", "pass", "pass"),
-            ("activation_sum", "pass", "pass")]:
+            ("activation_sum", "pass", "pass"), ("moment", "pass", "pass")]:
         for row in rows.get(table, []):
             row[key] = named[parent][row[key]]
     return {name: sorted(repr(tuple(row.values())) for row in table)

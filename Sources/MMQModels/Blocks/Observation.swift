@@ -39,6 +39,8 @@ public final class Observation {
     /// Whether layers run too whose output nobody uses: an observed site sees every row.
     var needsAllLayers: Bool { isCounting || tap != nil }
 
+    /// [module]: the strongest activations, if they are kept.
+    private let momentMemory: [MomentMemory]
     /// The split of a pass whose rows are counted apart.
     private let split: Split?
 
@@ -99,15 +101,23 @@ public final class Observation {
             split: nil)
     }
 
-    /// - Parameter split: rows of a module that are counted apart; then this serves one pass.
+    /// - Parameters:
+    ///   - split: rows of a module that are counted apart; then this serves one pass.
+    ///   - moments: the strongest activations that are kept; then too.
     init(
         modules: [ModuleShape], counting: Bool, mask: NeuronMask? = nil, recording: Bool = false,
-        tap: ActivationTap? = nil, split: Split?
+        tap: ActivationTap? = nil, split: Split?, moments: MomentRequest? = nil
     ) {
         self.modules = modules
         isCounting = counting
         self.split = split
         self.tap = tap
+        momentMemory =
+            moments.map { request in
+                zip(modules, request.floors).map {
+                    MomentMemory($0, keep: request.keep, floors: $1)
+                }
+            } ?? []
         firing = recording ? FiringPattern(modules: modules) : nil
         func copy(_ numbers: [Float]) -> UnsafeMutablePointer<Float> {
             let copy = UnsafeMutablePointer<Float>.allocate(capacity: numbers.count)
@@ -157,7 +167,9 @@ public final class Observation {
             squares: total.map { $0.squares + offset }, maxima: total.map { $0.maxima + offset },
             fired: firing?.append(module: module, layer: layer, rows: rows),
             values: tap?.room(
-                module: module, layer: layer, rows: rows, neurons: modules[module].neurons))
+                module: module, layer: layer, rows: rows, neurons: modules[module].neurons),
+            moments: momentMemory.isEmpty
+                ? nil : momentMemory[module].append(layer: layer, rows: rows))
     }
 
     /// Notes that every layer of a module saw some rows.
@@ -168,6 +180,9 @@ public final class Observation {
                 Int64(part.rows.count)
         }
     }
+
+    /// The strongest activations so far, in the order of the modules; empty if none are kept.
+    public var moments: [ModuleMoments] { momentMemory.map(\.moments) }
 
     /// What was counted so far, in the order of the modules: one entry of a module, or one for the
     /// rows of the picture and one for those of the text; empty if not counting.

@@ -20,10 +20,13 @@ public struct CountingPlan {
     let allowsOutside: Bool
     let blocks: Int?
     let apart: Bool?
+    let keepTop: Int?
     let shard: Shard?
 
     /// Blocks of samples unless said otherwise.
     public static let usualBlocks = 16
+    /// How many of a neuron's strongest activations are kept unless said otherwise.
+    public static let usualKeepTop = 8
 
     /// Counting with a model over the bench in a folder.
     ///
@@ -34,12 +37,14 @@ public struct CountingPlan {
     ///     has, or the usual number.
     ///   - apart: whether the picture's positions and the text's are counted apart; nil for what the
     ///     study does, or yes.
+    ///   - keepTop: how many of each neuron's strongest activations are kept, 0...64; nil for as many
+    ///     as the study keeps, or the usual number.
     ///   - shard: which samples are counted; nil for all.
     /// - Throws: `InputError`, `.mismatch` if the study is another model's.
     public init(
         study: Study, model: any CountingModel, bench: String, split: String = "train", goal: Goal,
         again: Bool = false, allowsOutside: Bool = false, blocks: Int? = nil, apart: Bool? = nil,
-        shard: Shard? = nil
+        keepTop: Int? = nil, shard: Shard? = nil
     ) throws {
         if let blocks, !PassState.blockRange.contains(blocks) {
             throw InputError(
@@ -47,7 +52,14 @@ public struct CountingPlan {
                 "samples are counted in \(PassState.blockRange.lowerBound) to "
                     + "\(PassState.blockRange.upperBound) blocks")
         }
+        if let keepTop, !PassState.keepRange.contains(keepTop) {
+            throw InputError(
+                .badInput, file: "keep-top", item: String(keepTop),
+                "\(PassState.keepRange.lowerBound) to \(PassState.keepRange.upperBound) activations "
+                    + "of a neuron can be kept")
+        }
         self.blocks = blocks
+        self.keepTop = keepTop
         self.apart = apart
         self.shard = shard
         self.study = study
@@ -78,6 +90,7 @@ final class CountingStep: RunStep {
     private let plan: CountingPlan
     private var state: PassState
     private let counts: PassCounts
+    private let moments: PassMoments
     private let ordinals: [String: Int]
     private let plannedTokens: PlannedTokens
     private var part: ShardRun?
@@ -95,6 +108,7 @@ final class CountingStep: RunStep {
             domain: domain, split: plan.split, form: .simple, bench: samples.fingerprint)
         state.blocks = plan.blocks ?? CountingPlan.usualBlocks
         state.apart = plan.apart ?? true
+        state.keepTop = plan.keepTop ?? CountingPlan.usualKeepTop
         ordinals = Dictionary(
             plan.model.modules.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
         if plan.again { try study.removePass(domain: domain, split: plan.split) }
@@ -123,10 +137,18 @@ final class CountingStep: RunStep {
                         + (stored.apart ? "apart" : "together")
                         + "; start over with \(CommandHint.again)")
             }
+            guard plan.keepTop == nil || plan.keepTop == stored.keepTop else {
+                throw InputError(
+                    .mismatch, file: study.path, item: domain.rawValue,
+                    "counted keeping \(stored.keepTop) activations of each neuron; start over with "
+                        + CommandHint.again)
+            }
             state = stored
             counts = try study.passCounts(stored)
+            moments = try study.passMoments(stored)
         } else {
             counts = PassCounts()
+            moments = PassMoments(modules: plan.model.modules, keep: state.keepTop)
         }
         start = RunCursor(
             position: state.cursor, samples: state.samples, skipped: state.skipped,
@@ -189,8 +211,12 @@ final class CountingStep: RunStep {
     }
 
     func begin(_ sample: BenchSample) throws -> Bool {
-        let counts = try plan.model.count(image: sample.picture(), prompt: sample.prompt)
-        guard Set(counts.map(\.shape)) == Set(plan.model.modules) else {
+        let found = try plan.model.count(
+            image: sample.picture(), prompt: sample.prompt, moments: moments.request)
+        let counts = found.counts
+        guard Set(counts.map(\.shape)) == Set(plan.model.modules),
+            found.moments.map(\.shape) == (state.keepTop > 0 ? plan.model.modules : [])
+        else {
             throw InputError(
                 .failed, file: plan.study.path, "the model counted other modules than it has")
         }
@@ -205,8 +231,10 @@ final class CountingStep: RunStep {
         }
         // Last: after an error nothing of the sample is kept, for what was counted before it is
         // stored all the same.
+        try moments.checkRoom(for: found.moments)
         try self.counts.add(
             counts, block: sample.position % state.blocks, ordinals: ordinals, apart: state.apart)
+        moments.add(found.moments, sample: sample.position)
         saw(seen)
         return true
     }
@@ -216,10 +244,11 @@ final class CountingStep: RunStep {
         state.finished = outcome == .reached || outcome == .exhausted
         let progress = part?.at(done: counts.samples.values.reduce(0, +), cursor, outcome)
         try plan.study.atomically {
-            try plan.study.commit(state, counts)
+            try plan.study.commit(state, counts, moments)
             if let progress { try plan.study.store(progress) }
         }
         counts.settle()
+        moments.settle()
     }
 
     /// Where the pass stands.

@@ -78,6 +78,9 @@ struct MergedItem {
         case (.pass(let a), .pass(let b)):
             if a.bench != b.bench { return "counted from other annotations" }
             if a.blocks != b.blocks || a.apart != b.apart { return "counted in other blocks" }
+            if a.keepTop != b.keepTop {
+                return "keeps \(b.keepTop) activations of a neuron, others \(a.keepTop)"
+            }
             return nil
         case (.lens(let a), .lens(let b)):
             if a.bench != b.bench { return "measured with other annotations" }

@@ -16,7 +16,9 @@ private struct ItemTables {
         case .counts:
             head = "pass"
             key = place + [("form", item.setting)]
-            children = ["count", "block", "block_count", "activation_sum"].map { ($0, "pass") }
+            children = ["count", "block", "block_count", "activation_sum", "moment"].map {
+                ($0, "pass")
+            }
         case .answers:
             head = "answer_set"
             key = place + [("setting", item.setting)]

@@ -162,12 +162,16 @@ public struct StudyMerge {
         for item in items {
             let isCounts = item.key.kind == .counts && !item.parts.isEmpty
             let counts = PassCounts()
+            var moments: PassMoments?
             for holder in item.holders {
                 let source = sources[holder]
                 tell(source.path, done / work)
                 if isCounts {
                     if let pass = try source.pass(item.key) {
                         try counts.add(source.study.passCounts(pass))
+                        let more = try source.study.passMoments(pass)
+                        try moments?.add(more)
+                        moments = moments ?? more.unstored()
                     }
                 } else {
                     try study.copy(item.key, from: source.study)
@@ -175,7 +179,7 @@ public struct StudyMerge {
                 done += 1
             }
             if isCounts, let pass = try sources[item.holders[0]].pass(item.key) {
-                try study.commit(pass, counts)
+                try study.commit(pass, counts, moments)
             }
             try study.atomically { for part in item.kept { try study.store(part) } }
         }

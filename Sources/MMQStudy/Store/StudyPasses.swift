@@ -33,9 +33,13 @@ public struct PassState: Sendable, Equatable, Codable {
     public internal(set) var blocks = 1
     /// Whether the picture's positions and the text's are counted apart.
     public internal(set) var apart = false
+    /// How many of each neuron's strongest activations are kept; 0 for none.
+    public internal(set) var keepTop = 0
 
     /// How many blocks a pass may have.
     public static let blockRange = 2...256
+    /// How many of a neuron's strongest activations can be kept.
+    public static let keepRange = 0...64
 
     /// Stands for the annotations of counts that came from a file.
     public static let imported = "imported"
@@ -56,6 +60,7 @@ extension PassState: StudyRow {
         guard (1...Self.blockRange.upperBound).contains(blocks) else {
             return "blocks is \(blocks)"
         }
+        guard Self.keepRange.contains(keepTop) else { return "keep_top is \(keepTop)" }
         return missing.damage(before: cursor)
             ?? firstBeyond(
                 ("cursor", cursor), ("samples", samples), ("skipped", skipped),
@@ -224,6 +229,15 @@ extension Study {
         }
     }
 
+    /// The strongest activations of a pass's neurons.
+    func passMoments(_ pass: PassState) throws -> PassMoments {
+        let modules = try modules()
+        return try read { db in
+            try pass.id(db).map { try PassMoments.read(of: pass, id: $0, modules: modules, db) }
+                ?? PassMoments(modules: modules, keep: pass.keepTop)
+        }
+    }
+
     /// Which kinds of positions a module has seen, of those that a pass keeps apart.
     public func positions(of module: String, in pass: PassState) throws -> [Positions] {
         try read { db in
@@ -249,10 +263,14 @@ extension Study {
         }
     }
 
-    /// The same of counts in blocks: what changed since they were settled last. They are to be
-    /// settled once the transaction that this is part of has gone through.
-    func commit(_ state: PassState, _ counts: PassCounts) throws {
-        try commit(state) { db, pass in try counts.store(pass, db) }
+    /// The same of counts in blocks, and of what made neurons fire: what changed since they were
+    /// settled last. They are to be settled once the transaction that this is part of has gone
+    /// through.
+    func commit(_ state: PassState, _ counts: PassCounts, _ moments: PassMoments? = nil) throws {
+        try commit(state) { db, pass in
+            try counts.store(pass, db)
+            try moments?.store(pass, db)
+        }
     }
 
     private func commit(_ state: PassState, _ store: (Database, Int64) throws -> Void) throws {

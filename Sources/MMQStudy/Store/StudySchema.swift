@@ -17,6 +17,7 @@ enum StudySchema {
         migrator.registerMigration("shards") { try $0.execute(sql: shards) }
         migrator.registerMigration("ends of shards") { try $0.execute(sql: shardEnds) }
         migrator.registerMigration("missing pictures") { try $0.execute(sql: missing) }
+        migrator.registerMigration("moments") { try $0.execute(sql: moments) }
         return migrator
     }
 
@@ -191,6 +192,23 @@ enum StudySchema {
         -- Places whose picture was not there: JSON, ascending. A later run may find it.
         ALTER TABLE pass ADD COLUMN missing TEXT NOT NULL DEFAULT '[]';
         ALTER TABLE lens_pass ADD COLUMN missing TEXT NOT NULL DEFAULT '[]';
+        """
+
+    private static let moments = """
+        -- keep_top: how many of a neuron's strongest activations are kept; 0 for none, as in passes
+        -- of an mmq that kept none.
+        ALTER TABLE pass ADD COLUMN keep_top INTEGER NOT NULL DEFAULT 0;
+        -- activations: float32 [neurons, keep_top], descending, -infinity where there is none;
+        -- samples, places: the sample's place in the bench's order and the token among those that
+        -- the module saw of it, unsigned, 1, 2 or 4 bytes each; above: likewise [edges, neurons],
+        -- tokens whose activation is greater than MomentHistogram.edges. All little-endian.
+        CREATE TABLE moment (
+            pass INTEGER NOT NULL REFERENCES pass(id) ON DELETE CASCADE,
+            module INTEGER NOT NULL REFERENCES module(ordinal),
+            layer INTEGER NOT NULL, tokens INTEGER NOT NULL,
+            activations BLOB NOT NULL, samples BLOB NOT NULL,
+            places BLOB NOT NULL, above BLOB NOT NULL,
+            PRIMARY KEY (pass, module, layer)) STRICT;
         """
 
     /// Compares a file's tables with those that the migrations make.

@@ -120,7 +120,7 @@ class Study:
             # Gone with this object; what is mapped from it stays.
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             call(["export"], {"study": self.path, "output": folder, "name": "study", "split": self._split,
-                              "answer_split": self._answer_split, "blocks": False}, None, self._binary)
+                              "answer_split": self._answer_split, "blocks": False, "moments": False}, None, self._binary)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._folder, self._state = folder, state
