@@ -17,11 +17,12 @@ from tools.common.commands import import_module, parser
 from tools.common.families import CHECKPOINTS
 from tools.common.paths import GOLDEN
 
-# In the order in which they are made: formats, lens, interventions and activations read the checkpoints.
+# In the order in which they are made: formats, lens, interventions, activations and words read the checkpoints.
 MODULES = {
     **dict.fromkeys(CHECKPOINTS, "models"), "formats": "formats", "ggml": "ggml", "lens": "lens",
-    "interventions": "interventions", "activations": "activations", "lingo-judge": "judge", "text": "text",
-    "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation", "compat": "compat",
+    "interventions": "interventions", "activations": "activations", "words": "words", "lingo-judge": "judge",
+    "text": "text", "image": "image", "bench": "bench", "study": "study", "evaluation": "evaluation",
+    "compat": "compat",
 }
 # Those that need something else than requirements.txt: made where they are asked for.
 ASKED = ("compat",)
