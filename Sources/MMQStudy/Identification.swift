@@ -249,7 +249,7 @@ public struct Identification: Sendable, Equatable {
     }
 
     /// The entropy over domains.
-    fileprivate static func entropy(_ p: ArraySlice<Double>) -> Double {
+    static func entropy(_ p: ArraySlice<Double>) -> Double {
         let sum = p.reduce(0, +)
         var entropy = 0.0
         for value in p where value > 0 {

@@ -123,6 +123,14 @@ import Testing
         ("merge", ["<shard>", "--output", "--partial", "--json"]),
         ("status", ["<study>", "--json"]),
         ("stability", ["--study", "-d", "--module", "--set", "--draws", "--seed", "--json"]),
+        (
+            "neurons",
+            [
+                "--study", "--model", "--set", "--domain", "-d", "--module", "--layer", "--neuron",
+                "--limit", "--top", "--bench", "--allow-outside", "--split", "--activations",
+                "--threads", "--json",
+            ]
+        ),
         ("demo", ["--assets", "--output", "--models", "--samples", "--threads"]),
         (
             "export",
@@ -219,6 +227,8 @@ import Testing
             "--keep-top"
         ),
         (["identify", "--study", "s", "--top-rate", "1.5"], "between 0 and 1"),
+        (["neurons", "--study", "s", "--limit", "-1"], "--limit"),
+        (["neurons", "--study", "s", "--top", "0"], "--top"),
         (["export", "--study", "s"], "--output"),
         (["import", "--study", "s"], "<paths>"),
         (["identify", "--study", ""], "name"),

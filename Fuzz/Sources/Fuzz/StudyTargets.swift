@@ -102,6 +102,12 @@ extension Targets {
             for module in try study.modules() { _ = try study.identify(module: module.name) }
         }
         attempt {
+            for module in try study.modules() {
+                _ = try NeuronCards(study, module: module.name, set: .usual)
+                    .card(layer: module.layers - 1, neuron: 0)
+            }
+        }
+        attempt {
             for pass in try study.passes() {
                 _ = try study.counts(domain: pass.domain, split: pass.split, form: pass.form)
             }

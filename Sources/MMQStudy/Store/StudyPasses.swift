@@ -238,6 +238,26 @@ extension Study {
         }
     }
 
+    /// The strongest activations of a layer's neurons; nil if the pass keeps none.
+    ///
+    /// - Parameter module: the module's number.
+    func moments(_ pass: PassState, module: Int, layer: Int) throws -> PassMoments.Layer? {
+        guard pass.keepTop > 0 else { return nil }
+        let neurons = try modules()[module].neurons
+        return try read { db in
+            guard
+                let row = try MomentRow.Record.fetchOne(
+                    db, sql: "SELECT * FROM moment WHERE pass = ? AND module = ? AND layer = ?",
+                    arguments: [pass.id(db), module, layer])?.row
+            else {
+                throw StudyDamage(
+                    table: MomentRow.table, problem: "no layer \(layer) of module \(module)")
+            }
+            return try PassMoments.Layer(
+                row, neurons: neurons, keep: pass.keepTop, before: pass.cursor)
+        }
+    }
+
     /// Which kinds of positions a module has seen, of those that a pass keeps apart.
     public func positions(of module: String, in pass: PassState) throws -> [Positions] {
         try read { db in
