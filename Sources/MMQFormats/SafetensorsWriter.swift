@@ -96,9 +96,11 @@ public final class SafetensorsWriter: Sendable {
     }
 
     /// Checks that everything was written, syncs the file and gives it its name.
-    public func commit() throws {
+    ///
+    /// - Parameter durably: whether it must survive a power cut.
+    public func commit(durably: Bool = true) throws {
         try places.checkComplete()
-        try output.commit()
+        try output.commit(durably: durably)
     }
 
     /// Removes what was written so far. Does nothing after `commit`.

@@ -84,6 +84,8 @@ public enum AnswerStep {
     case layer(Int)
     /// What the next token is chosen from, if the options ask for it: the most probable first.
     case candidates([TokenCandidate])
+    /// The prompt is through the decoder; what was kept of its layers, if that was asked for.
+    case kept(HiddenStates)
     /// A token was chosen; with the text that became complete with it, perhaps none.
     case token(Int32, String)
 }
@@ -177,10 +179,11 @@ extension VisionLanguageModel {
     /// - Parameters:
     ///   - tap: gets activations of the towers, the prompt and every token of the answer that is
     ///     run: all but the last.
+    ///   - part: what of each layer to keep of the prompt's pass, for `lens(of:)`; nil keeps nothing.
     ///   - follow: told how far the work has come; what it throws ends it.
     public func generate(
         image: RGBImage, prompt: String, options: GenerationOptions, mask: NeuronMask? = nil,
-        tap: ActivationTap?, follow: (AnswerStep) throws -> Void
+        tap: ActivationTap?, keeping part: LayerPart? = nil, follow: (AnswerStep) throws -> Void
     ) throws -> GeneratedAnswer {
         let clock = ContinuousClock()
         let observation =
@@ -194,13 +197,16 @@ extension VisionLanguageModel {
         try follow(.seen)
         let visionSeconds = clock.seconds(since: start)
         var pieces = ""
+        var states = try part.map { try emptyStates(input, part: $0) }
         let running = try begin(
-            input, features: features, options: options, observation: observation,
+            input, features: features, options: options, observation: observation, keeping: states,
             onText: { pieces = $0 }
         ) { layer in
             try tap?.check()
             try follow(.layer(layer))
         }
+        if let kept = states { try follow(.kept(kept)) }
+        states = nil  // gigabytes, for a large picture
         func tell() throws {
             if options.candidates > 0 { try follow(.candidates(running.candidates)) }
             try follow(.token(running.last, pieces))
@@ -225,22 +231,28 @@ extension VisionLanguageModel {
     ///   - features: what `imageFeatures` gave for this input, or for one with the same picture
     ///     under a mask with the same neurons of the towers.
     ///   - observation: neurons that are off in the decoder; one object may serve many answers.
+    ///   - states: gets what its part of every layer puts out.
     ///   - onText: gets the text of the first token, if it makes any.
     ///   - after: gets every decoder layer's index when the prompt is through it.
     public func begin(
         _ input: PreparedInput, features: [Float], options: GenerationOptions,
-        observation: Observation? = nil, onText: (String) -> Void = { _ in },
-        after: (_ layer: Int) throws -> Void = { _ in }
+        observation: Observation? = nil, keeping states: HiddenStates? = nil,
+        onText: (String) -> Void = { _ in }, after: (_ layer: Int) throws -> Void = { _ in }
     ) throws -> RunningAnswer {
         let clock = ContinuousClock()
         let start = clock.now
         let room = contextLength - input.inputIDs.count
         let limit = max(0, min(options.maxTokens, room))
+        let last = backend.decoder.layers.count - 1
+        let partial: LayerPart.Observer? = states.map { states in { states.take($1, $2) } }
         // The last token chosen is never run, so its keys and values need no room.
         let state = try run(
             input, features: features, observation: observation,
-            keepsCache: input.inputIDs.count + max(0, limit - 1)
-        ) { layer, _ in try after(layer) }
+            keepsCache: input.inputIDs.count + max(0, limit - 1), partial: partial
+        ) { layer, x in
+            states?.take(x, isLast: layer == last)
+            try after(layer)
+        }
         var answer = GeneratedAnswer()
         answer.promptTokens = input.inputIDs.count
         answer.imageTokens = input.imageTokens

@@ -38,9 +38,19 @@ public final class HiddenStates {
         self.part = part
     }
 
-    func append(_ output: UnsafeBufferPointer<Float>) { outputs.append(copy(output)) }
+    /// Takes what a part of a layer adds, if that part is kept.
+    func take(_ part: LayerPart, _ output: UnsafeBufferPointer<Float>) {
+        if part == self.part { outputs.append(copy(output)) }
+    }
 
-    func end(with output: UnsafeBufferPointer<Float>) { lastOutput = copy(output) }
+    /// Takes a layer's output: every one if blocks are kept, else the last one.
+    func take(_ output: UnsafeBufferPointer<Float>, isLast: Bool) {
+        if part == .block {
+            outputs.append(copy(output))
+        } else if isLast {
+            lastOutput = copy(output)
+        }
+    }
 
     private func copy(_ output: UnsafeBufferPointer<Float>) -> FloatBuffer {
         precondition(output.count == positions * hiddenSize)
@@ -76,21 +86,21 @@ extension VisionLanguageModel {
         _ input: PreparedInput, features: [Float], observation: Observation? = nil,
         part: LayerPart = .block
     ) throws -> HiddenStates {
-        let layers = backend.decoder.layers.count
-        guard layers > 0 else { throw InputError.prompt("the decoder has no layers") }
-        let states = HiddenStates(
-            positions: input.inputIDs.count, hiddenSize: backend.decoder.hiddenSize, part: part)
+        let states = try emptyStates(input, part: part)
+        let last = backend.decoder.layers.count - 1
         _ = try run(
             input, features: features, observation: observation, keepsCache: nil,
-            partial: { if $1 == part { states.append($2) } },
-            after: { layer, x in
-                if part == .block {
-                    states.append(x)
-                } else if layer == layers - 1 {
-                    states.end(with: x)
-                }
-            })
+            partial: { states.take($1, $2) }, after: { states.take($1, isLast: $0 == last) })
         return states
+    }
+
+    /// What a pass over a prompt may fill.
+    func emptyStates(_ input: PreparedInput, part: LayerPart) throws -> HiddenStates {
+        guard !backend.decoder.layers.isEmpty else {
+            throw InputError.prompt("the decoder has no layers")
+        }
+        return HiddenStates(
+            positions: input.inputIDs.count, hiddenSize: backend.decoder.hiddenSize, part: part)
     }
 
     /// Runs the decoder under a mask and says how far each layer's output is from `states`.

@@ -14,6 +14,9 @@ public struct LensOptions: Sendable, Equatable {
     /// What of each layer goes through the final norm and the head.
     public var part: LayerPart
 
+    /// How many tokens may be asked for.
+    public static let tops = 1...1000
+
     /// The ten most probable words.
     public init(top: Int = 10, hidesFiller: Bool = true, part: LayerPart = .block) {
         self.top = top
@@ -111,10 +114,10 @@ extension VisionLanguageModel {
     /// The lens over outputs that were kept; their part counts, not the options'. Logits of some rows
     /// at a time are held, never those of a whole layer.
     ///
-    /// - Parameter progress: called with the part that is done, 0...1.
+    /// - Parameter progress: called with the part that is done, 0...1; what it throws ends it.
     public func lens(
         of states: HiddenStates, _ input: PreparedInput, options: LensOptions = LensOptions(),
-        progress: (Double) -> Void = { _ in }
+        progress: (Double) throws -> Void = { _ in }
     ) throws -> LensReading {
         let layers = states.layers
         let positions = states.positions
@@ -140,12 +143,12 @@ extension VisionLanguageModel {
                 try other.look(
                     at: states[layer], rows: rows, hidden: states.hiddenSize, reference: last)
                 other.store(in: &reading, layer: layer, first: first)
-                progress(
+                try progress(
                     (Double(first) + Double(rows.count) * Double(layer + 1) / Double(layers))
                         / Double(positions))
             }
         }
-        progress(1)
+        try progress(1)
         return reading
     }
 

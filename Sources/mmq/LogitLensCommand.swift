@@ -96,7 +96,9 @@ struct LogitLensCommand: ParsableCommand {
             }
         }
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
-        if !(1...1000).contains(top) { throw ValidationError("--top must be from 1 to 1000.") }
+        if !LensOptions.tops.contains(top) {
+            throw ValidationError("--top must be from 1 to \(LensOptions.tops.upperBound).")
+        }
     }
 
     private var options: LensOptions {

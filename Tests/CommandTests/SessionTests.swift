@@ -181,6 +181,64 @@ import Testing
                 == (done["prompt_tokens"]?.integer ?? 0) + tokens(done).count - 1)
     }
 
+    /// The lens is the command's, number by number, and changes no token of the answer.
+    @Test(arguments: [GoldenModel.llava, .blip])
+    func lensIsThatOfLogitLens(_ golden: GoldenModel) throws {
+        let place = try Place(golden)
+        let session = try place.start()
+        let request = "\"raw\": true, \"max_tokens\": 4"
+        try session.send(place.request(1, ", \(request)", prompt: golden.prompt))
+        let plain = try session.expect("done", id: 1)
+        for (asked, arguments) in [
+            ("\"lens\": {}", []),
+            (
+                "\"lens\": {\"top\": 3, \"part\": \"mlp\", \"all_rows\": true}",
+                ["--top", "3", "--part", "mlp", "--all-rows"]
+            ),
+            (
+                "\"lens\": {\"part\": \"attention\"}, \"mask\": \(jsonString(golden.mask))",
+                ["--part", "attention", "--mask", golden.mask]
+            ),
+        ] as [(String, [String])] {
+            let output = place.folder("lens.json")
+            try expectExit(
+                0,
+                [
+                    "logit-lens", "--model", place.model, "--image", golden.picture(), "--prompt",
+                    golden.prompt, "--output", output,
+                ] + arguments)
+            let want = try JSONValue(file: output)
+            try session.send(
+                place.request(2, ", \(request), \(asked)", prompt: golden.prompt))
+            let done = try session.expect("done", id: 2)
+            if !asked.contains("mask") { #expect(tokens(done) == tokens(plain)) }
+            let lens = try #require(done["lens"])
+            for key in ["part", "layers", "positions", "top", "words"] {
+                #expect(lens[key] == want[key], "\(asked): \(key)")
+            }
+            #expect(done["prompt_ids"] == want["input_ids"])
+            let file = try SafetensorsFile(path: #require(lens["file"]?.text))
+            #expect(
+                try file.integers("top_ids")
+                    == numbers(want["top_ids"]).map { Int64($0) }, "\(asked)")
+            for key in ["top_probabilities", "entropies", "divergences"] {
+                #expect(
+                    try file.floats(key) == numbers(want[key]).map { Float($0) },
+                    "\(asked): \(key)")
+            }
+        }
+        try session.send("{\"op\": \"end\"}")
+        _ = try session.expect("ended")
+        #expect(try session.end() == 0)
+        #expect(try place.folder.entries(of: "scratch") == [])
+    }
+
+    /// The numbers of nested lists, in their order.
+    private func numbers(_ value: JSONValue?) -> [Double] {
+        guard let list = value?.array else { return [value?.double ?? .nan] }
+        return list.flatMap { numbers($0) }
+    }
+
     @Test func requestsWaitAndCanBeCancelled() throws {
         let place = try Place(.blip)
         let session = try place.start()
@@ -246,6 +304,13 @@ import Testing
             (place.request(1, ", \"mask\": {\"lang\": [[96], [], []]}"), ["96"]),
             (place.request(1, ", \"mask\": \"/no/mask.json\""), ["/no/mask.json"]),
             (place.request(1, ", \"mask\": 3"), ["mask"]),
+            (place.request(1, ", \"lens\": true"), ["'lens'", "an object"]),
+            (place.request(1, ", \"lens\": {\"op\": 3}"), ["'lens'", "top, part", "'op'"]),
+            (place.request(1, ", \"lens\": {\"top\": 0}"), ["'lens.top'", "from 1 to 1000"]),
+            (
+                place.request(1, ", \"lens\": {\"part\": \"teeth\"}"),
+                ["'lens.part'", "block, attention or mlp", "'teeth'"]
+            ),
             (
                 "{\"op\": \"run\", \"id\": 1, \"image\": \"/no/picture\", \"prompt\": \"a\"}",
                 ["/no/picture", "no such file"]

@@ -31,6 +31,12 @@ public struct LensDocument {
         return String(decoding: piece, as: UTF8.self)
     }
 
+    /// Every token that the reading names, and how the vocabulary spells it.
+    public var words: [(id: Int32, text: String)] {
+        Set(reading.topIDs).union(reading.inputIDs).filter { $0 >= 0 }.sorted()
+            .map { ($0, word($0)) }
+    }
+
     /// The bytes of the document, with a line feed at the end.
     public var json: [UInt8] {
         var text = "{\n"
@@ -46,8 +52,7 @@ public struct LensDocument {
         write("top_probabilities", reading.topProbabilities.map(number), depth: 2, to: &text)
         write("entropies", reading.entropies.map(number), depth: 1, to: &text)
         write("divergences", reading.divergences.map(number), depth: 1, to: &text)
-        let ids = Set(reading.topIDs).union(reading.inputIDs).filter { $0 >= 0 }.sorted()
-        let words = ids.map { "\"\($0)\": \(jsonString(word($0)))" }
+        let words = words.map { "\"\($0.id)\": \(jsonString($0.text))" }
         text += "\"words\": {\(words.joined(separator: ", "))}\n}\n"
         return Array(text.utf8)
     }

@@ -121,15 +121,27 @@ final class Session: @unchecked Sendable {
         let sites = try ActivationSite.sites(request.sites, of: model.modules)
         let arrays = SessionArrays(sites, of: model.modules, in: folder, as: request.type)
         var promptIDs: [Int32] = []
+        var prepared: PreparedInput?
+        var reading: LensReading?
         let answer = try model.generate(
             image: picture,
             prompt: request.isRaw
                 ? request.prompt : model.prompt(request.prompt),
-            options: request.options, mask: mask, tap: arrays.tap()
+            options: request.options, mask: mask, tap: arrays.tap(), keeping: request.lens?.part
         ) { step in
-            if queue.mustStop || clientIsGone { throw Cancelled() }
+            func stopIfAsked() throws {
+                if queue.mustStop || clientIsGone { throw Cancelled() }
+            }
+            try stopIfAsked()
             switch step {
-            case .prepared(let input): promptIDs = input.inputIDs
+            case .prepared(let input):
+                promptIDs = input.inputIDs
+                prepared = input
+            case .kept(let states):
+                guard let prepared, let options = request.lens else { break }
+                reading = try model.lens(of: states, prepared, options: options) { _ in
+                    try stopIfAsked()
+                }
             case .token(let token, let text) where request.isStreamed:
                 try tell(
                     "token", id: request.id,
@@ -152,10 +164,17 @@ final class Session: @unchecked Sendable {
                     ]))
             ),
         ])
-        if !sites.isEmpty {
-            told.set("prompt_ids", list(promptIDs))
-            told.set("sites", .array(try arrays.commit()))
+        if !sites.isEmpty || reading != nil { told.set("prompt_ids", list(promptIDs)) }
+        let lens = try reading.map {
+            try SessionLens($0, tokenizer: model.tokenizer).write(in: folder)
         }
+        do {
+            if !sites.isEmpty { told.set("sites", .array(try arrays.commit())) }
+        } catch {
+            if let file = lens?["file"]?.text { unlink(file) }
+            throw error
+        }
+        if let lens { told.set("lens", .object(lens)) }
         return told
     }
 

@@ -33,6 +33,7 @@ struct RunRequest {
     let study: String?
     let sites: [String]
     let type: SafetensorsType
+    let lens: LensOptions?
     let isStreamed: Bool
 }
 
@@ -95,7 +96,7 @@ extension SessionRequest {
     private static func run(_ reader: RequestReader) throws -> RunRequest {
         try reader.allow([
             "id", "image", "prompt", "raw", "max_tokens", "temperature", "top_k", "top_p", "seed",
-            "mask", "study", "sites", "dtype", "stream",
+            "mask", "study", "sites", "dtype", "lens", "stream",
         ])
         let temperature = try reader.number("temperature", 0...1e6, "0 or more") ?? 0
         let topK = try reader.integer("top_k", 1...Int.max)
@@ -116,7 +117,23 @@ extension SessionRequest {
                     seed: UInt64(try reader.integer("seed", 0...Int.max) ?? 0)),
                 maxTokens: try reader.integer("max_tokens", 0...Int.max) ?? 256),
             mask: try reader.mask(), study: try reader.optionalText("study"),
-            sites: try reader.texts("sites"), type: type, isStreamed: try reader.flag("stream"))
+            sites: try reader.texts("sites"), type: type, lens: try lens(reader),
+            isStreamed: try reader.flag("stream"))
+    }
+
+    /// How the lens looks, as the options of `mmq logit-lens` have it; nil if none is wanted.
+    private static func lens(_ reader: RequestReader) throws -> LensOptions? {
+        guard let reader = try reader.object("lens") else { return nil }
+        try reader.allow(["top", "part", "all_rows"])
+        let usual = LensOptions()
+        let name = try reader.optionalText("part") ?? usual.part.rawValue
+        guard let part = LayerPart(rawValue: name) else {
+            let parts = LayerPart.allCases.map(\.rawValue)
+            throw reader.fault("part", "\(words: parts, "or")", quoted(name))
+        }
+        return LensOptions(
+            top: try reader.integer("top", LensOptions.tops) ?? usual.top,
+            hidesFiller: !(try reader.flag("all_rows")), part: part)
     }
 }
 
@@ -126,6 +143,8 @@ private struct RequestReader {
     static let name = "request"
 
     let value: JSONValue
+    /// The key of the request that this is the value of; nil if it is the request.
+    private let place: String?
 
     init(_ value: JSONValue) throws {
         guard value.members != nil else {
@@ -133,26 +152,42 @@ private struct RequestReader {
                 .badValue, file: Self.name, expected: "a JSON object on a line", found: value.kind)
         }
         self.value = value
+        place = nil
     }
+
+    private init(_ value: JSONValue, of key: String) {
+        self.value = value
+        place = key
+    }
+
+    /// An object that is the value of a key.
+    func object(_ key: String) throws -> RequestReader? {
+        guard let found = value.present(key) else { return nil }
+        guard found.members != nil else { throw fault(key, "an object", found.kind) }
+        return RequestReader(found, of: key)
+    }
+
+    private func item(_ key: String) -> String { "key '\(place.map { $0 + "." } ?? "")\(key)'" }
 
     func fault(_ key: String, _ expected: String, _ found: String) -> InputError {
         InputError(
-            .badValue, file: Self.name, item: "key '\(key)'", expected: expected, found: found)
+            .badValue, file: Self.name, item: item(key), expected: expected, found: found)
     }
 
-    /// Refuses every key but `op` and these: a misspelt one would be passed over in silence.
+    /// Refuses every key but these, and `op` of a request: a misspelt one would be passed over in
+    /// silence.
     func allow(_ keys: [String]) throws {
-        for (key, _) in value.members ?? [] where key != "op" && !keys.contains(key) {
+        let keys = (place == nil ? ["op"] : []) + keys
+        for (key, _) in value.members ?? [] where !keys.contains(key) {
             throw InputError(
-                .badValue, file: Self.name,
-                expected: "no keys but " + (["op"] + keys).joined(separator: ", "),
-                found: quoted(key))
+                .badValue, file: Self.name, item: place.map { "key '\($0)'" },
+                expected: "no keys but " + keys.joined(separator: ", "), found: quoted(key))
         }
     }
 
     private func needed(_ key: String) throws -> JSONValue {
         guard let found = value.present(key) else {
-            throw InputError(.missingKey, file: Self.name, item: "key '\(key)'")
+            throw InputError(.missingKey, file: Self.name, item: item(key))
         }
         return found
     }
@@ -185,7 +220,9 @@ private struct RequestReader {
     func integer(_ key: String, _ range: ClosedRange<Int>) throws -> Int? {
         guard let found = value.present(key) else { return nil }
         guard let number = found.integer, range.contains(number) else {
-            throw fault(key, "an integer of \(range.lowerBound) or more", found.kind)
+            let (low, high) = (range.lowerBound, range.upperBound)
+            let bounds = high == .max ? "of \(low) or more" : "from \(low) to \(high)"
+            throw fault(key, "an integer \(bounds)", found.kind)
         }
         return number
     }

@@ -1,8 +1,8 @@
 """Vision-language models on a CPU, neuron by neuron.
 
-`Model` keeps a model open, answers questions about pictures and hands out MLP activations as numpy arrays; `Mask` says
-which neurons are off, `Intervention` what else becomes of them; `Study` reads counts, neuron sets, answers and scores;
-`convert`, `activation`, `identify`, `generate` and `evaluate` run mmq's commands.
+`Model` keeps a model open, answers questions about pictures and hands out MLP activations, and what the logit lens
+sees, as numpy arrays; `Mask` says which neurons are off, `Intervention` what else becomes of them; `Study` reads
+counts, neuron sets, answers and scores; `convert`, `activation`, `identify`, `generate` and `evaluate` run mmq's commands.
 
 A neuron is one output of an MLP's activation function: SiLU(gate) in the decoder, before the product with up, GELU's
 output elsewhere. It is named by module (`lang`, `vision`, ...), layer and index, all counted from 0.
@@ -13,13 +13,14 @@ from pathlib import Path
 from ._binary import find_binary
 from ._commands import Progress, activation, convert, evaluate, generate, identify
 from ._errors import MmqError, SessionEnded
+from ._lens import Lens
 from ._mask import Intervention, Mask
 from ._model import Model, ModuleShape, Result, Stream, Token
 from ._study import Answer, Counts, Study
 
 __all__ = [
-    "Answer", "Counts", "Intervention", "Mask", "MmqError", "Model", "ModuleShape", "Progress", "Result",
-    "SessionEnded", "Stream", "Study", "Token", "activation", "convert", "evaluate", "find_binary", "generate",
-    "identify",
+    "Answer", "Counts", "Intervention", "Lens", "Mask", "MmqError", "Model", "ModuleShape", "Progress", "Result",
+    "SessionEnded", "Stream", "Study", "Token", "activation", "convert", "evaluate", "find_binary",
+    "generate", "identify",
 ]
 __version__ = (Path(__file__).parent / "VERSION").read_text().strip()

@@ -12,6 +12,7 @@ import numpy as np
 from . import _safetensors
 from ._binary import PathLike, find_binary
 from ._errors import MmqError
+from ._lens import Lens
 from ._mask import Mask, as_request
 from ._picture import as_file
 from ._session import Event, Session, discard
@@ -60,16 +61,18 @@ class Result:
     timings: Dict[str, float]
     prompt_ids: Optional["np.ndarray[Any, np.dtype[np.int32]]"] = None
     sites: Dict[str, "np.ndarray[Any, Any]"] = field(default_factory=dict)
+    _lens: Optional[Lens] = None
 
     @classmethod
-    def _of(cls, event: Event) -> "Result":
+    def _of(cls, event: Event, image_token: int) -> "Result":
         try:
             sites = {site["site"]: _safetensors.read(site["file"])[site["site"]] for site in event.get("sites", [])}
+            lens = Lens._of(event, image_token) if event.get("lens") else None
         finally:
             discard(event)  # what is mapped stays
         ids = event.get("prompt_ids")
         return cls(event["text"], event["tokens"], event["prompt_tokens"], event["image_tokens"], event["timings"],
-                   None if ids is None else np.array(ids, np.int32), sites)
+                   None if ids is None else np.array(ids, np.int32), sites, lens)
 
 
 def _remove(picture: Optional[str]) -> None:
@@ -153,7 +156,7 @@ class Stream(Iterator[Token]):
     def _finish(self, event: Event) -> None:
         self._end()
         if event["event"] == "done":
-            self._result = Result._of(event)
+            self._result = Result._of(event, self._session.description["image_token"])
 
     def _end(self, error: Optional[MmqError] = None) -> None:
         self._ended, self._error = True, error
@@ -242,8 +245,8 @@ class Model:
                raw: bool = False, temperature: float = 0.0, top_k: Optional[int] = None, top_p: Optional[float] = None,
                seed: int = 0, dtype: str = "f32", study: Optional[PathLike] = None) -> Stream:
         """Like `run`, token by token."""
-        return self._start(image, prompt, True, sites, mask, max_tokens, raw, temperature, top_k, top_p, seed, dtype,
-                           study)
+        return self._start(image, prompt, mask, study, raw=raw, stream=True, sites=sites, max_tokens=max_tokens,
+                           temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, dtype=dtype)
 
     def run(self, image: Any, prompt: str, *, sites: Sites = None, mask: MaskLike = None, max_tokens: int = 256,
             raw: bool = False, temperature: float = 0.0, top_k: Optional[int] = None, top_p: Optional[float] = None,
@@ -266,19 +269,36 @@ class Model:
         Raises:
             MmqError: the request was refused; mmq's message. `SessionEnded` if the process was killed.
         """
-        return self._start(image, prompt, False, sites, mask, max_tokens, raw, temperature, top_k, top_p, seed, dtype,
-                           study).result
+        return self._start(image, prompt, mask, study, raw=raw, sites=sites, max_tokens=max_tokens,
+                           temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, dtype=dtype).result
 
-    def _start(self, image: Any, prompt: str, stream: bool, sites: Sites, mask: MaskLike, max_tokens: int, raw: bool,
-               temperature: float, top_k: Optional[int], top_p: Optional[float], seed: int, dtype: str,
-               study: Optional[PathLike]) -> Stream:
+    def lens(self, image: Any, prompt: str, *, top: int = 10, part: str = "block", all_rows: bool = False,
+             mask: MaskLike = None, raw: bool = False, study: Optional[PathLike] = None) -> Lens:
+        """What each layer of the decoder would say, at every position of a picture and a prompt.
+
+        Args:
+            image, prompt, mask, raw, study: as for `run`.
+            top: how many of the most probable tokens to keep of each layer and position, 1 to 1,000.
+            part: what of each layer to read: `block` (its output), `attention` or `mlp` (what that part alone adds).
+            all_rows: let every row of the vocabulary take part, also those that no word leads to.
+
+        Raises:
+            MmqError: the request was refused; mmq's message. `SessionEnded` if the process was killed.
+        """
+        found = self._start(image, prompt, mask, study, raw=raw, max_tokens=0,
+                            lens={"top": top, "part": part, "all_rows": all_rows}).result._lens
+        if found is None:
+            raise MmqError("mmq session: expected a lens with the answer, found none")
+        return found
+
+    def _start(self, image: Any, prompt: str, mask: MaskLike, study: Optional[PathLike], *, sites: Sites = None,
+               **options: Any) -> Stream:
         session = self._session()
         document = as_request(mask, {name: shape.layers for name, shape in self.modules.items()})
         if isinstance(document, str) and study is None:
             document = os.path.abspath(document)
         request = {
-            "prompt": prompt, "raw": raw, "max_tokens": max_tokens, "temperature": temperature,
-            "top_k": top_k, "top_p": top_p, "seed": seed, "mask": document, "dtype": dtype, "stream": stream,
+            **options, "prompt": prompt, "mask": document,
             "study": None if study is None else os.path.abspath(os.fspath(study)),
             "sites": [sites] if isinstance(sites, str) else list(sites or []),
         }

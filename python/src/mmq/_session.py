@@ -76,9 +76,9 @@ def line(request: Mapping[str, Any]) -> bytes:
 
 def discard(event: Event) -> None:
     """Removes the arrays of an answer that nobody takes."""
-    for site in event.get("sites", []):
+    for array in [*event.get("sites", []), *filter(None, [event.get("lens")])]:
         try:
-            os.unlink(site["file"])
+            os.unlink(array["file"])
         except OSError:
             pass  # taken, or gone with the session's folder
 
