@@ -15,7 +15,8 @@ struct ExportCommand: ParsableCommand {
 
             --format csv writes long tables in their place, one row an observation, for pandas and \
             the like: OUTPUT/<model>/tables/counts.csv, neurons.csv, answers.csv, scores.csv and \
-            lens.csv.
+            lens.csv. The same tables as Parquet, which keeps types, are written by the Python \
+            package: python -m mmq export ... --format parquet.
             """)
 
     @OptionGroup var study: StudyOptions
@@ -35,7 +36,8 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The split whose answers are written.")
     var answerSplit: String = "val"
 
-    @Option(help: "official (safetensors, JSON and JSONL), or csv.")
+    @Option(
+        help: "official (safetensors, JSON and JSONL), csv, or parquet (by the Python package).")
     var format: Format = .official
 
     @Flag(
@@ -54,20 +56,34 @@ struct ExportCommand: ParsableCommand {
 
     /// What is written.
     enum Format: String, ExpressibleByArgument, CaseIterable {
-        case official, csv
+        case official, csv, parquet
     }
 
     @Flag(help: "Print one JSON document with the files written.")
     var json = false
 
     func validate() throws {
-        if format != .csv, judging.judge != nil {
+        if format == .official, judging.judge != nil {
             throw ValidationError("--judge goes with --format csv, which has scores.")
         }
     }
 
+    /// Who writes Parquet, which no library for Swift does: the line of Python for what was asked.
+    private static func parquet(_ arguments: [String]) -> String {
+        let words = arguments.dropFirst().map(shellWord).joined(separator: " ")
+        return """
+            Parquet is written by mmq's Python package, which needs pyarrow:
+              python -m mmq \(words)
+            """
+    }
+
     func run() throws {
-        let files = try write(try study.open(.reading))
+        let files =
+            switch format {
+            case .official: try official(study.open(.reading))
+            case .csv: try tables(study.open(.reading))
+            case .parquet: throw ValidationError(Self.parquet(CommandLine.arguments))
+            }
         if json {
             try Diagnostics.printJSON(["files": files])
         } else {
@@ -75,21 +91,20 @@ struct ExportCommand: ParsableCommand {
         }
     }
 
-    private func write(_ study: Study) throws -> [String] {
-        switch format {
-        case .official:
-            return try StudyExport.write(
-                study, to: output, model: name, split: split, answerSplit: answerSplit,
-                blocks: blocks, moments: moments)
-        case .csv:
-            let isDriven = try study.answerSets(split: answerSplit).contains { $0.domain == .ad }
-            let written = try StudyTables(
-                study, to: output, model: name, split: split, answerSplit: answerSplit
-            ).write(evaluator: Evaluator(judge: judging.open(ifNeeded: isDriven)))
-            for problem in written.problems {
-                Diagnostics.note("mmq: \(problem.domain.rawValue) is not scored: \(problem.error)")
-            }
-            return written.files
+    private func official(_ study: Study) throws -> [String] {
+        try StudyExport.write(
+            study, to: output, model: name, split: split, answerSplit: answerSplit,
+            blocks: blocks, moments: moments)
+    }
+
+    private func tables(_ study: Study) throws -> [String] {
+        let isDriven = try study.answerSets(split: answerSplit).contains { $0.domain == .ad }
+        let written = try StudyTables(
+            study, to: output, model: name, split: split, answerSplit: answerSplit
+        ).write(evaluator: Evaluator(judge: judging.open(ifNeeded: isDriven)))
+        for problem in written.problems {
+            Diagnostics.note("mmq: \(problem.domain.rawValue) is not scored: \(problem.error)")
         }
+        return written.files
     }
 }

@@ -43,6 +43,13 @@ import Testing
         #expect(try lines(3).contains { $0.hasPrefix("rs,none,official,") })
     }
 
+    /// What the program leaves to Python it says word by word.
+    @Test func parquetIsWrittenByPython() throws {
+        try expectRefusal(
+            ["export", "--study", "my study", "--output", "o", "--format", "parquet"],
+            naming: ["python -m mmq export --study 'my study' --output o --format parquet"])
+    }
+
     @Test func judgesOnlyForTables() throws {
         try expectRefusal(
             ["export", "--study", "s", "--output", "o", "--judge", "exact"], naming: ["csv"])

@@ -3,8 +3,9 @@
     python3 tools/check python [--mmq .build/debug/mmq] [TEST ...]
     python3 tools/check python --prepare
 
-They need numpy and nothing else; where this interpreter has none, a virtual environment with it is made in
-.build/python-venv: --prepare does that and nothing else. Arguments are unittest's: tests.test_model.Faults for example.
+They need numpy; where this interpreter has none, a virtual environment with it is made in .build/python-venv, with
+pyarrow and pandas where they can be had: --prepare does that and nothing else. Tests of Parquet are skipped, which is
+said, without those two. Arguments are unittest's: tests.test_model.Faults for example.
 No mmq is a failure.
 """
 
@@ -15,20 +16,24 @@ import sys
 from pathlib import Path
 
 from tools.common.commands import parser
+from tools.common.environments import environment
 from tools.common.paths import ROOT
+
+PACKAGES = ["numpy", "pandas", "pyarrow"]
 
 
 def interpreter() -> str:
-    """A Python with numpy: this one, or one of a virtual environment."""
-    if importlib.util.find_spec("numpy"):
+    """A Python with numpy, and pyarrow and pandas where they can be had: this one, or one of a virtual environment."""
+    if all(map(importlib.util.find_spec, PACKAGES)):
         return sys.executable
-    folder = ROOT / ".build/python-venv"
-    python = folder / "bin/python"
-    if subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode if python.exists() else True:
-        print(f"Making a virtual environment with numpy in {folder.relative_to(ROOT)} ...", flush=True)
-        for command in ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", "numpy"]):
-            if subprocess.run(command).returncode:
-                raise SystemExit(f"no numpy: {' '.join(map(str, command))} failed")
+    python = environment("python", PACKAGES)
+    if python is None:
+        print("Tests of Parquet: left out, for pyarrow and pandas cannot be had here.")
+        if importlib.util.find_spec("numpy"):
+            return sys.executable
+        python = environment("numpy", ["numpy"])
+    if python is None:
+        raise SystemExit("no numpy: neither here nor from the network")
     return str(python)
 
 

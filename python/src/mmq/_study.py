@@ -1,7 +1,6 @@
 """What a study holds, through `mmq export` and `mmq evaluate`: what they read is checked, and what they write keeps its
 form whatever becomes of the database."""
 
-import csv
 import json
 import os
 import shutil
@@ -13,27 +12,12 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
-from . import _safetensors
+from . import _safetensors, _tables
 from ._binary import PathLike
 from ._commands import call, evaluate
 from ._errors import MmqError
 from ._mask import Mask
-
-# What the columns of mmq's tables hold; all others hold text.
-_WHOLE = {"layer", "neuron", "tokens", "fired", "position", "index", "prompt_tokens", "samples", "count", "clusters",
-          "pairs"}
-_REAL = {"sum", "entropy", "top_probability", "agreement", "divergence", "value", "low", "high", "difference",
-         "difference_low", "difference_high", "p", "holm"}
-
-Table = Dict[str, "np.ndarray[Any, Any]"]
-
-
-def _column(name: str, cells: List[str]) -> "np.ndarray[Any, Any]":
-    if name in _WHOLE and all(cells):
-        return np.array([int(cell) for cell in cells], np.int64)
-    if name in _WHOLE | _REAL:  # a cell of nothing is no number
-        return np.array([float(cell) if cell else np.nan for cell in cells], np.float64)
-    return np.array(cells, object)
+from ._tables import Table
 
 
 @dataclass(frozen=True)
@@ -223,13 +207,7 @@ class Study:
             if not file.is_file():
                 raise MmqError(f"{self.path}: there is no table '{name}', only "
                                + ", ".join(sorted(other.stem for other in tables.glob("*.csv"))))
-            with open(file, encoding="utf-8", newline="") as lines:
-                limit = csv.field_size_limit(1 << 30)  # an answer may be longer than Python's 128 kB
-                try:
-                    head, *rows = csv.reader(lines)
-                finally:
-                    csv.field_size_limit(limit)
-        return {column: _column(column, [row[place] for row in rows]) for place, column in enumerate(head)}
+            return _tables.read(file)
 
     def lens(self) -> Table:
         """What the logit lens saw over the bench: a row a domain, setting, layer and kind of position, with the means
