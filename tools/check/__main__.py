@@ -20,6 +20,7 @@ run("check", __doc__, {
     "torture": ("torture.campaign", "a long campaign of changed inputs, failing writes, kills"),
     "fuzz": ("fuzz", "damaged files for everything that reads one, by libFuzzer"),
     "python": ("python", "the tests of the Python package, which drive the real program"),
+    "types": ("python_types", "the types of the Python package, with mypy --strict for Python 3.9"),
     "wheel": ("wheel", "what is in the wheel, its program against the build tree's, all of it on a bare Debian"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),

@@ -1,11 +1,11 @@
-"""Runs the tests of the Python package (python/tests), which drive the real program.
+"""Runs the tests of the Python package (python/tests), which drive the real program, and mypy (tools/check types).
 
     python3 tools/check python [--mmq .build/debug/mmq] [TEST ...]
     python3 tools/check python --prepare
 
 They need numpy; where this interpreter has none, a virtual environment with it is made in .build/python-venv, with
 pyarrow and pandas where they can be had: --prepare does that and nothing else. Tests of Parquet are skipped, which is
-said, without those two. Arguments are unittest's: tests.test_model.Faults for example.
+said, without those two. Arguments are unittest's: tests.test_model.Faults for example; with some mypy does not run.
 No mmq is a failure.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.check.python_types import checked
 from tools.common.commands import parser
 from tools.common.environments import environment
 from tools.common.paths import ROOT
@@ -55,5 +56,7 @@ def main() -> int:
         return 1
     environment = {**os.environ, "MMQ": str(mmq.resolve()), "PYTHONPATH": str(ROOT / "python/src"),
                    "PYTHONWARNINGS": "default::ResourceWarning"}
+    if not options.tests and checked():
+        return 1
     words = options.tests or ["discover", "--start-directory", "tests", "--top-level-directory", "."]
     return subprocess.run([interpreter(), "-m", "unittest", *words], cwd=ROOT / "python", env=environment).returncode
