@@ -35,7 +35,7 @@ fi
 
 if ruff=$(first_of ruff .build/venv/bin/ruff); then
     echo "Python ..."
-    "$ruff" "${python_check[@]}" --config tools/ruff.toml tools python
+    "$ruff" "${python_check[@]}" --config tools/ruff.toml tools python examples
 else
     echo "Python: left out, for ruff is missing (make venv)."
 fi

@@ -21,6 +21,7 @@ run("check", __doc__, {
     "fuzz": ("fuzz", "damaged files for everything that reads one, by libFuzzer"),
     "python": ("python", "the tests of the Python package, which drive the real program"),
     "types": ("python_types", "the types of the Python package, with mypy --strict for Python 3.9"),
+    "notebook": ("notebook", "runs the notebook of examples/, which a script is the source of"),
     "wheel": ("wheel", "what is in the wheel, its program against the build tree's, all of it on a bare Debian"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
