@@ -15,7 +15,7 @@ def environment(name: str, packages: list[str]) -> Path | None:
     if made.is_file() and made.read_text() == wanted and not _run(python, "-c", ""):
         return python
     print(f"Making a virtual environment in {folder.relative_to(ROOT)} ...", flush=True)
-    if _run(sys.executable, "-m", "venv", "--clear", folder) or _run(
+    if _run(sys.executable, "-m", "venv", folder) or _run(
             python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages):
         return None
     made.write_text(wanted)
