@@ -9,6 +9,7 @@ from .support import ROOT
 
 
 class Notebook(unittest.TestCase):
+    @unittest.skipIf(sys.version_info < (3, 11), "tools/ needs Python 3.11")
     def test_it_says_what_the_script_does(self) -> None:
         told = subprocess.run([sys.executable, ROOT / "tools/check", "notebook", "--source"], capture_output=True,
                               text=True)
