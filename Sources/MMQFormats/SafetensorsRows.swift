@@ -21,19 +21,43 @@ public final class SafetensorsRows {
     private let output: OutputFile
     private let headerBytes: Int
 
-    /// Creates the partial file.
+    /// Creates the partial file, or goes on with one.
     ///
+    /// - Parameter rows: how many rows of an earlier run's file are kept, if that is to be gone on
+    ///   with; then what is written outlives an error.
     /// - Precondition: `type` is F32 or F16.
-    public init(path: String, name: String, type: SafetensorsType, columns: Int) throws {
+    public init(
+        path: String, name: String, type: SafetensorsType, columns: Int, goingOnAt rows: Int? = nil
+    ) throws {
         precondition(type == .f32 || type == .f16)
         self.path = path
         self.name = name
         self.type = type
         self.columns = columns
+        headerBytes = Self.headerBytes(name, type, columns)
+        guard let rows else {
+            output = try OutputFile(path: path)
+            return
+        }
+        self.rows = rows
+        output = try OutputFile(
+            path: path,
+            goingOnAt: rows == 0 ? 0 : headerBytes + rows * columns * type.byteSize)
+    }
+
+    /// How many rows a file of that size holds, at least one.
+    public static func rows(
+        fitting bytes: Int, name: String, type: SafetensorsType, columns: Int
+    ) -> Int {
+        let room = bytes - headerBytes(name, type, columns)
+        return max(1, room / max(1, columns * type.byteSize))
+    }
+
+    private static func headerBytes(_ name: String, _ type: SafetensorsType, _ columns: Int) -> Int
+    {
         // No count of rows or bytes has more digits.
-        let longest = Self.header(name, type, rows: .max, columns, bytes: .max)
-        headerBytes = (8 + longest.count + 63) / 64 * 64
-        output = try OutputFile(path: path)
+        let longest = header(name, type, rows: .max, columns, bytes: .max)
+        return (8 + longest.count + 63) / 64 * 64
     }
 
     /// Appends rows.
@@ -43,6 +67,9 @@ public final class SafetensorsRows {
         try type.store(values) { try output.write($0, at: place) }
         rows += values.count / max(columns, 1)
     }
+
+    /// Makes the rows so far durable, for a later run to go on with.
+    public func sync() throws { try output.sync() }
 
     /// Writes the header and gives the file its name.
     ///

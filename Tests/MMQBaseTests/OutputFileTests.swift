@@ -46,4 +46,39 @@ import Testing
         #expect(lstat(folder("pipe"), &info) == 0 && info.st_mode & S_IFMT == S_IFIFO)
         #expect(try folder.entries() == ["link", "pipe"])
     }
+
+    /// What an earlier run left is kept as far as is asked for, and no error takes it away.
+    @Test func goesOnWithAFile() throws {
+        let folder = try TemporaryFolder()
+        func text(_ name: String) throws -> String {
+            try String(contentsOfFile: folder(name), encoding: .utf8)
+        }
+        func goOn(at count: Int, writing more: String, commits: Bool) throws {
+            let file = try OutputFile(path: folder("file"), goingOnAt: count)
+            try file.write(Array(more.utf8), at: count)
+            if commits { try file.commit() }
+        }
+        try goOn(at: 0, writing: "one two", commits: false)
+        #expect(try folder.entries() == ["file.partial"])
+        try goOn(at: 4, writing: "2", commits: false)
+        #expect(try text("file.partial") == "one 2")
+        try goOn(at: 5, writing: " three", commits: true)
+        #expect(try text("file") == "one 2 three" && folder.entries() == ["file"])
+        // From the file itself, which stays until then.
+        try goOn(at: 3, writing: ", four", commits: false)
+        #expect(try text("file.partial") == "one, four" && text("file") == "one 2 three")
+        // The partial file is too short, the file is not.
+        try goOn(at: 11, writing: "!", commits: true)
+        #expect(try text("file") == "one 2 three!" && folder.entries() == ["file"])
+        try folder.write("file.partial", text: "mine")
+        let error = #expect(throws: InputError.self) {
+            try goOn(at: 13, writing: "", commits: true)
+        }
+        #expect(error?.code == .truncated && error?.file == folder("file"))
+        #expect(try text("file.partial") == "mine" && text("file") == "one 2 three!")
+        let first = try OutputFile(path: folder("other"), goingOnAt: 0)
+        #expect(throws: InputError.self) { try OutputFile(path: folder("other"), goingOnAt: 0) }
+        first.abandon()
+        #expect(try folder.entries() == ["file", "file.partial"])
+    }
 }

@@ -6,6 +6,8 @@ import Foundation
 /// removes the partial file; a killed process leaves it, and the next run replaces it. A link is
 /// followed: the file that it names is the one that is replaced. What is no file, a pipe or a device,
 /// is refused.
+///
+/// A file that grows over several runs is made with `goingOnAt`: its partial file outlives an error.
 public final class OutputFile: @unchecked Sendable {  // the descriptor's state is behind the lock
     /// The final path.
     public let path: String
@@ -15,6 +17,8 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     private let target: String
     private let lock = NSLock()
     private var descriptor: Int32
+    /// Whether the partial file is another run's to go on with.
+    private let isKept: Bool
 
     /// Where a file called `path` has to be written so that links stay links.
     private static func target(of path: String) throws -> String {
@@ -34,8 +38,19 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     /// Creates the partial file.
     ///
     /// - Throws: `InputError` if it cannot be created or another process is writing it.
-    public init(path: String) throws {
+    public convenience init(path: String) throws { try self.init(path: path, kept: nil) }
+
+    /// Opens the partial file that an earlier run left, to go on behind its first `count` bytes; where
+    /// that run came to an end, they are copied from the file itself, which stays until `commit`.
+    ///
+    /// - Throws: `InputError`, `.truncated` if neither has as many bytes.
+    public convenience init(path: String, goingOnAt count: Int) throws {
+        try self.init(path: path, kept: count)
+    }
+
+    private init(path: String, kept: Int?) throws {
         self.path = path
+        isKept = kept != nil
         target = try Self.target(of: path)
         try InputLedger.check(output: target, named: path)
         partialPath = target + ".partial"
@@ -47,16 +62,52 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
             close(descriptor)
             throw InputError(.writeFailed, file: path, found: "another process writing it")
         }
-        guard ftruncate(descriptor, 0) == 0 else {
-            let error = errno
-            unlink(partialPath)
-            close(descriptor)
-            throw InputError.system(.writeFailed, file: path, error)
-        }
         self.descriptor = descriptor
+        do {
+            try begin(with: kept ?? 0)
+        } catch {
+            if isKept { leave() } else { abandon() }
+            throw error
+        }
     }
 
-    deinit { abandon() }
+    deinit { if isKept { leave() } else { abandon() } }
+
+    /// Leaves `count` bytes in the partial file.
+    private func begin(with count: Int) throws {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else {
+            throw InputError.system(.writeFailed, file: path, errno)
+        }
+        if Int(info.st_size) < count { return try copyBeginning(count) }
+        guard ftruncate(descriptor, off_t(count)) == 0 else {
+            throw InputError.system(.writeFailed, file: path, errno)
+        }
+    }
+
+    /// Puts the first `count` bytes of the file itself in place of what is in the partial one.
+    private func copyBeginning(_ count: Int) throws {
+        let source = open(target, O_RDONLY | O_CLOEXEC)
+        defer { if source >= 0 { close(source) } }
+        var info = stat()
+        guard source >= 0, fstat(source, &info) == 0, Int(info.st_size) >= count else {
+            throw InputError(
+                .truncated, file: path, expected: "\(count) bytes of an earlier run",
+                found: source < 0 ? "no file" : "\(info.st_size)")
+        }
+        guard ftruncate(descriptor, 0) == 0 else {
+            throw InputError.system(.writeFailed, file: path, errno)
+        }
+        var chunk = [UInt8](repeating: 0, count: min(count, 1 << 20))
+        for start in stride(from: 0, to: count, by: chunk.count) {
+            let size = min(chunk.count, count - start)
+            try chunk.withUnsafeMutableBytes { bytes in
+                let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<size])
+                try read(part, at: start, from: source)
+                try write(UnsafeRawBufferPointer(part), at: start)
+            }
+        }
+    }
 
     /// Writes bytes at an offset. Threads may write different ranges at the same time.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
@@ -162,6 +213,15 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
         lock.withLock {
             guard descriptor >= 0 else { return }
             unlink(partialPath)
+            close(descriptor)
+            descriptor = -1
+        }
+    }
+
+    /// Closes the file and leaves the partial one as it is. Does nothing after `commit`.
+    private func leave() {
+        lock.withLock {
+            guard descriptor >= 0 else { return }
             close(descriptor)
             descriptor = -1
         }
