@@ -50,6 +50,7 @@ public struct Benchmark {
     private struct NoPicture: TowerInput {
         let pixelValues: [Float] = []
         let pixelShape = [0]
+        func places(in role: ModuleRole) -> [PicturePlace] { [] }
         func features(observation: Observation?) -> [Float] { [] }
     }
 

@@ -39,6 +39,9 @@ protocol TowerInput {
     var pixelShape: [Int] { get }
     /// See ``PreparedInput/towerIDs``.
     var tokenIDs: [String: [Int32]] { get }
+    /// Where the tokens of the module of that role lie in the picture, in order; of the decoder those
+    /// of its image tokens, of a branch that reads text none.
+    func places(in role: ModuleRole) -> [PicturePlace]
     /// Runs the towers: [image tokens, hidden].
     func features(observation: Observation?) throws -> [Float]
 }

@@ -27,6 +27,9 @@ public final class ActivationTap {
         if let failure { throw failure }
     }
 
+    /// The last layer of a module that is wanted; nil if none is.
+    func lastWanted(of module: Int) -> Int? { wanted[module].lastIndex(of: true) }
+
     /// Where the kernel writes the next rows of a site; nil if nobody takes them.
     func room(module: Int, layer: Int, rows: Int, neurons: Int) -> UnsafeMutablePointer<Float>? {
         guard wanted[module][layer], failure == nil else { return nil }

@@ -29,6 +29,17 @@ struct VisionTower {
     /// Tokens of one picture: the class token and the patches.
     var tokens: Int { 1 + patches }
 
+    /// Where the tokens of tiles lie: of each the class token, unless it is left out, then the patches.
+    func places(tiles: Int, withClass: Bool = true) -> [PicturePlace] {
+        let side = Int32(patchesPerSide)
+        return (0..<Int32(tiles)).flatMap { tile in
+            (withClass ? [PicturePlace(tile: tile)] : [])
+                + (0..<side * side).map {
+                    PicturePlace(tile: tile, row: $0 / side, column: $0 % side)
+                }
+        }
+    }
+
     /// What the first layer sees, [images x (1 + patches), hidden]: class and patch embeddings plus
     /// positions, normalized where the tower does so; in `.stream`.
     ///

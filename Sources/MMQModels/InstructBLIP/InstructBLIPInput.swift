@@ -8,6 +8,8 @@ struct InstructBLIPInput: TowerInput {
 
     var tokenIDs: [String: [Int32]] { ["qformer_input_ids": instruction] }
 
+    func places(in role: ModuleRole) -> [PicturePlace] { model.places(in: role) }
+
     func features(observation: Observation?) throws -> [Float] {
         try model.features(of: self, observation: observation)
     }

@@ -89,6 +89,16 @@ public final class InstructBLIPModel: VisionLanguageModel {
         return (ids, instruction)
     }
 
+    /// Where a module's tokens lie: those of the tower; queries have no place, nor have the decoder's
+    /// image tokens, which are the queries'.
+    func places(in role: ModuleRole) -> [PicturePlace] {
+        switch role {
+        case .tower: vision.places(tiles: 1)
+        case .queryBranch, .decoder: Array(repeating: .none, count: config.queryTokens)
+        case .textBranch, .projector: []
+        }
+    }
+
     /// Runs tower, Q-Former and projection: [query tokens, hidden].
     func features(of input: InstructBLIPInput, observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)

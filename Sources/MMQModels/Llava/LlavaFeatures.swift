@@ -23,6 +23,11 @@ struct LlavaFeatures {
     /// Which of a tile's features is the first patch's.
     var firstPatch: Int { keepsClassToken ? 1 : 0 }
 
+    /// Where the tokens that the tower or the projector sees lie.
+    func places(tiles: Int, in role: ModuleRole) -> [PicturePlace] {
+        vision.places(tiles: tiles, withClass: role == .tower || keepsClassToken)
+    }
+
     /// Runs tower and projector over tiles: [tiles x tokens per tile, hidden], in `.delta`.
     func apply(_ pixels: [Float], tiles: Int, _ pass: Pass) throws -> Rows {
         let selected = try select(pixels, tiles: tiles, pass)

@@ -66,6 +66,9 @@ public final class Llava15Model: VisionLanguageModel {
         ]
     }
 
+    /// Where a module's tokens lie; the decoder's image tokens are the projector's.
+    func places(in role: ModuleRole) -> [PicturePlace] { towers.places(tiles: 1, in: role) }
+
     /// Runs tower and projector: [image tokens, hidden].
     func features(of pixels: [Float], observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)
@@ -78,6 +81,8 @@ struct Llava15Input: TowerInput {
     let pixelValues: [Float]
     let pixelShape: [Int]
     let model: Llava15Model
+
+    func places(in role: ModuleRole) -> [PicturePlace] { model.places(in: role) }
 
     func features(observation: Observation?) throws -> [Float] {
         try model.features(of: pixelValues, observation: observation)

@@ -8,6 +8,8 @@ struct LlavaNextInput: TowerInput {
     var pixelValues: [Float] { tiling.pixelValues }
     var pixelShape: [Int] { [tiling.tiles, 3, tiling.tileHeight, tiling.tileWidth] }
 
+    func places(in role: ModuleRole) -> [PicturePlace] { model.places(of: tiling, in: role) }
+
     func features(observation: Observation?) throws -> [Float] {
         try model.features(of: tiling, observation: observation)
     }

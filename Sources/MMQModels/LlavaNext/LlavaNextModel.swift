@@ -81,19 +81,42 @@ public final class LlavaNextModel: VisionLanguageModel {
     /// `image_newline` at the end of each row (transformers' `pack_image_features`).
     private func pack(_ features: Rows, tiling: TiledImage) -> [Float] {
         let side = vision.patchesPerSide
-        let range = unpadded(tiling)
+        let places = packedPlaces(tiling)
         var packed: [Float] = []
-        packed.reserveCapacity((vision.patches + range.tokenCount) * features.width)
-        packed.append(contentsOf: features[0..<vision.patches].values)
-        for row in range.rows {
-            for column in range.columns {
-                let tile = 1 + row / side * tiling.gridColumns + column / side
-                let patch = tile * vision.patches + row % side * side + column % side
-                packed.append(contentsOf: features[patch..<patch + 1].values)
+        packed.reserveCapacity(places.count * features.width)
+        for place in places {
+            guard place.tile >= 0 else {
+                packed.append(
+                    contentsOf: UnsafeBufferPointer(start: newline, count: features.width))
+                continue
             }
-            packed.append(contentsOf: UnsafeBufferPointer(start: newline, count: features.width))
+            let patch = Int(place.tile) * vision.patches + Int(place.row) * side + Int(place.column)
+            packed.append(contentsOf: features[patch..<patch + 1].values)
         }
         return packed
+    }
+
+    /// Which patch each image token is; an `image_newline` is none.
+    private func packedPlaces(_ tiling: TiledImage) -> [PicturePlace] {
+        let side = vision.patchesPerSide
+        let range = unpadded(tiling)
+        var places = vision.places(tiles: 1, withClass: false)
+        places.reserveCapacity(vision.patches + range.tokenCount)
+        for row in range.rows {
+            for column in range.columns {
+                places.append(
+                    PicturePlace(
+                        tile: Int32(1 + row / side * tiling.gridColumns + column / side),
+                        row: Int32(row % side), column: Int32(column % side)))
+            }
+            places.append(.none)
+        }
+        return places
+    }
+
+    /// Where a module's tokens lie.
+    func places(of tiling: TiledImage, in role: ModuleRole) -> [PicturePlace] {
+        role == .decoder ? packedPlaces(tiling) : towers.places(tiles: tiling.tiles, in: role)
     }
 
     /// The part of the grid's features that is picture, not padding.
