@@ -9,8 +9,8 @@ struct MMQ: AsyncParsableCommand {
         subcommands: [
             ConvertCommand.self, CalibrateCommand.self, InspectCommand.self, AskCommand.self,
             TraceCommand.self, SessionCommand.self, ExploreCommand.self,
-            ActivationCommand.self, IdentifyCommand.self, StabilityCommand.self,
-            NeuronsCommand.self,
+            ActivationCommand.self, ActivationsCommand.self,
+            IdentifyCommand.self, StabilityCommand.self, NeuronsCommand.self,
             GenerateCommand.self, EvaluateCommand.self,
             ExportCommand.self, ImportCommand.self, MergeCommand.self, StatusCommand.self,
             BenchCommand.self, BenchCheckCommand.self,

@@ -62,6 +62,15 @@ import Testing
             ]
         ),
         (
+            "activations",
+            [
+                "--model", "--compat", "--language", "--vision", "--activations", "--bench",
+                "--split", "--domain", "--shard", "--sites", "--neurons", "--study", "--set",
+                "--positions", "--dtype", "--samples", "--file-size", "--output",
+                "--allow-outside", "--threads", "--json",
+            ]
+        ),
+        (
             "identify",
             [
                 "--study", "--model", "-d", "--module", "--top-rate", "--filter-rate",

@@ -2,6 +2,7 @@
 and `torture` hold commands to."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ class Form(Enum):
     FILE = "a file that appears whole"
     STEPS = "a file that is replaced, whole, again and again"
     FOLDER = "a folder of files, each of which appears whole"
+    SERIES = "a folder of files that fill up one after the other, each of which appears whole"
 
 
 # In the order in which each builds on what those before it left.
@@ -31,6 +33,7 @@ WRITERS = {
     "trace": Form.FILE,
     "logit-lens --image": Form.FILE,
     "activation": Form.GROWS,
+    "activations": Form.SERIES,
     "identify": Form.GROWS,
     "generate": Form.GROWS,
     "generate --masks": Form.GROWS,
@@ -54,6 +57,7 @@ BESIDE = {
     Form.FILE: {".partial"},
     Form.STEPS: {".partial"},
     Form.FOLDER: set(),
+    Form.SERIES: set(),
 }
 NEW, OLD = "new", "over an older one"
 # Threads that wait without working: several commands run side by side.
@@ -105,6 +109,9 @@ class Writers(Trial):
             "generate --masks": [
                 "generate", *self.arguments("generate", target), "--masks", "matrix,random*20", "--samples", "12"],
             "calibrate": ["calibrate", *model, *bench, "--samples", "6", *output],
+            # So small that files end in the middle of samples, and many at once.
+            "activations": ["activations", *model, *bench, "--sites", "mlp", "--samples", str(max(2, self.train // 6)),
+                            "--file-size", "64kB", *output],
             "trace": ["trace", *model, *picture, *output],
             "logit-lens --image": ["logit-lens", *model, *picture, *output],
             "export": ["export", "--study", str(self.full), *output],
@@ -134,6 +141,10 @@ class Writers(Trial):
         if name == "calibrate":
             words = self.words(name, old)
             words[words.index("--domain") + 1] = self.domains.split(",")[0]
+            output_of([self.mmq, *words])
+        elif name == "activations":
+            words = self.words(name, old)
+            words[words.index("--samples") + 1] = "2"
             output_of([self.mmq, *words])
         elif name == "merge":
             output_of([self.mmq, "merge", self.shards[0], "--partial", "--output", old])
@@ -194,10 +205,14 @@ class Writers(Trial):
                 raise Failure("the older output is gone")
         elif form is Form.GROWS:
             self.look_at_study(self.target, expected, contents(self.bases[name]) if self.bases[name] else {})
-        elif form is Form.FOLDER:
-            found = {file: digest for file, digest in contents(self.target).items() if not file.endswith(".partial")}
+        elif form in (Form.FOLDER, Form.SERIES):
+            # How far a series has come is written anew again and again.
+            found = {file: digest for file, digest in contents(self.target).items()
+                     if not file.endswith((".partial", "progress.json"))}
+            for file in self.target.rglob("progress.json"):
+                self.check_json(file)
             old = contents(self.old(name)) if start == OLD else {}
-            for file in sorted(set(found) | set(old)):
+            for file in sorted((set(found) | set(old)) - {file for file in old if file.endswith("progress.json")}):
                 if found.get(file) not in (expected.get(file, ""), old.get(file, "")):
                     raise Failure(f"{file} is {'half-written' if file in found else 'gone'}")
         else:
@@ -207,6 +222,13 @@ class Writers(Trial):
             if self.content(name) not in allowed:
                 raise Failure("what lies there is neither the older output nor the whole new one")
         return left
+
+    def check_json(self, file: Path) -> None:
+        """Raises: Failure if it is no JSON."""
+        try:
+            json.loads(file.read_text())
+        except ValueError as error:
+            raise Failure(f"{file.name} is half-written: {error}") from None
 
     def beside(self, name: str) -> list[str]:
         """The names of what lies beside the target, or half-written in it.

@@ -47,6 +47,7 @@ enum Targets {
             "mask": { mask() },
             "mask-list": { try maskList() },
             "importance": { try importance() },
+            "activations": { try activations() },
             "answers": { try answers() },
             "lens": { try lens() },
             "import": { try importFiles() },

@@ -165,6 +165,26 @@ extension Study {
             neurons: neurons)
     }
 
+    /// The neurons of any domain under a set's name, ascending, for each module the lists of its layers.
+    ///
+    /// - Throws: `InputError`, `.mismatch` where no neurons were looked for.
+    public func neurons(of set: SetName) throws -> [String: [[Int]]] {
+        try checkSet(set)
+        var neurons: [String: [[Int]]] = [:]
+        for module in try modules() {
+            guard let found = try identification(module: module.name, set: set) else { continue }
+            neurons[module.name] = (0..<module.layers).map { layer in
+                Set(found.neurons.flatMap { $0[layer] }).sorted()
+            }
+        }
+        guard !neurons.isEmpty else {
+            throw InputError(
+                .mismatch, file: path, expected: "neuron sets, which mmq identify finds",
+                found: "none")
+        }
+        return neurons
+    }
+
     /// The mask that switches a domain's neurons off in some modules.
     ///
     /// - Throws: `InputError`, `.mismatch` where no neurons were looked for.

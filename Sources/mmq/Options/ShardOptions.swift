@@ -8,8 +8,8 @@ struct ShardOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             """
-            Work on part K of N of the samples, into a study of its own; mmq merge puts parts \
-            together. slurm: the part that SLURM_ARRAY_TASK_ID says.
+            Work on part K of N of the samples, into a study of its own (activations: a folder); \
+            mmq merge puts studies together. slurm: the part that SLURM_ARRAY_TASK_ID says.
             """, valueName: "k/n"))
     var shard: String?
 
