@@ -204,11 +204,12 @@ public final class Explorer: @unchecked Sendable {
         let prompt = question.isRaw ? question.prompt : try model.prompt(question.prompt)
         let keeper = try Keeper(model.modules, sets: sets, whole: wholeSites(question))
         var input: PreparedInput?
+        var states: HiddenStates?
         let answer = try model.generate(
             image: picture.image, prompt: prompt,
             options: GenerationOptions(
                 maxTokens: question.maxTokens, candidates: Self.candidates),
-            mask: mask, tap: keeper.tap()
+            mask: mask, tap: keeper.tap(), keeping: question.wantsLens ? .block : nil
         ) { step in
             if job.mustStop { throw Stopped() }
             switch step {
@@ -220,6 +221,7 @@ public final class Explorer: @unchecked Sendable {
                 events.tell(
                     "layer",
                     [("layer", .integer(layer)), ("of", .integer(model.decoderModule.layers))])
+            case .kept(let kept): states = kept
             case .candidates(let list):
                 events.tell("candidates", [("words", .array(list.map(told)))])
             case .token(let id, let text):
@@ -242,8 +244,8 @@ public final class Explorer: @unchecked Sendable {
             activations: keeper.kept)
         lock.withLock { passes.put(pass) }
         events.tell("done", told(pass, answer, question, picture))
-        if question.wantsLens, !job.mustStop {
-            events.tell("lens", try lens(input, picture, prompt, mask, job))
+        if let states {
+            events.tell("lens", try lens(of: states, input, picture, prompt, job))
         }
     }
 
@@ -278,17 +280,12 @@ public final class Explorer: @unchecked Sendable {
     }
 
     private func lens(
-        _ input: PreparedInput, _ picture: PictureShelf.Picture, _ prompt: String,
-        _ mask: NeuronMask?, _ job: ModelQueue.Job
+        of states: HiddenStates, _ input: PreparedInput, _ picture: PictureShelf.Picture,
+        _ prompt: String, _ job: ModelQueue.Job
     ) throws -> [(String, JSONValue)] {
-        let observation = mask.map {
-            Observation(modules: model.modules, counting: false, mask: $0)
+        let reading = try model.lens(of: states, input, options: LensOptions(top: Self.candidates)) {
+            _ in if job.mustStop { throw Stopped() }
         }
-        let states = try model.hiddenStates(
-            input, features: input.imageFeatures(observation: observation),
-            observation: observation, part: .block)
-        if job.mustStop { throw Stopped() }
-        let reading = try model.lens(of: states, input, options: LensOptions(top: Self.candidates))
         let lens = PictureLens(
             reading, of: picture.image, prompt: prompt, model: model, name: "lens")
         return [("lens", lens.json)]

@@ -103,8 +103,9 @@ class Study:
             folder = tempfile.mkdtemp(prefix="mmq-study-")
             # Gone with this object; what is mapped from it stays.
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            call(["export"], {"study": self.path, "output": folder, "name": "study", "split": self._split,
-                              "answer_split": self._answer_split, "blocks": False, "moments": False}, None, self._binary)
+            call(["export"], {
+                "study": self.path, "output": folder, "name": "study", "split": self._split,
+                "answer_split": self._answer_split, "blocks": False, "moments": False}, None, self._binary)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._folder, self._state = folder, state
