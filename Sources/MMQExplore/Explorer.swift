@@ -170,7 +170,7 @@ public final class Explorer: @unchecked Sendable {
 
     /// Answers a question, event by event; it waits for those that were asked before.
     ///
-    /// - Throws: `InputError` if too many wait.
+    /// - Throws: `HTTPRequest.Fault` if too many wait.
     func ask(_ question: ExploreQuestion) throws -> EventStream {
         let stop = StopSign()
         let events = EventStream(gone: { stop.raise() })
@@ -283,7 +283,8 @@ public final class Explorer: @unchecked Sendable {
         of states: HiddenStates, _ input: PreparedInput, _ picture: PictureShelf.Picture,
         _ prompt: String, _ job: ModelQueue.Job
     ) throws -> [(String, JSONValue)] {
-        let reading = try model.lens(of: states, input, options: LensOptions(top: Self.candidates)) {
+        let reading = try model.lens(of: states, input, options: LensOptions(top: Self.candidates))
+        {
             _ in if job.mustStop { throw Stopped() }
         }
         let lens = PictureLens(

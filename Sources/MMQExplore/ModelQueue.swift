@@ -40,16 +40,15 @@ final class ModelQueue: @unchecked Sendable {  // what changes is behind the con
     /// Puts a job at the end.
     ///
     /// - Returns: how many are done before it.
-    /// - Throws: `InputError` if too many wait.
+    /// - Throws: `HTTPRequest.Fault` if too many wait.
     @discardableResult
     func add(_ job: Job) throws -> Int {
         try locked {
             // Those that were given up are passed over, not waited for.
             waiting.removeAll { $0.mustStop }
             guard waiting.count < Self.limit else {
-                throw InputError(
-                    .tooLarge, file: "request", expected: "at most \(Self.limit) that wait",
-                    found: "one more")
+                throw HTTPRequest.Fault(
+                    .busy, "\(Self.limit) questions wait already: ask again later")
             }
             let before = waiting.count + (running == nil ? 0 : 1)
             waiting.append(job)

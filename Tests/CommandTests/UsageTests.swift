@@ -52,6 +52,14 @@ import Testing
             ]
         ),
         (
+            "explore",
+            [
+                "--model", "--language", "--vision", "--activations", "--compat", "--study",
+                "--set",
+                "--bench", "--split", "--allow-outside", "--port", "--threads",
+            ]
+        ),
+        (
             "activation",
             [
                 "--model", "--compat", "--bench", "--study", "--domain", "--split",
