@@ -103,8 +103,15 @@ static csimd_q8_rows quantized_rows(const csimd_input* input) {
     return rows;
 }
 
+/// What the tasks of a quantization need.
+typedef struct quantization {
+    const csimd_kernels* kernels;
+    const csimd_input* input;
+} quantization;
+
 static void quantize_task(void* context, int64_t token) {
-    const csimd_input* input = context;
+    const quantization* all_rows = context;
+    const csimd_input* input = all_rows->input;
     const csimd_q8_rows all = quantized_rows(input);
     const csimd_q8_rows one = csimd_q8_part(&all, (size_t)token, 1, 0);
     csimd_q8_output to = {.scales = (float*)one.scales};
@@ -112,7 +119,7 @@ static void quantize_task(void* context, int64_t token) {
         to.q[p] = (int8_t*)one.plane[p].q;
         to.sums[p] = (int32_t*)one.plane[p].sums;
     }
-    csimd_active()->quantize_row(input->x + (size_t)token * input->stride, input->cols, &to);
+    all_rows->kernels->quantize_row(input->x + (size_t)token * input->stride, input->cols, &to);
     csimd_total_activations(&one);
 }
 
@@ -171,7 +178,8 @@ static void interleave_task(void* context, int64_t block) {
 }
 
 void csimd_quantize_activations(const csimd_input* input) {
-    csimd_parallel(quantize_task, (void*)input, (int64_t)input->tokens);
+    quantization rows = {.kernels = csimd_active(), .input = input};
+    csimd_parallel(quantize_task, &rows, (int64_t)input->tokens);
     if (few_bytes(input->tokens, input->cols, planes_of(input->integers))) {
         csimd_parallel(interleave_task, (void*)input, (int64_t)(input->cols / CSIMD_BLOCK));
     }

@@ -25,7 +25,8 @@ const char* csimd_isa_error(void);
 const char* csimd_isa_name(int i);
 /// Whether this CPU and OS can run `isa`.
 bool csimd_isa_supported(const char* isa);
-/// Switches the instruction set. False if unknown or unsupported. Not while kernels run.
+/// Switches the instruction set of what the calling thread asks for, on however many threads that
+/// is computed. False if unknown or unsupported.
 bool csimd_select_isa(const char* isa);
 
 /// Sets how many threads kernels use, clamped to 1 ... 256. Not while kernels run.
