@@ -199,7 +199,8 @@ class Activations:
             numbers = np.fromstring(body.replace("\n", ",")[:-1], np.int64, sep=",")
             if len(numbers) != len(_COLUMNS) * body.count("\n"):
                 raise ValueError(f"{len(numbers)} numbers in {body.count(chr(10))} lines")
-            return numbers.reshape(-1, len(_COLUMNS))
+            table: "np.ndarray[Any, np.dtype[np.int64]]" = numbers.reshape(-1, len(_COLUMNS))
+            return table
         except (OSError, ValueError) as error:
             raise MmqError(f"{part._index}: cannot be read as an index: {error}") from error
 
