@@ -240,7 +240,9 @@ public final class Explorer: @unchecked Sendable {
             words: (input.inputIDs + answer.tokens).map(word), isImage: isImage,
             grids: model.pictureGrids(
                 width: picture.image.width, height: picture.image.height, isImage: isImage),
-            tiles: input.pixelShape.count > 3 ? input.pixelShape[0] : 1,
+            places: model.modules.indices.map {
+                model.tokenRows(of: $0, in: input).map(\.place)
+            },
             activations: keeper.kept)
         lock.withLock { passes.put(pass) }
         events.tell("done", told(pass, answer, question, picture))

@@ -13,8 +13,8 @@ struct PassRecord: Sendable {
     let isImage: [Bool]
     /// How image tokens lie in the picture.
     let grids: [PictureGrid]
-    /// How many tiles the towers saw.
-    let tiles: Int
+    /// [module]: where its rows lie in the tiles that the towers saw.
+    let places: [[PicturePlace]]
     let activations: KeptActivations
 }
 
@@ -47,10 +47,13 @@ extension PassRecord {
         var told = JSONObject([
             ("values", .array(values.map { $0.isFinite ? .number(Double($0)) : .null }))
         ])
-        if !isDecoder, let tiling = Tiling(rows: values.count, tiles: tiles) {
-            told.set("tiles", .integer(tiles))
-            told.set("side", .integer(tiling.side))
-            told.set("leading", .integer(tiling.leading))
+        // Squares of patches, one tile behind the other, each perhaps behind a class token.
+        if !isDecoder, let last = places[module].last, last.row > 0,
+            let leading = places[module].firstIndex(where: { $0.row >= 0 })
+        {
+            told.set("tiles", .integer(Int(last.tile) + 1))
+            told.set("side", .integer(Int(last.row) + 1))
+            told.set("leading", .integer(leading))
         }
         return .object(told)
     }
@@ -76,27 +79,5 @@ extension PassRecord {
                         ("domains", .array(domains.map { .string($0.rawValue) })),
                     ]))
             })
-    }
-}
-
-/// How a tower's rows lie in tiles: each a square of patches, perhaps behind a class token.
-struct Tiling: Equatable {
-    /// Patches on a side.
-    let side: Int
-    /// Rows before a tile's first patch.
-    let leading: Int
-
-    /// Nil where the rows are no such squares (the queries of a Q-Former, say).
-    init?(rows: Int, tiles: Int) {
-        guard tiles > 0, rows > 0, rows % tiles == 0 else { return nil }
-        let each = rows / tiles
-        for leading in [0, 1] where each > leading {
-            let side = Int(Double(each - leading).squareRoot().rounded())
-            if side > 1, side * side == each - leading {
-                (self.side, self.leading) = (side, leading)
-                return
-            }
-        }
-        return nil
     }
 }

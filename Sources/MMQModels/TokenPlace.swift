@@ -1,13 +1,3 @@
-/// A patch of a tile that a tower saw.
-public struct TilePatch: Sendable, Equatable {
-    /// Which of the picture's tiles, in the order in which the tower sees them.
-    public let tile: Int
-    /// The patch's row in the tile.
-    public let row: Int
-    /// The patch's column in the tile.
-    public let column: Int
-}
-
 /// What one of the tokens is that a module sees.
 public struct TokenPlace: Sendable, Equatable, Codable {
     /// A word of the prompt, as the vocabulary spells it; nil for what is none.
@@ -20,17 +10,6 @@ public struct TokenPlace: Sendable, Equatable, Codable {
     public var row: Int?
     /// The patch's column there.
     public var column: Int?
-}
-
-extension VisionTower {
-    /// The patch that a token is, of tiles of `count` tokens: what stands before the patches, a class
-    /// token, is none.
-    func patch(of token: Int, perTile count: Int) -> TilePatch? {
-        let (tile, index) = token.quotientAndRemainder(dividingBy: count)
-        let patch = index - (count - patches)
-        guard patch >= 0 else { return nil }
-        return TilePatch(tile: tile, row: patch / patchesPerSide, column: patch % patchesPerSide)
-    }
 }
 
 extension PictureGrid {
@@ -46,7 +25,7 @@ extension PictureGrid {
 /// What the tokens of one picture and prompt are.
 public struct TokenPlaces {
     private let model: any VisionLanguageModel
-    private let ids: [Int32]
+    private let input: PreparedInput
     private let grids: [PictureGrid]
 
     /// - Parameters:
@@ -56,7 +35,7 @@ public struct TokenPlaces {
         _ input: PreparedInput, of model: any VisionLanguageModel, width: Int, height: Int
     ) {
         self.model = model
-        ids = input.inputIDs
+        self.input = input
         grids = model.pictureGrids(
             width: width, height: height, isImage: model.imagePositions(input))
     }
@@ -70,10 +49,14 @@ public struct TokenPlaces {
         var place = TokenPlace()
         guard let module = model.modules.firstIndex(where: { $0.name == name }) else { return nil }
         guard name == model.decoderModule.name else {
-            guard let patch = model.tilePatch(module: module, token: token) else { return place }
-            (place.tile, place.row, place.column) = (patch.tile, patch.row, patch.column)
+            let rows = model.tokenRows(of: module, in: input)
+            guard rows.indices.contains(token), rows[token].place.row >= 0 else { return place }
+            let patch = rows[token].place
+            (place.tile, place.row, place.column) =
+                (Int(patch.tile), Int(patch.row), Int(patch.column))
             return place
         }
+        let ids = input.inputIDs
         guard ids.indices.contains(token) else { return nil }
         guard ids[token] == model.imageToken else {
             place.word = model.tokenizer.piece(ids[token]).map {

@@ -17,10 +17,6 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     ///
     /// - Parameter isImage: which positions of the sequence hold image tokens.
     func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid]
-    /// The patch that a token of a tower or a projector is; nil for what has no place in a tile.
-    ///
-    /// - Parameter module: the module's number.
-    func tilePatch(module: Int, token: Int) -> TilePatch?
 }
 
 extension VisionLanguageModel {
@@ -33,8 +29,6 @@ extension VisionLanguageModel {
 
     /// Image tokens without places.
     public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] { [] }
-    /// Tokens without places.
-    public func tilePatch(module: Int, token: Int) -> TilePatch? { nil }
 
     /// Positions that the language model was made for.
     public var contextLength: Int { backend.contextLength }

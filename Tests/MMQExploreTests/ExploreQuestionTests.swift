@@ -59,18 +59,3 @@ import Testing
         #expect(throws: InputError.self) { try question.mask?.document(modules) }
     }
 }
-
-/// Where a tower's rows lie.
-@Suite struct TilingTests {
-    @Test(arguments: [(5 * 577, 5, 24, 1), (257, 1, 16, 1), (576, 1, 24, 0), (16, 4, 2, 0)])
-    func squaresAreFound(_ rows: Int, _ tiles: Int, _ side: Int, _ leading: Int) {
-        let tiling = Tiling(rows: rows, tiles: tiles)
-        #expect(tiling?.side == side)
-        #expect(tiling?.leading == leading)
-    }
-
-    @Test(arguments: [(32, 1), (0, 1), (7, 2), (12, 0)])
-    func otherRowsHaveNoPlace(_ rows: Int, _ tiles: Int) {
-        #expect(Tiling(rows: rows, tiles: tiles) == nil)
-    }
-}

@@ -62,11 +62,6 @@ public final class InstructBLIPModel: VisionLanguageModel {
         return vision.tokens
     }
 
-    /// The patch that a token of the tower is: queries look at all of them.
-    public func tilePatch(module: Int, token: Int) -> TilePatch? {
-        module == Module.encoder ? vision.patch(of: token, perTile: vision.tokens) : nil
-    }
-
     /// The prompt's ids, placeholders in front, and the Q-Former's.
     private func ids(_ prompt: String) throws -> (ids: [Int32], instruction: [Int32]) {
         // The study's prompts name the picture; neither of the model's tokenizers knows the word.

@@ -41,15 +41,6 @@ struct LlavaFeatures {
         }
     }
 
-    /// The patch that a token of tower or projector is.
-    func patch(module: Int, token: Int) -> TilePatch? {
-        switch LlavaModule(rawValue: module) {
-        case .vision: vision.patch(of: token, perTile: vision.tokens)
-        case .mmproj: vision.patch(of: token, perTile: tokensPerTile)
-        default: nil
-        }
-    }
-
     /// The selected layer's features, [tiles, tokens per tile, hidden]. While counting, the layers
     /// behind it run too: nobody uses their output, but the study counts them.
     private func select(_ pixels: [Float], tiles: Int, _ pass: Pass) throws -> FloatBuffer {

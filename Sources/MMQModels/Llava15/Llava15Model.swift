@@ -41,11 +41,6 @@ public final class Llava15Model: VisionLanguageModel {
         return towers.vision.tokens
     }
 
-    /// The patch that a token of tower or projector is.
-    public func tilePatch(module: Int, token: Int) -> TilePatch? {
-        towers.patch(module: module, token: token)
-    }
-
     /// The patches of the middle; with `full`, the class token before them has no place.
     public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] {
         let side = towers.vision.patchesPerSide

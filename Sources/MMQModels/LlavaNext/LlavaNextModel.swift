@@ -64,11 +64,6 @@ public final class LlavaNextModel: VisionLanguageModel {
             height: height, isImage: isImage, as: files.compatibility)
     }
 
-    /// The patch of a tile that a token of tower or projector is.
-    public func tilePatch(module: Int, token: Int) -> TilePatch? {
-        towers.patch(module: module, token: token)
-    }
-
     /// Runs tower and projector over tiles: [image tokens, hidden].
     func features(of tiling: TiledImage, observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)
