@@ -157,8 +157,8 @@ static csimd_moments moments_from(const csimd_moments* m, size_t first) {
                            .stride = m->stride,
                            .token = m->token,
                            .floors = m->floors + first,
-                           .values = m->values + first * m->keep,
-                           .tokens = m->tokens + first * m->keep,
+                           .values = m->values + first,
+                           .tokens = m->tokens + first,
                            .above = m->above + first};
 }
 

@@ -273,17 +273,18 @@ typedef struct csimd_gemm {
 /// Puts an activation that is greater than its neuron's floor among the strongest, behind those
 /// that are as great: their tokens came before.
 static inline void csimd_keep_moment(const csimd_moments* m, size_t neuron, float value) {
-    float* values = m->values + neuron * m->keep;
-    uint32_t* tokens = m->tokens + neuron * m->keep;
-    size_t at = m->keep - 1;
-    for (; at > 0 && value > values[at - 1]; at--) {
-        values[at] = values[at - 1];
-        tokens[at] = tokens[at - 1];
+    float* values = m->values + neuron;
+    uint32_t* tokens = m->tokens + neuron;
+    const size_t last = (m->keep - 1) * m->stride;
+    size_t at = last;
+    for (; at > 0 && value > values[at - m->stride]; at -= m->stride) {
+        values[at] = values[at - m->stride];
+        tokens[at] = tokens[at - m->stride];
     }
     values[at] = value;
     tokens[at] = m->token;
     // Below the floor while there are fewer than `keep`.
-    const float least = values[m->keep - 1];
+    const float least = values[last];
     m->floors[neuron] = least > m->floors[neuron] ? least : m->floors[neuron];
 }
 

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #endif
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "internal.h"
 
@@ -85,6 +86,8 @@ int csimd_threads(void) {
 #ifdef CSIMD_OPENMP
 // Of omp.h, which Swift's clang does not bring along and distributions put where it does not look.
 extern int omp_get_max_threads(void);
+// LLVM's own, heard before it starts.
+extern void kmp_set_defaults(const char* settings) __attribute__((weak));
 
 /// Removes the file by which LLVM's OpenMP finds a second copy of itself in this process.
 ///
@@ -104,6 +107,12 @@ static void remove_registration(void) {
 /// make is not left to those that come. At its end OpenMP does not miss the file.
 static void start_openmp(void) {
     remove_registration();
+    // A thread without work waits for the next region in a loop for a millisecond, not for the usual
+    // 200: kernels follow each other in less, and between two pictures, while a study is written or a
+    // process ends, a core that turns in place takes time from what else runs.
+    if (kmp_set_defaults && !getenv("KMP_BLOCKTIME") && !getenv("OMP_WAIT_POLICY")) {
+        kmp_set_defaults("KMP_BLOCKTIME=1");
+    }
     (void)omp_get_max_threads(); // registers
     remove_registration();
 }

@@ -126,12 +126,12 @@ extern const float csimd_edges[CSIMD_EDGES];
 /// The strongest activations of each neuron so far, and a histogram of all.
 typedef struct csimd_moments {
     size_t keep;    // how many of a neuron's are kept, 1 or more
-    size_t stride;  // numbers from one edge of `above` to the next
+    size_t stride;  // numbers from one row of `values`, `tokens` and `above` to the next
     uint32_t token; // where the first token stands
     float*
         floors; // [n], an activation has to be greater to be kept: the least kept, once `keep` are
-    float* values;    // [n, keep], descending, equal ones by token; -inf: none
-    uint32_t* tokens; // [n, keep], where they were; untouched where there is none
+    float* values;    // [keep, stride], descending, equal ones by token; -inf: none
+    uint32_t* tokens; // [keep, stride], where they were; untouched where there is none
     uint32_t* above;  // [CSIMD_EDGES, stride], += tokens whose activation is greater than the edge
 } csimd_moments;
 

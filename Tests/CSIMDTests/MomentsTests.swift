@@ -51,10 +51,10 @@ import Testing
             let best = row.indices.filter { row[$0] > floor }
                 .sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }.prefix(keep)
             for (rank, token) in best.enumerated() {
-                kept.values[i * keep + rank] = row[token]
-                kept.tokens[i * keep + rank] = UInt32(token)
+                kept.values[rank * n + i] = row[token]
+                kept.tokens[rank * n + i] = UInt32(token)
             }
-            if best.count == keep { kept.floors[i] = kept.values[i * keep + keep - 1] }
+            if best.count == keep { kept.floors[i] = kept.values[(keep - 1) * n + i] }
             for (number, edge) in edges.enumerated() {
                 kept.above[number * n + i] = UInt32(row.count { $0 > edge })
             }

@@ -97,6 +97,12 @@ public func isRegularFile(_ path: String) -> Bool {
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
 }
 
+/// Whether a path is itself a link, wherever it leads.
+public func isLink(_ path: String) -> Bool {
+    var info = stat()
+    return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFLNK
+}
+
 /// The absolute path without links; nil if nothing lies there.
 public func realPath(_ path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }
@@ -111,8 +117,7 @@ public func realPath(_ path: String) -> String? {
 public func linkTarget(of path: String) throws -> String {
     var target = path
     for _ in 0..<40 {
-        var info = stat()
-        guard lstat(target, &info) == 0, info.st_mode & S_IFMT == S_IFLNK else { return target }
+        guard isLink(target) else { return target }
         guard let link = try? FileManager.default.destinationOfSymbolicLink(atPath: target) else {
             throw InputError.system(.writeFailed, file: path, errno)
         }

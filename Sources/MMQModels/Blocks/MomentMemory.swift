@@ -54,17 +54,28 @@ final class MomentMemory {
         return UnsafePointer(told)
     }
 
-    /// What is in it.
+    /// What is in it. Kernels have neurons side by side, ranks one below the other.
     var moments: ModuleMoments {
         var moments = ModuleMoments(shape: shape, keep: keep)
-        func copy<Number>(_ numbers: UnsafeMutablePointer<Number>, to array: inout [Number]) {
-            array.withUnsafeMutableBufferPointer {
-                _ = $0.update(fromContentsOf: UnsafeBufferPointer(start: numbers, count: $0.count))
+        let neurons = shape.neurons
+        moments.values.withUnsafeMutableBufferPointer { values in
+            moments.places.withUnsafeMutableBufferPointer { places in
+                for layer in 0..<shape.layers {
+                    let first = layer * neurons * keep
+                    for neuron in 0..<neurons {
+                        var (from, to) = (first + neuron, first + neuron * keep)
+                        for _ in 0..<keep where self.values[from] > -.infinity {
+                            (values[to], places[to]) = (self.values[from], self.places[from])
+                            from += neurons
+                            to += 1
+                        }
+                    }
+                }
             }
         }
-        copy(values, to: &moments.values)
-        copy(places, to: &moments.places)
-        copy(above, to: &moments.above)
+        moments.above.withUnsafeMutableBufferPointer {
+            _ = $0.update(fromContentsOf: UnsafeBufferPointer(start: above, count: $0.count))
+        }
         moments.tokens = Int64(rows.first ?? 0)
         return moments
     }

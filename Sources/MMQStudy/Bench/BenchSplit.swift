@@ -24,6 +24,8 @@ public final class BenchSplit {
     /// Where the bench really lies; nil where pictures may lie anywhere.
     private let root: String?
     private let table: any BenchTable
+    /// Where the folder of the last picture really lies: the next is often in the same one.
+    private var folder: (path: Substring, place: String)?
     private var seen: Set<String> = []
 
     /// Opens a domain of the bench in folder `bench`.
@@ -123,12 +125,24 @@ public final class BenchSplit {
 
     /// A picture outside the bench is read only where that was allowed.
     private func checkPlace(of picture: String) throws {
-        guard let root, let place = realPath(picture) else { return }
+        guard let root, let place = place(of: picture) else { return }
         guard place.hasPrefix(root.hasSuffix("/") ? root : root + "/") else {
             throw InputError(
                 .badInput, file: picture, expected: "a picture within \(bench)",
                 found: "\(place); --allow-outside lets a bench name pictures elsewhere")
         }
+    }
+
+    /// Where a regular file really lies; nil if it is gone. Every shard walks over all pictures of a
+    /// plan: that of a folder is looked up once for those that follow each other in it.
+    private func place(of picture: String) -> String? {
+        guard let slash = picture.lastIndex(of: "/"), !isLink(picture) else {
+            return realPath(picture)
+        }
+        let path = picture[...slash]
+        if folder?.path != path { folder = realPath(String(path)).map { (path, $0) } }
+        guard let folder, folder.path == path else { return nil }
+        return folder.place + (folder.place.hasSuffix("/") ? "" : "/") + picture[slash...].dropFirst()
     }
 
     /// Moves the walk on to `place` as if it had been walked there, without looking at pictures.

@@ -337,8 +337,8 @@ static void fill_kept(kept* k, const float* around, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const size_t there = random_bits() % (KEPT + 1);
         for (size_t j = 0; j < KEPT; j++) {
-            k->values[i * KEPT + j] = -INFINITY;
-            k->tokens[i * KEPT + j] = (uint32_t)j;
+            k->values[j * MAX_NEURONS + i] = -INFINITY;
+            k->tokens[j * MAX_NEURONS + i] = (uint32_t)j;
         }
         k->floors[i] = random_bits() % 2 ? -INFINITY : -1;
         for (size_t j = 0; j < there; j++) {
