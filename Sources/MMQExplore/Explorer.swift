@@ -231,17 +231,18 @@ public final class Explorer: @unchecked Sendable {
             }
         }
         guard let input else { return }
-        let isImage = model.imagePositions(input)
+        let rows = model.modules.indices.map { model.tokenRows(of: $0, in: input) }
         let pass = PassRecord(
             id: lock.withLock {
                 counter += 1
                 return String(counter)
             },
-            words: (input.inputIDs + answer.tokens).map(word), isImage: isImage,
-            grids: model.pictureGrids(
-                width: picture.image.width, height: picture.image.height, isImage: isImage),
-            places: model.modules.indices.map {
-                model.tokenRows(of: $0, in: input).map(\.place)
+            words: (input.inputIDs + answer.tokens).map(word),
+            isImage: model.imagePositions(input),
+            grids: rows.indices.map {
+                model.grids(
+                    of: $0, rows: rows[$0], width: picture.image.width,
+                    height: picture.image.height)
             },
             activations: keeper.kept)
         lock.withLock { passes.put(pass) }
@@ -264,12 +265,13 @@ public final class Explorer: @unchecked Sendable {
         _ picture: PictureShelf.Picture
     ) -> [(String, JSONValue)] {
         let image = pass.isImage.indices.filter { pass.isImage[$0] }
+        let decoder = model.modules.firstIndex(of: model.decoderModule)
         return [
             ("pass", .string(pass.id)), ("text", .string(answer.text)),
             ("words", .array(pass.words.map { .string($0) })),
             ("prompt_tokens", .integer(answer.promptTokens)),
             ("image", .array(image.map { .integer($0) })),
-            ("grids", Self.json(pass.grids)),
+            ("grids", decoder.map { PassRecord.json(pass.grids[$0]) } ?? .null),
             (
                 "seconds",
                 .number(answer.visionSeconds + answer.prefillSeconds + answer.decodeSeconds)
@@ -330,12 +332,5 @@ public final class Explorer: @unchecked Sendable {
                 kept.append(rows, module: module, layer: layer)
             }
         }
-    }
-
-    private static func json(_ value: some Encodable) -> JSONValue {
-        guard let data = try? JSONEncoder().encode(value),
-            let json = try? JSONValue(parsing: [UInt8](data), file: "page")
-        else { return .null }
-        return json
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import MMQBase
 import MMQModels
 import MMQStudy
@@ -11,10 +12,8 @@ struct PassRecord: Sendable {
     let words: [String]
     /// Which of the prompt's positions hold image tokens.
     let isImage: [Bool]
-    /// How image tokens lie in the picture.
-    let grids: [PictureGrid]
-    /// [module]: where its rows lie in the tiles that the towers saw.
-    let places: [[PicturePlace]]
+    /// [module]: how its rows lie in the picture, a tower's tile by tile.
+    let grids: [[PictureGrid]]
     let activations: KeptActivations
 }
 
@@ -33,13 +32,20 @@ struct PassShelf {
 }
 
 extension PassRecord {
+    static func json(_ value: some Encodable) -> JSONValue {
+        guard let data = try? JSONEncoder().encode(value),
+            let json = try? JSONValue(parsing: [UInt8](data), file: "page")
+        else { return .null }
+        return json
+    }
+
     /// Neurons of sets that are told for a position.
     private static let mostNeurons = 24
 
     /// A neuron over the pass.
     ///
     /// - Returns: the values in the order of the rows, and for a module that is not the decoder
-    ///   how they lie in tiles; nil if the neuron was not kept.
+    ///   how they lie in the picture; nil if the neuron was not kept.
     func neuron(_ neuron: Int, layer: Int, module: Int, isDecoder: Bool) -> JSONValue? {
         guard let values = activations.column(module: module, layer: layer, neuron: neuron) else {
             return nil
@@ -47,14 +53,7 @@ extension PassRecord {
         var told = JSONObject([
             ("values", .array(values.map { $0.isFinite ? .number(Double($0)) : .null }))
         ])
-        // Squares of patches, one tile behind the other, each perhaps behind a class token.
-        if !isDecoder, let last = places[module].last, last.row > 0,
-            let leading = places[module].firstIndex(where: { $0.row >= 0 })
-        {
-            told.set("tiles", .integer(Int(last.tile) + 1))
-            told.set("side", .integer(Int(last.row) + 1))
-            told.set("leading", .integer(leading))
-        }
+        if !isDecoder { told.set("grids", Self.json(grids[module])) }
         return .object(told)
     }
 

@@ -66,7 +66,9 @@ extension RGBImage {
     }
 
     /// A part of this picture.
-    private func part(rows: Range<Int>, columns: Range<Int>) -> RGBImage {
+    ///
+    /// - Precondition: the picture has these rows and columns.
+    public func part(rows: Range<Int>, columns: Range<Int>) -> RGBImage {
         var samples: [UInt8] = []
         samples.reserveCapacity(rows.count * columns.count * 3)
         for y in rows {

@@ -38,10 +38,31 @@ public struct NeuronWords: Sendable, Equatable {
     public let lowered: [Word]
 }
 
+/// A word that a neuron writes, as the vocabulary spells it.
+public struct WrittenWord: Sendable, Equatable, Codable {
+    /// Its id.
+    public let id: Int32
+    /// `#` and the id where the vocabulary has no spelling.
+    public let word: String
+    /// See ``NeuronWords/Word/weight``.
+    public let weight: Float
+}
+
 /// Rows of the head that are dequantized at a time: with 4,096 columns 8 MB.
 private let headRows = 512
 
 extension VisionLanguageModel {
+    /// Words with their spellings.
+    public func spelled(_ words: [NeuronWords.Word]) -> [WrittenWord] {
+        words.map { word in
+            let piece = tokenizer.piece(word.id) ?? []
+            return WrittenWord(
+                id: word.id,
+                word: piece.isEmpty ? "#\(word.id)" : String(decoding: piece, as: UTF8.self),
+                weight: word.weight)
+        }
+    }
+
     /// The words that neurons write, computed in f32 on the weights as they are stored; the head is
     /// read once for all of them.
     ///

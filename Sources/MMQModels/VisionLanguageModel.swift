@@ -17,6 +17,11 @@ public protocol VisionLanguageModel: CountingModel, AnyObject {
     ///
     /// - Parameter isImage: which positions of the sequence hold image tokens.
     func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid]
+    /// Where the patches of each tile that the tower takes lie in a picture of that size, in the
+    /// tiles' order; `first` says nothing. None where they have no place.
+    func tileGrids(width: Int, height: Int) -> [PictureGrid]
+    /// The tokenizer of what the towers read beside the picture, if they read.
+    var towerTokenizer: (any TextTokenizing)? { get }
 }
 
 extension VisionLanguageModel {
@@ -29,6 +34,10 @@ extension VisionLanguageModel {
 
     /// Image tokens without places.
     public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] { [] }
+    /// Patches without places.
+    public func tileGrids(width: Int, height: Int) -> [PictureGrid] { [] }
+    /// Towers that see and do not read.
+    public var towerTokenizer: (any TextTokenizing)? { nil }
 
     /// Positions that the language model was made for.
     public var contextLength: Int { backend.contextLength }

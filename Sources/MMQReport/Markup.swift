@@ -49,9 +49,9 @@ enum Tag: String {
     case html, head, meta, title, style, body, script
     case header, nav, main, section, article, div, details, summary
     case h1, h2, h3, h4, p, pre, ul, li, dl, dt, dd, figure, figcaption
-    case a, b, bdi, code, img, small, span, strong
+    case a, b, bdi, code, img, mark, small, span, strong
     case table, caption, thead, tbody, tr, th, td
-    case svg, desc, circle, line, polygon, polyline, rect, text
+    case svg, defs, desc, use, image, circle, line, polygon, polyline, rect, text
 
     /// Has no content and no end, by HTML's rules.
     fileprivate var isVoid: Bool { self == .meta || self == .img }
@@ -59,7 +59,7 @@ enum Tag: String {
     /// A shape of a drawing: ends itself where it has no content.
     fileprivate var isShape: Bool {
         switch self {
-        case .circle, .line, .polygon, .polyline, .rect: true
+        case .circle, .image, .line, .polygon, .polyline, .rect, .use: true
         default: false
         }
     }

@@ -9,6 +9,12 @@ public struct ReportCommands: Sendable {
         case neurons
         /// Nothing was looked for in one module.
         case neuronsOf(module: String)
+        /// Counted without keeping the strongest activations.
+        case moments
+        /// No model to say what tokens are and which words are written.
+        case momentModel
+        /// No bench whose pictures are shown.
+        case momentPictures
         /// Counted without blocks of samples.
         case blocks
         /// Stability in few draws, for a look.

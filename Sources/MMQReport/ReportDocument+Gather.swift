@@ -47,13 +47,14 @@ extension ReportDocument {
     ///   - pictures: lenses over single pictures.
     ///   - model: the study's model, for its types.
     ///   - judge: scores driving answers; without one their score is missing.
+    ///   - gallery: what neurons are shown with one by one.
     ///   - made: the date of the report.
     /// - Throws: `InputError`, `.mismatch` if another study does not compare.
     public init(
         _ study: Study, others: [Study] = [], models: [ModelFidelity] = [],
         pictures: [PictureLens] = [],
         model: ReportFacts.Model? = nil, judge: (any AnswerJudge)? = nil,
-        options: ReportOptions = .init(), made: Date = Date()
+        gallery: GallerySources = .init(), options: ReportOptions = .init(), made: Date = Date()
     ) throws {
         version = 1
         let facts = try ReportFacts(study, model: model)
@@ -63,8 +64,13 @@ extension ReportDocument {
         try study.checkSet(options.set)
         set = options.set.name
         // Each module's entropies come from the same counts.
-        modules = try study.rememberingCounts {
-            try facts.modules.map { try ModuleNeurons($0, in: study, set: options.set) }
+        (modules, self.gallery) = try study.rememberingCounts {
+            let modules = try facts.modules.map {
+                try ModuleNeurons($0, in: study, set: options.set)
+            }
+            return (
+                modules, try ReportGallery(study, others, modules, set: options.set, gallery)
+            )
         }
         stability = try ReportStability.all(in: study, modules)
         scores = try ReportScores(study, judge: judge, options: options)

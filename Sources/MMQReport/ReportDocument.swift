@@ -19,6 +19,8 @@ public struct ReportDocument: Sendable, Codable {
     public let set: String
     /// Each module in the model's order.
     public let modules: [ModuleNeurons]
+    /// Neurons one by one; nil where none were identified, or none were wanted.
+    public let gallery: ReportGallery?
     /// Whether other pictures would find the same neurons.
     public let stability: [ReportStability]
     /// Scores of the stored answers.

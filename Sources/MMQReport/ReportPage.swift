@@ -37,6 +37,7 @@ public final class ReportPage {
                     neurons
                     overlap
                     entropies
+                    gallery
                     stability
                     scores
                     claims
@@ -112,7 +113,8 @@ public final class ReportPage {
         }
     }
 
-    private func figure(_ chart: Chart) -> Markup {
+    /// A chart with its words and numbers.
+    func figure(_ chart: Chart) -> Markup {
         charts += 1
         let id = "chart-\(charts)"
         let size = "\(SVGDrawing.f(Chart.width)) \(SVGDrawing.f(chart.height))"
@@ -208,7 +210,8 @@ public final class ReportPage {
 
     private static let sections = [
         ("neurons", "Neurons"), ("overlap", "Overlap"), ("entropy", "Selectivity"),
-        ("stability", "Stability"), ("scores", "Scores"), ("claims", "Claims"), ("sweep", "Sweeps"),
+        ("gallery", "Gallery"), ("stability", "Stability"), ("scores", "Scores"),
+        ("claims", "Claims"), ("sweep", "Sweeps"),
         ("lens", "Lens"), ("pictures", "Pictures"), ("deviation", "Deviation"),
         ("fidelity", "Fidelity"), ("facts", "Facts"),
     ]

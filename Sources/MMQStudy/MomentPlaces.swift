@@ -8,23 +8,26 @@ public final class MomentPlaces {
     public struct Sample {
         /// The sample.
         public let sample: BenchSample
-        /// Its tokens.
-        public let tokens: TokenPlaces
+        /// Its tokens; nil without a model.
+        public let tokens: TokenPlaces?
     }
 
     private let study: Study
-    private let model: any VisionLanguageModel
+    private let model: (any VisionLanguageModel)?
     private let bench: String
     private let split: String
     private let allowsOutside: Bool
-    private var samples: [Domain: [Int: Sample]] = [:]
+    private var samples: [Domain: [Int: Sample?]] = [:]
+    /// Walks at their beginning, over the annotations that were counted.
+    private var walks: [Domain: BenchSplit] = [:]
 
     /// - Parameters:
+    ///   - model: says what tokens are.
     ///   - bench: the folder that was counted.
     ///   - split: the split that was counted.
     ///   - allowsOutside: whether pictures may lie outside the folder.
     public init(
-        _ study: Study, model: any VisionLanguageModel, bench: String, split: String,
+        _ study: Study, model: (any VisionLanguageModel)?, bench: String, split: String,
         allowsOutside: Bool
     ) {
         self.study = study
@@ -34,12 +37,35 @@ public final class MomentPlaces {
         self.allowsOutside = allowsOutside
     }
 
-    /// A sample of a domain; nil if its picture is not there any more.
+    /// A sample of a domain; nil if its picture is not there any more. What was found once is
+    /// remembered, without the picture.
     ///
     /// - Parameter position: its place in the bench's order.
     /// - Throws: `InputError`, `.mismatch` if the bench is another than the one that was counted.
     public func sample(_ domain: Domain, position: Int) throws -> Sample? {
         if let known = samples[domain]?[position] { return known }
+        let found = try find(domain, position: position)
+        samples[domain, default: [:]][position] = .some(found)
+        return found
+    }
+
+    private func find(_ domain: Domain, position: Int) throws -> Sample? {
+        let walk = BenchSplit(again: try begin(domain))
+        try walk.skip(to: position)
+        guard case .sample(let sample)? = try walk.next(), sample.position == position else {
+            return nil
+        }
+        let tokens = try model.map { model in
+            let picture = try sample.picture()
+            return TokenPlaces(
+                try model.prepare(image: picture, prompt: sample.prompt), of: model,
+                width: picture.width, height: picture.height)
+        }
+        return Sample(sample: sample, tokens: tokens)
+    }
+
+    private func begin(_ domain: Domain) throws -> BenchSplit {
+        if let walk = walks[domain] { return walk }
         let walk = try BenchSplit(
             bench: bench, domain: domain, split: split, form: .simple,
             allowsOutside: allowsOutside)
@@ -48,17 +74,7 @@ public final class MomentPlaces {
                 .mismatch, file: study.path, item: domain.rawValue,
                 "counted from other annotations than those in \(bench)")
         }
-        try walk.skip(to: position)
-        guard case .sample(let sample)? = try walk.next(), sample.position == position else {
-            return nil
-        }
-        let picture = try sample.picture()
-        let found = Sample(
-            sample: sample,
-            tokens: TokenPlaces(
-                try model.prepare(image: picture, prompt: sample.prompt), of: model,
-                width: picture.width, height: picture.height))
-        samples[domain, default: [:]][position] = found
-        return found
+        walks[domain] = walk
+        return walk
     }
 }

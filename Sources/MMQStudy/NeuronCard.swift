@@ -2,9 +2,9 @@ import MMQBase
 import MMQModels
 
 /// What a study knows of a neuron.
-public struct NeuronCard: Sendable, Encodable {
+public struct NeuronCard: Sendable, Codable {
     /// An activation, and where it was.
-    public struct Moment: Sendable, Encodable, Equatable {
+    public struct Moment: Sendable, Codable, Equatable {
         /// The activation.
         public let value: Float
         /// The sample's place in the bench's order.
@@ -14,7 +14,7 @@ public struct NeuronCard: Sendable, Encodable {
     }
 
     /// In one domain.
-    public struct InDomain: Sendable, Encodable {
+    public struct InDomain: Sendable, Codable {
         /// The domain.
         public let domain: Domain
         /// Whether the neuron is in the domain's set.
@@ -125,6 +125,43 @@ public final class NeuronCards {
         }
         return places.sorted { (ranks[$0] ?? .max, $0) < (ranks[$1] ?? .max, $1) }
             .map { ($0 / module.neurons, $0 % module.neurons) }
+    }
+
+    /// The neurons of the set as `set()` lists them, each once: those that belong to several domains
+    /// under the one in which they fire most often.
+    public func byDomain() -> [(domain: Domain, neurons: [(layer: Int, neuron: Int)])] {
+        guard let found else { return [] }
+        var home: [Int: (domain: Domain, probability: Double)] = [:]
+        for pass in passes {
+            guard let layers = found.neurons(of: pass.state.domain) else { continue }
+            for (layer, neurons) in layers.enumerated() {
+                for neuron in neurons {
+                    let place = layer * module.neurons + neuron
+                    let probability =
+                        Double(pass.counts.counts[place]) / Double(pass.counts.tokens)
+                    if probability > home[place]?.probability ?? -1 {
+                        home[place] = (pass.state.domain, probability)
+                    }
+                }
+            }
+        }
+        let all = Dictionary(grouping: set()) {
+            home[$0.layer * module.neurons + $0.neuron]?.domain
+        }
+        return found.domains.map { ($0, all[$0] ?? []) }
+    }
+
+    /// Cards of neurons, in their order. A layer's moments are read once, in whatever order its
+    /// neurons are named.
+    ///
+    /// - Throws: `InputError`, as `card`.
+    public func cards(_ places: [(layer: Int, neuron: Int)]) throws -> [NeuronCard] {
+        var cards: [Int: NeuronCard] = [:]
+        for place in places.sorted(by: { $0.layer < $1.layer }) {
+            cards[place.layer * module.neurons + place.neuron] = try card(
+                layer: place.layer, neuron: place.neuron)
+        }
+        return places.compactMap { cards[$0.layer * module.neurons + $0.neuron] }
     }
 
     /// A neuron's card.

@@ -192,7 +192,8 @@ private struct DemoStudy {
         say("\(name): all of it on one page")
         let sample = try first(.com)
         try await mmq(
-            "report", "--study", study("f16"), "--model", model("f16"), "--compare",
+            "report", "--study", study("f16"), "--model", model("f16"), "--bench", bench,
+            "--compare",
             study("q8_0"), "--compare", study("q4_0"), "--judge", "exact", "--image",
             sample.picture, "--prompt",
             sample.prompt, "--title", "\(name), the demo's model", "--output",

@@ -37,13 +37,6 @@ struct NeuronList: Encodable {
 
 /// A neuron's card, with what a model and a bench add to what the study knows.
 struct NeuronDocument: Encodable {
-    /// A word that it writes.
-    struct Word: Encodable {
-        let id: Int32
-        let word: String
-        let weight: Float
-    }
-
     /// A strong activation with its sample and what its token is.
     struct Placed: Encodable {
         let domain: Domain
@@ -56,8 +49,8 @@ struct NeuronDocument: Encodable {
     }
 
     private(set) var card: NeuronCard
-    private(set) var raised: [Word]?
-    private(set) var lowered: [Word]?
+    private(set) var raised: [WrittenWord]?
+    private(set) var lowered: [WrittenWord]?
     private(set) var moments: [Placed] = []
     /// The histogram's edges.
     private let edges = MomentHistogram.edges
@@ -78,18 +71,9 @@ struct NeuronDocument: Encodable {
         else { return documents }
         let words = try model.words(
             of: cards.map { DecoderNeuron(layer: $0.layer, neuron: $0.neuron) }, top: top)
-        func named(_ words: [NeuronWords.Word]) -> [Word] {
-            words.map { word in
-                let piece = model.tokenizer.piece(word.id) ?? []
-                return Word(
-                    id: word.id,
-                    word: piece.isEmpty ? "#\(word.id)" : String(decoding: piece, as: UTF8.self),
-                    weight: word.weight)
-            }
-        }
         for (index, found) in words.enumerated() {
-            documents[index].raised = named(found.raised)
-            documents[index].lowered = named(found.lowered)
+            documents[index].raised = model.spelled(found.raised)
+            documents[index].lowered = model.spelled(found.lowered)
         }
         return documents
     }
@@ -118,7 +102,7 @@ struct NeuronDocument: Encodable {
             }
             moments[index].question = found.sample.question
             moments[index].pictures = found.sample.pictures
-            moments[index].place = found.tokens.place(
+            moments[index].place = found.tokens?.place(
                 module: card.module, token: moment.token)
         }
     }
@@ -191,7 +175,7 @@ struct NeuronDocument: Encodable {
         return table.text
     }
 
-    private func line(_ words: [Word]) -> String {
+    private func line(_ words: [WrittenWord]) -> String {
         words.map { "\($0.word) \(TextTable.number(Double($0.weight), 3))" }
             .joined(separator: "  ")
     }

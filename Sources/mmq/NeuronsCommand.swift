@@ -117,19 +117,9 @@ struct NeuronsCommand: ParsableCommand {
                 }
                 let all = try cards.set(layer: layer, domains: domains.chosen())
                 let shown = limit == 0 ? all : Array(all.prefix(limit))
-                // A layer's moments are read once, in whatever order its neurons are listed.
-                let byLayer = try Dictionary(
-                    shown.sorted { $0.layer < $1.layer }.map {
-                        (
-                            DecoderNeuron(layer: $0.layer, neuron: $0.neuron),
-                            try cards.card(layer: $0.layer, neuron: $0.neuron)
-                        )
-                    }, uniquingKeysWith: { $1 })
-                let neurons = shown.map { DecoderNeuron(layer: $0.layer, neuron: $0.neuron) }
                 return NeuronList(
                     module: name, neurons: all.count,
-                    cards: try NeuronDocument.all(
-                        neurons.compactMap { byLayer[$0] }, opened, top: top))
+                    cards: try NeuronDocument.all(cards.cards(shown), opened, top: top))
             }
         }
         guard !lists.isEmpty else {

@@ -46,6 +46,9 @@ struct RedoCommands {
         var filling: [ReportCommands.Gap: String] = [
             .counts: "mmq activation \(common)", .neurons: "mmq identify \(study)",
             .blocks: "mmq activation \(common) --again", .moreDraws: "mmq stability \(study)\(set)",
+            .moments: "mmq activation \(common) --again",
+            .momentModel: "\(report) --model DIR --bench DIR",
+            .momentPictures: "\(report) --model DIR --bench DIR",
             .sweep: "mmq identify \(study) --sweep top-rate=0.003,0.01,0.03,0.1",
             .sweepAnswers: "mmq generate \(common) --set NAME",
             .answers: "mmq generate \(common)", .matrix: "mmq generate \(common) --masks matrix",

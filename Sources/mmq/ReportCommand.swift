@@ -15,7 +15,8 @@ struct ReportCommand: ParsableCommand {
             Neurons by layer and domain, their overlap and entropies, whether other pictures would \
             find them, scores under masks with intervals and tests, neurons and scores against a \
             rate (identify --sweep), the lens by layer, deviations, other studies over the same samples \
-            (--compare), and how to redo it all. A part that the study does not hold says which \
+            (--compare), and how to redo it all. With --model and --bench also neurons one by one: the \
+            patches and words that make each fire, and the words that it writes. A part that the study does not hold says which \
             command fills it. Nothing is measured anew, except single pictures: \
             with --model, --image and --prompt the page shows what every layer would say at every \
             patch of the picture and every token; --lens takes what mmq logit-lens --output wrote.
@@ -64,6 +65,17 @@ struct ReportCommand: ParsableCommand {
                 + "within.", valueName: "mb"))
     var lensSize = 4.0
 
+    @Option(help: "The bench folder that was counted, for the pictures of the gallery of neurons.")
+    var bench: String?
+
+    @OptionGroup var outside: OutsideOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Greatest size of the gallery of neurons in MB; neurons are left out to stay within, 0 "
+                + "leaves it out.", valueName: "mb"))
+    var gallerySize = Double(ReportGallery.defaultLimit) / 1_048_576
+
     @Option(help: "The headline (default: the study's file name).")
     var title: String?
 
@@ -106,6 +118,9 @@ struct ReportCommand: ParsableCommand {
         guard (0.01...1000).contains(lensSize) else {
             throw ValidationError("--lens-size is between 0.01 and 1000.")
         }
+        guard (0...1000).contains(gallerySize) else {
+            throw ValidationError("--gallery-size is between 0 and 1000.")
+        }
         guard (100...1_000_000).contains(draws) else {
             throw ValidationError("--draws is between 100 and 1000000.")
         }
@@ -120,6 +135,8 @@ struct ReportCommand: ParsableCommand {
         let limit = Int(lensSize * 1_048_576)
         var pictures = try lens.map { try PictureLens(file: $0, top: top, limit: limit) }
         var facts: ReportFacts.Model?
+        var gallery = GallerySources(
+            bench: bench, allowsOutside: outside.allowOutside, limit: Int(gallerySize * 1_048_576))
         if model.isGiven {
             let model = try model.open(study: study.study)
             let own = try file.model()
@@ -128,15 +145,20 @@ struct ReportCommand: ParsableCommand {
                     "note: the study was made with another model (\(own)), not with "
                         + "\(model.fingerprint)")
             }
+            if model.modules == (try file.modules()) { gallery.model = model }
             facts = own == nil || own == model.fingerprint ? ReportFacts.Model(model) : nil
             pictures = try looked(model, limit: limit) + pictures
         }
         let document = try ReportDocument(
             file, others: others, models: models, pictures: pictures, model: facts, judge: judge,
+            gallery: gallery,
             options: ReportOptions(
                 title: title, split: split, set: sets.chosen(), answerSplit: answerSplit,
                 forms: metric.forms,
                 baseline: baseline, resampling: Resampling(draws: draws, seed: seed)))
+        for problem in document.gallery?.problems ?? [] {
+            Diagnostics.note("note: gallery: \(problem)")
+        }
         let page = ReportPage(document, commands: RedoCommands.words(for: document))
         try OutputFile.write(page.html(), to: output)
         if json {

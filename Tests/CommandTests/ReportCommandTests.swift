@@ -48,7 +48,7 @@ import Testing
         let arguments = [
             "report", "--study", path, "--output", folder("r.html"), "--compare", other, "--lens",
             folder("lens.json"), "--compare-models", folder("sides.json"), "--model", model,
-            "--draws", "200", "--seed", "3",
+            "--bench", goldenBench, "--draws", "200", "--seed", "3",
         ]
         let result = try expectExit(0, arguments + look)
         #expect(result.output == folder("r.html") + "\n")
@@ -143,6 +143,75 @@ import Testing
         }
     }
 
+    /// Cards of the gallery are those of `neurons`.
+    @Test(arguments: [GoldenModel.llava, .blip])
+    func gallery(_ golden: GoldenModel) throws {
+        let folder = try TemporaryFolder()
+        let model = try golden.convert(in: folder, type: "q4_0")
+        let path = folder("study")
+        try expectExit(
+            0,
+            [
+                "activation", "--model", model, "--bench", goldenBench, "--study", path, "--domain",
+                "rs,com", "--samples", "4", "--keep-top", "3",
+            ])
+        try expectExit(0, ["identify", "--study", path, "--top-rate", "0.1"])
+        let given = ["--study", path, "--model", model, "--bench", goldenBench]
+        let report = ["report", "--output", folder("r.html")] + given
+        let document = try expectExit(0, report + ["--json"]).object()
+        let gallery = try #require(document["gallery"] as? [String: Any])
+        let neurons = try #require(gallery["neurons"] as? [[String: Any]])
+        #expect(neurons.count > 4)
+        for neuron in neurons {
+            let card = try #require(neuron["card"] as? [String: Any])
+            let module = try #require(card["module"] as? String)
+            let layer = try #require(card["layer"] as? Int)
+            let number = try #require(card["neuron"] as? Int)
+            let single = try expectExit(
+                0,
+                ["neurons", "-d", module, "--layer", "\(layer)", "--neuron", "\(number)", "--json"]
+                    + ["--top", "8"] + given
+            ).object()
+            #expect(
+                try NSDictionary(dictionary: card)
+                    == NSDictionary(dictionary: #require(single["card"] as? [String: Any])))
+            for words in ["raised", "lowered"] {
+                #expect(
+                    (neuron[words] as? [Any]).map { NSArray(array: $0) }
+                        == (single[words] as? [Any]).map { NSArray(array: $0) })
+            }
+            let domain = try #require(neuron["domain"] as? String)
+            let placed = try #require(single["moments"] as? [[String: Any]])
+                .filter { $0["domain"] as? String == domain }
+            let moments = try #require(neuron["moments"] as? [[String: Any]])
+            #expect(moments.count == placed.count && moments.count == 3)
+            for (moment, same) in zip(moments, placed) {
+                let own = try #require(moment["moment"] as? [String: Any])
+                for key in ["sample", "token", "value"] {
+                    #expect(own[key] as? Double == same[key] as? Double)
+                }
+                #expect(moment["question"] as? String == same["question"] as? String)
+                #expect(
+                    (moment["place"] as? [String: Any]).map { NSDictionary(dictionary: $0) }
+                        == (same["place"] as? [String: Any]).map { NSDictionary(dictionary: $0) })
+            }
+        }
+        func page(_ more: [String]) throws -> String {
+            try expectExit(0, report + more)
+            return try String(contentsOfFile: folder("r.html"), encoding: .utf8)
+        }
+        let whole = try page([])
+        let small = try page(["--gallery-size", "0.1"])
+        #expect(whole.utf8.count - small.utf8.count > 50_000)
+        #expect(small.contains("more neurons are left out"))
+        #expect(try page(["--gallery-size", "0"]).contains("--gallery-size 0"))
+        let elsewhere = try expectExit(
+            0, ["report", "--output", folder("e.html"), "--study", path, "--bench", folder("none")])
+        #expect(elsewhere.errors.contains(folder("none")))
+        #expect(
+            try String(contentsOfFile: folder("e.html"), encoding: .utf8).contains(folder("none")))
+    }
+
     @Test func theBinaryAloneIsEnough() throws {
         let folder = try TemporaryFolder()
         let (_, path) = try study(.llava, in: folder)
@@ -176,6 +245,8 @@ import Testing
             (report + ["--compare", image], [image]),
             (report + ["--top", "0"], ["--top"]),
             (report + ["--lens-size", "-1"], ["--lens-size"]),
+            (report + ["--gallery-size", "-1"], ["--gallery-size"]),
+            (report + ["--gallery-size", "1e9"], ["--gallery-size"]),
             (report + ["--metric", "best"], ["best"]),
         ] as [([String], [String])] {
             try expectRefusal(arguments, naming: words)

@@ -91,7 +91,8 @@ import Testing
             [
                 "--study", "--output", "--compare", "--compare-models", "--judge", "--lens",
                 "--model", "--image",
-                "--prompt", "--top", "--lens-size", "--title", "--split", "--set", "--answer-split",
+                "--prompt", "--top", "--lens-size", "--bench", "--allow-outside", "--gallery-size",
+                "--title", "--split", "--set", "--answer-split",
                 "--metric", "--baseline", "--draws", "--seed", "--threads", "--json",
             ]
         ),

@@ -270,6 +270,10 @@ def use(page: Page, server: Server) -> None:
     for module in page("return [...document.getElementById('module').options].map(o => o.value)"):
         page.choose("module", module)
         page.until(lambda module=module: page(note).startswith(module + ","), f"no values of {module}")
+        # What lies in the picture is drawn on it: the map has the picture's shape.
+        shape = page("const c = document.getElementById('heat'), p = document.getElementById('photo');"
+                     "return c.hidden ? null : [c.width / c.height, p.naturalWidth / p.naturalHeight]")
+        check(shape is None or abs(shape[0] / shape[1] - 1) < 0.02, f"the map of {module} is no picture: {shape}")
     page.choose("module", page("return document.getElementById('module').options[0].value"))
 
     # Masks: a domain's neurons, both answers, and the command that gives the same.

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Opens a report (mmq report) in headless Chromium: at several widths, light and dark, with every
 # table unfolded. Fails on an error or a warning of the console, on anything fetched, if the lens
-# pages do not build, and if the page is wider than the screen. SHOTS=DIR keeps screenshots.
+# pages do not build, if a picture of the gallery does not show, if what can be unfolded cannot be reached by
+# keyboard, and if the page is wider than the screen. Prints it too: all pictures of the gallery are to be on
+# paper. SHOTS=DIR keeps screenshots and the print.
 #
 #   python3 tools/check report FILE.html
 set -eu
@@ -33,6 +35,22 @@ cat > "$work/probe.js" << 'PROBE'
         .slice(0, 3).map(n => n.tagName + '.' + n.getAttribute('class'));
       wrong.push(`wide: ${page.scrollWidth} > ${innerWidth}: ${wide}`);
     }
+    for (const svg of document.querySelectorAll('.shot svg')) {
+      const image = document.querySelector(svg.querySelector('use').getAttribute('href'));
+      const box = svg.getBoundingClientRect(), shown = svg.querySelector('use').getBBox();
+      if (!image || !(box.width > 20 && box.height > 1)) wrong.push('no picture: ' + svg.outerHTML);
+      if (!(shown.width > 0)) wrong.push('an empty picture: ' + svg.outerHTML);
+      for (const frame of svg.querySelectorAll('.patch')) {
+        const b = frame.getBBox();
+        if (b.x < -0.1 || b.y < -0.1 || b.x + b.width > shown.width + 0.1
+          || b.y + b.height > shown.height + 0.1) wrong.push('a frame beside its picture: ' + svg.outerHTML);
+      }
+    }
+    for (const neuron of document.querySelectorAll('.neuron')) {
+      const summary = neuron.querySelector('summary');
+      summary.focus();
+      if (document.activeElement !== summary) wrong.push('not reached by keyboard: ' + summary.outerHTML);
+    }
     for (const lens of document.querySelectorAll('.lens')) {
       if (lens.querySelector('.app').hidden) wrong.push('lens not built: ' + lens.id);
       if (!lens.querySelector('.layers tbody tr')) wrong.push('lens empty: ' + lens.id);
@@ -53,6 +71,7 @@ cat > "$work/probe.js" << 'PROBE'
       }
       parent.postMessage('PROBE ' + (wrong.length ? 'BAD ' + wrong.join(' | ') : 'GOOD')
         + `, ${document.querySelectorAll('svg[role=img]').length} charts`
+        + `, ${document.querySelectorAll('.neuron').length} neurons`
         + `, ${document.querySelectorAll('.lens').length} lens pages, ${innerWidth} wide, `
         + (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'), '*');
     }, 200);
@@ -75,7 +94,7 @@ browse_once() {
 }
 
 status=0
-for width in 1280 768 390 320; do
+for width in 1280 768 360 320; do
     for scheme in light dark; do
         # 0 is dark, 1 is light. A frame, because windows have a least width.
         [ "$scheme" = dark ] && number=0 || number=1
@@ -107,5 +126,21 @@ FRAME
         fi
     done
 done
+# On paper: the neurons' cards are there, and their pictures.
+browse --virtual-time-budget=3000 --no-pdf-header-footer "--print-to-pdf=$work/page.pdf" \
+    "file://$(realpath "$1")" > /dev/null 2> "$work/log" || true
+if [ ! -s "$work/page.pdf" ]; then
+    echo "not printed" >&2
+    status=1
+else
+    pictures=$(grep -o '<image id="shot-' "$1" | wc -l)
+    drawn=$(grep -a -o '/Subtype */Image' "$work/page.pdf" | wc -l)
+    echo "print: $(grep -a -o '/Type */Page\>' "$work/page.pdf" | wc -l) pages, $drawn pictures"
+    if [ "$drawn" -lt "$pictures" ]; then
+        echo "the gallery's $pictures pictures are not all printed" >&2
+        status=1
+    fi
+fi
+if [ -n "${SHOTS:-}" ] && [ -s "$work/page.pdf" ]; then cp "$work/page.pdf" "$SHOTS/print.pdf"; fi
 [ $status = 0 ] && echo "the report is well" || echo "the report has problems" >&2
 exit $status

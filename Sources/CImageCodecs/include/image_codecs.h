@@ -53,6 +53,16 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
 // Frees a picture's pixels and forgets them. Harmless on a picture without pixels.
 void image_codecs_free(image_codecs_picture* picture);
 
+// A JPEG file (baseline, YCbCr 4:4:4) of [height, width, 3] pixels; `quality` is libjpeg's, 1 to
+// 100. The same pixels give the same file with the same libjpeg. `*bytes` is set only with
+// IMAGE_CODECS_OK and is freed by image_codecs_free_bytes. Fails with _EMPTY, _TOO_LARGE (a side of
+// more than 65,500) or _NO_MEMORY.
+image_codecs_status image_codecs_encode_jpeg(const uint8_t* pixels, uint32_t width, uint32_t height,
+                                             int quality, uint8_t** bytes, size_t* count);
+
+// Frees what a call allocated; harmless on NULL.
+void image_codecs_free_bytes(uint8_t* bytes);
+
 // Which pass of a resize comes first: as Pillow has it since version 13, or as it had it before.
 typedef enum { IMAGE_CODECS_PILLOW_13, IMAGE_CODECS_PILLOW_12 } image_codecs_pass_order;
 

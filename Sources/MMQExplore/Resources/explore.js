@@ -35,7 +35,7 @@ async function get(path) {
 
 const state = {
   info: null, picture: '', pinned: [], running: null, answers: [], first: 0,
-  values: null, tiles: null, position: -1,
+  values: null, tiles: [], position: -1,
 };
 
 /* --- the address of what is seen --- */
@@ -273,7 +273,7 @@ async function look() {
     const found = await get(`api/neuron?pass=${answer().pass}&module=${at('module').value}`
       + `&layer=${layer}&neuron=${neuron}`);
     state.values = found.values;
-    state.tiles = found.side ? found : null;
+    state.tiles = found.grids || [];
     const numbers = found.values.filter(v => v !== null);
     const top = numbers.reduce((a, b) => Math.max(a, b), -Infinity);
     const on = numbers.filter(v => v > 0).length;
@@ -295,21 +295,42 @@ async function look() {
   }
 }
 
-/* Places that lie side by side: of the decoder in the picture, of a tower in its tiles. */
+/* Places that lie side by side in the picture. A tower sees tiles: those that are laid beside one
+   another are one grid of patches. */
 function grids() {
   if (!answer()) return [];
-  if (isDecoder()) return answer().grids.map(g => ({ ...g, onPicture: true }));
-  const t = state.tiles;
-  if (!t) return [];
-  const each = t.side * t.side + t.leading;
-  return Array.from({ length: t.tiles }, (_, i) => ({
-    name: t.tiles > 1 ? `tile ${i}` : 'the picture', rows: t.side, columns: t.side,
-    first: i * each + t.leading, hasRowEnds: false, x: 0, y: 0, cellWidth: 1 / t.side,
-    cellHeight: 1 / t.side, onPicture: false }));
+  if (isDecoder()) return answer().grids;
+  const all = state.tiles, last = all[all.length - 1];
+  const beside = all.filter(t => near(t.cellWidth, last.cellWidth)
+    && near(t.cellHeight, last.cellHeight) && t.name !== 'overview');
+  if (beside.length < 2) return all;
+  return [laid(beside), ...all.filter(t => !beside.includes(t))];
+}
+const near = (a, b) => Math.abs(a - b) < 1e-9;
+function laid(tiles) {
+  const [corner] = tiles, across = tiles.filter(t => near(t.y, corner.y)).length;
+  return { ...corner, name: 'tiles', tiles, across, rows: corner.rows * tiles.length / across,
+    columns: corner.columns * across };
 }
 const width = grid => grid.columns + (grid.hasRowEnds ? 1 : 0);
-const place = (grid, row, column) => grid.first + row * width(grid) + column;
+function place(grid, row, column) {
+  if (!grid.tiles) return grid.first + row * width(grid) + column;
+  const side = grid.tiles[0];
+  const tile = grid.tiles[Math.floor(row / side.rows) * grid.across
+    + Math.floor(column / side.columns)];
+  return place(tile, row % side.rows, column % side.columns);
+}
 function cell(grid, position) {
+  if (grid.tiles) {
+    for (const [i, tile] of grid.tiles.entries()) {
+      const found = cell(tile, position);
+      if (found) {
+        return [found[0] + Math.floor(i / grid.across) * tile.rows,
+          found[1] + i % grid.across * tile.columns];
+      }
+    }
+    return null;
+  }
   const index = position - grid.first;
   if (index < 0) return null;
   const row = Math.floor(index / width(grid)), column = index % width(grid);
@@ -349,13 +370,12 @@ function token(text, position, share) {
   return button;
 }
 function paint(canvas, photo, g) {
-  const shape = g.onPicture && photo.naturalWidth
-    ? [photo.naturalWidth, photo.naturalHeight] : [1, 1];
+  const shape = photo.naturalWidth ? [photo.naturalWidth, photo.naturalHeight] : [1, 1];
   const wide = Math.min(560, canvas.parentElement.clientWidth || 560);
   canvas.width = wide;
   canvas.height = Math.round(wide * shape[1] / shape[0]);
   const pen = canvas.getContext('2d');
-  if (g.onPicture && photo.naturalWidth) {
+  if (photo.naturalWidth) {
     pen.filter = 'grayscale(1)';
     pen.drawImage(photo, 0, 0, canvas.width, canvas.height);
     pen.filter = 'none';
@@ -365,7 +385,7 @@ function paint(canvas, photo, g) {
     for (let column = 0; column < g.columns; column++) {
       const share = Math.max(0, (state.values[place(g, row, column)] || 0) / top);
       const [r, gr, b] = bright(share);
-      pen.fillStyle = `rgba(${r},${gr},${b},${g.onPicture ? 0.25 + 0.55 * share : 1})`;
+      pen.fillStyle = `rgba(${r},${gr},${b},${0.25 + 0.55 * share})`;
       pen.fillRect(...box(g, row, column, canvas));
     }
   }
@@ -431,10 +451,21 @@ function walk(event) {
   const g = grid();
   if (!step || !g) return;
   event.preventDefault();
-  const [row, column] = cell(g, state.position) || [0, 0];
-  const next = [row + step[0], column + step[1]];
-  if (next[0] < 0 || next[0] >= g.rows || next[1] < 0 || next[1] >= g.columns) return;
-  point(place(g, ...next));
+  // A tile's padding lies outside of the picture.
+  const inside = (row, column) => {
+    if (row < 0 || row >= g.rows || column < 0 || column >= g.columns) return false;
+    const [x, y, w, h] = box(g, row, column, { width: 1, height: 1 });
+    return x < 1 && y < 1 && x + w > 0 && y + h > 0;
+  };
+  let next = cell(g, state.position);
+  if (next && inside(...next)) {
+    next = [next[0] + step[0], next[1] + step[1]];
+  } else {
+    next = [0, 0];
+    while (next[0] < g.rows - 1 && !inside(next[0], g.columns >> 1)) next[0]++;
+    while (next[1] < g.columns - 1 && !inside(next[0], next[1])) next[1]++;
+  }
+  if (inside(...next)) point(place(g, ...next));
 }
 
 /* The neurons of a domain's set in a module, one after the other. */

@@ -84,6 +84,14 @@ public final class InstructBLIPModel: VisionLanguageModel {
         return (ids, instruction)
     }
 
+    /// The picture squashed.
+    public func tileGrids(width: Int, height: Int) -> [PictureGrid] {
+        [PictureGrid(squashed: "the picture", side: vision.patchesPerSide)]
+    }
+
+    /// The Q-Former's.
+    public var towerTokenizer: (any TextTokenizing)? { instructionTokenizer }
+
     /// Where a module's tokens lie: those of the tower; queries have no place, nor have the decoder's
     /// image tokens, which are the queries'.
     func places(in role: ModuleRole) -> [PicturePlace] {

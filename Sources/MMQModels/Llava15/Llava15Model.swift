@@ -43,9 +43,16 @@ public final class Llava15Model: VisionLanguageModel {
 
     /// The patches of the middle; with `full`, the class token before them has no place.
     public func pictureGrids(width: Int, height: Int, isImage: [Bool]) -> [PictureGrid] {
+        guard let first = isImage.firstIndex(of: true) else { return [] }
+        return tileGrids(width: width, height: height).map {
+            $0.beginning(at: first + towers.firstPatch)
+        }
+    }
+
+    /// The patches of the middle.
+    public func tileGrids(width: Int, height: Int) -> [PictureGrid] {
         let side = towers.vision.patchesPerSide
-        guard let first = isImage.firstIndex(of: true),
-            let resized = try? images.resizedSize(of: PixelSize(height: height, width: width))
+        guard let resized = try? images.resizedSize(of: PixelSize(height: height, width: width))
         else { return [] }
         let (wide, high) = (Double(resized.width), Double(resized.height))
         let crop = images.config.outputSize
@@ -55,9 +62,8 @@ public final class Llava15Model: VisionLanguageModel {
         let patch = Double(towers.vision.patchSize)
         return [
             PictureGrid(
-                name: "middle", rows: side, columns: side, first: first + towers.firstPatch,
-                hasRowEnds: false, x: left / wide, y: top / high, cellWidth: patch / wide,
-                cellHeight: patch / high)
+                name: "middle", rows: side, columns: side, first: 0, hasRowEnds: false,
+                x: left / wide, y: top / high, cellWidth: patch / wide, cellHeight: patch / high)
         ]
     }
 

@@ -64,6 +64,13 @@ public final class LlavaNextModel: VisionLanguageModel {
             height: height, isImage: isImage, as: files.compatibility)
     }
 
+    /// See ``LlavaNextConfig/tileGrids(settings:side:width:height:)``.
+    public func tileGrids(width: Int, height: Int) -> [PictureGrid] {
+        LlavaNextConfig.tileGrids(
+            settings: images.config, side: config.vision.patchesPerSide, width: width,
+            height: height)
+    }
+
     /// Runs tower and projector over tiles: [image tokens, hidden].
     func features(of tiling: TiledImage, observation: Observation?) throws -> [Float] {
         let pass = Pass(backend.workspace, observation: observation)

@@ -66,6 +66,10 @@ struct SVGDrawing {
         body += element(.polyline, ["points": Self.list(points), "class": style])
     }
 
+    mutating func polygon(_ points: [(Double, Double)], _ style: String) {
+        body += element(.polygon, ["points": Self.list(points), "class": style])
+    }
+
     /// One of five shapes, so that lines differ without their colours.
     mutating func mark(_ shape: Int, _ x: Double, _ y: Double, _ style: String, size r: Double = 3)
     {
@@ -74,13 +78,15 @@ struct SVGDrawing {
         case 0:
             body += element(.circle, ["cx": f(x), "cy": f(y), "r": f(r), "class": style])
         case 1: rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8, style)
-        case 2: polygon([(x, y - r * 1.2), (x + r * 1.1, y + r * 0.8), (x - r * 1.1, y + r * 0.8)])
-        case 3: polygon([(x, y - r * 1.3), (x + r * 1.3, y), (x, y + r * 1.3), (x - r * 1.3, y)])
+        case 2:
+            polygon(
+                [(x, y - r * 1.2), (x + r * 1.1, y + r * 0.8), (x - r * 1.1, y + r * 0.8)], style)
+        case 3:
+            polygon(
+                [(x, y - r * 1.3), (x + r * 1.3, y), (x, y + r * 1.3), (x - r * 1.3, y)], style)
         default:
-            polygon([(x, y + r * 1.2), (x + r * 1.1, y - r * 0.8), (x - r * 1.1, y - r * 0.8)])
-        }
-        func polygon(_ points: [(Double, Double)]) {
-            body += element(.polygon, ["points": Self.list(points), "class": style])
+            polygon(
+                [(x, y + r * 1.2), (x + r * 1.1, y - r * 0.8), (x - r * 1.1, y - r * 0.8)], style)
         }
     }
 
