@@ -51,7 +51,7 @@ let package = Package(
             name: "MMQKit",
             targets: [
                 "MMQBase", "MMQFormats", "MMQText", "MMQImage", "MMQModels", "MMQStudy",
-                "MMQReport",
+                "MMQReport", "MMQExplore",
             ]),
     ],
     dependencies: [
