@@ -12,8 +12,11 @@ extension Targets {
     /// What the golden study exports, a file of it damaged, imported into a new study.
     static func importFiles() throws -> Target {
         let folder = try Scratch.makeFolder("export")
+        // A copy: a study of an older version is brought up to date where it lies.
+        let whole = Scratch.path("whole.sqlite")
+        try Scratch.write(Golden.bytes("study/whole.sqlite"), to: whole)
         let files = try StudyExport.write(
-            Study(path: wholeStudy, access: .reading), to: folder, model: "model")
+            Study(path: whole, access: .reading), to: folder, model: "model")
         let root = folder + "/model"
         let folders = FolderCases()
         try folders.add(folder: root, files: files.map { String($0.dropFirst(root.count + 1)) })
