@@ -51,7 +51,7 @@ let package = Package(
             name: "MMQKit",
             targets: [
                 "MMQBase", "MMQFormats", "MMQText", "MMQImage", "MMQModels", "MMQStudy",
-                "MMQReport",
+                "MMQReport", "MMQExplore",
             ]),
     ],
     dependencies: [
@@ -142,7 +142,8 @@ let package = Package(
             name: "MMQReportTests",
             dependencies: ["MMQReport", "MMQStudy", "Support", "StudySupport"]),
         .testTarget(
-            name: "MMQExploreTests", dependencies: ["MMQExplore", "MMQModels", "MMQBase"]),
+            name: "MMQExploreTests",
+            dependencies: ["MMQExplore", "MMQStudy", "MMQModels", "MMQBase", "Support"]),
         // Runs the built binary: exit codes, what goes to stdout and what to stderr, help.
         .testTarget(name: "CommandTests", dependencies: ["mmq", "MMQFormats", "Support"]),
     ],

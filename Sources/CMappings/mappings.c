@@ -20,16 +20,51 @@ static mapping mappings[MAPPINGS];
 static char program_name[32];
 static size_t page_bytes = 4096;
 
-// A text that may go to a terminal: control characters become '?', a long one keeps its end.
+// Bytes of the UTF-8 character at `text`, with its code point; 0 if it is none.
+static size_t character(const unsigned char* text, uint32_t* code) {
+    const unsigned char first = text[0];
+    size_t length = 0;
+    if (first < 0x80) {
+        length = 1;
+    } else if (first >= 0xc2 && first < 0xf5) {
+        length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    }
+    *code = length < 2 ? first : first & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        *code = *code << 6 | (text[i] & 0x3f);
+    }
+    return length;
+}
+
+// What a terminal would obey, or show in another order: `Unicode.Scalar.isUnruly` in MMQBase.
+static int is_unruly(uint32_t code) {
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e ||
+           code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
+// A text that may go to a terminal: what one would obey becomes '?', a long one keeps its end.
 static void copy_shown(char* out, size_t size, const char* text) {
     size_t length = strlen(text);
-    const char* from = length < size ? text : text + length - size + 1;
-    size_t i = 0;
-    for (; from[i] && i + 1 < size; i++) {
-        unsigned char byte = (unsigned char)from[i];
-        out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
+    const unsigned char* from =
+        (const unsigned char*)(length < size ? text : text + length - size + 1);
+    char* const end = out + size - 1;
+    while (*from && out < end) {
+        uint32_t code = 0;
+        const size_t bytes = character(from, &code);
+        if (bytes == 0 || is_unruly(code)) {
+            *out++ = '?';
+            from += bytes == 0 ? 1 : bytes;
+        } else {
+            for (size_t i = 0; i < bytes && out < end; i++) {
+                *out++ = (char)*from++;
+            }
+        }
     }
-    out[i] = 0;
+    *out = 0;
 }
 
 static void say(const char* text) {

@@ -52,7 +52,8 @@ public struct ExploreServer: Sendable {
         try response.send(to: connection)
     }
 
-    private func answer(
+    /// What a request that came through the gate is answered; a question waits for the model behind it.
+    func answer(
         _ request: HTTPRequest, to path: String, _ connection: HTTPConnection
     ) throws -> HTTPResponse {
         switch (request.method, path) {

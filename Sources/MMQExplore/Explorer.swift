@@ -111,7 +111,7 @@ public final class Explorer: @unchecked Sendable {
             throw InputError(
                 .mismatch, file: "request", item: quoted(name), "the bench has no such domain")
         }
-        let found = try bench.samples(of: domain, from: max(0, first), count: 24)
+        let found = try bench.samples(of: domain, from: first, count: 24)
         return .array(
             zip(found.indices, found).map { place, sample in
                 .object(

@@ -87,9 +87,11 @@ public final class BenchShelf: @unchecked Sendable {  // what changes is behind 
 
     var domains: [Domain] { Domain.allCases.filter { walks[$0] != nil } }
 
-    /// Up to `count` samples of a domain from the `first` on; those without pictures are passed over.
+    /// Up to `count` samples of a domain from the `first` on, wherever that is; those without pictures
+    /// are passed over.
     func samples(of domain: Domain, from first: Int, count: Int) throws -> ArraySlice<BenchSample> {
-        try lock.withLock {
+        let first = min(max(0, first), Self.limit)
+        return try lock.withLock {
             let end = min(Self.limit, first + count)
             while samples[domain, default: []].count < end, let item = try walks[domain]?.next() {
                 if case .sample(let sample) = item { samples[domain, default: []].append(sample) }

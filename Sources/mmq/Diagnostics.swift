@@ -168,7 +168,7 @@ final class ProgressReport {
             text += "  \(Self.duration(left)) left"
         }
         if isTerminal {
-            Diagnostics.show("\r\u{1b}[K\(text)")
+            Diagnostics.show("\r\u{1b}[K\(shown(text, lines: false))")
             isShown = true
         } else {
             Diagnostics.note(text)

@@ -137,7 +137,7 @@ struct LogitLensCommand: ParsableCommand {
 
     private func table(_ reading: LensReading, _ document: LensDocument, _ row: Int) -> String {
         let kind = reading.isImage[row] ? "image" : "text"
-        let token = document.word(reading.inputIDs[row])
+        let token = shown(document.word(reading.inputIDs[row]), lines: false)
         var table = TextTable(["layer", "entropy", "KL to last", "most probable"])
         for layer in 0..<reading.layers {
             let at = layer * reading.positions + row

@@ -176,7 +176,7 @@ struct NeuronDocument: Encodable {
     }
 
     private func line(_ words: [WrittenWord]) -> String {
-        words.map { "\($0.word) \(TextTable.number(Double($0.weight), 3))" }
+        words.map { "\(shown($0.word, lines: false)) \(TextTable.number(Double($0.weight), 3))" }
             .joined(separator: "  ")
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQStudy
 
 /// Shows on stderr what a run tells: pictures that are not there, samples that cannot be taken, how
@@ -42,7 +43,8 @@ struct RunDisplay {
             switch event {
             case .missing(let files):
                 report.clear()
-                Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+                let names = files.map { shown($0, lines: false) }
+                Diagnostics.note("missing picture: \(names.joined(separator: " or "))")
             case .refused(let position, let reason):
                 report.clear()
                 Diagnostics.note("\(sample) \(position)\(refusal): \(reason)")

@@ -238,6 +238,20 @@ import Testing
         #expect(try Data(contentsOf: URL(fileURLWithPath: study)) == before)
     }
 
+    /// The page copies them for a terminal, and a question may be a bench's.
+    @Test func commandsHoldNothingThatATerminalObeys() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try started(.llava, in: folder)
+        let prompt = "it's\u{1b}[201~\u{3}\\x41 \u{9b}\u{202e}\n\twhy"
+        let events = try server.events(
+            "{\"picture\": \"rs-0\", \"prompt\": \(jsonString(prompt)), \"max_tokens\": 1}")
+        let command = try #require(events.last?["commands"]?.array?.last?.text)
+        #expect(!command.unicodeScalars.contains { $0.isUnruly }, "\(command.debugDescription)")
+        // It is still the same word to a shell.
+        let script = "mmq() { for word; do :; done; printf %s \"$word\"; }; " + command
+        #expect(try Command.shell("bash -c \"$2\"", [script]).output == prompt)
+    }
+
     @Test func aPortThatIsTakenIsSaid() throws {
         let folder = try TemporaryFolder()
         let (server, model) = try started(.llava, in: folder)

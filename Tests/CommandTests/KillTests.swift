@@ -73,7 +73,10 @@ import Testing
     @Test(arguments: ["language-f16.gguf", "vision-f16.gguf"])
     func aShortenedModelIsNamed(_ file: String) throws {
         let folder = try TemporaryFolder()
-        let model = try GoldenModel.llava.convert(in: folder)
+        // A name that a terminal would obey: C1 and a mark that turns the direction.
+        let model = folder("é\u{9b}31m\u{202e}")
+        try FileManager.default.moveItem(
+            atPath: GoldenModel.llava.convert(in: folder), toPath: model)
         let whole = try Data(contentsOf: URL(fileURLWithPath: model + "/" + file))
         let bench = try makeBench(1500, in: folder)
         let activation = [
@@ -88,7 +91,7 @@ import Testing
             wait $pid
             """, activation)
         #expect(result.code == 1)
-        #expect(result.errors.contains("\(file): cannot be read"), "\(result.errors)")
+        #expect(result.errors.contains("é?31m?/\(file): cannot be read"), "\(result.errors)")
         // The study holds what was committed, and goes on with the whole file.
         try whole.write(to: URL(fileURLWithPath: model + "/" + file))
         try expectExit(0, activation)

@@ -154,6 +154,18 @@ def tokenizers() -> dict[str, bytes]:
     }
 
 
+def templates() -> dict[str, bytes]:
+    text = LARGEST - 20
+    return {
+        "chat_template.jinja: empty tags": b"{{}}" * (text // 4),
+        "chat_template.jinja: tags that take space": (b"{%--%}" + b" " * 200) * (text // 206),
+        "chat_template.jinja: tags without an end": b"{{'" * (text // 3),
+        "chat_template.jinja: one expression": b"{{" + b"'a'+" * (text // 4) + b"}}",
+        "chat_template.jinja: space": b" " * (text // 2) + b"{{ a -}}" + b"\n" * (text // 2),
+        "chat_template.jinja: names": b"{{ " + b"message['text']" * (text // 15) + b"}}",
+    }
+
+
 def special_maps() -> dict[str, bytes]:
     return {
         "special_tokens_map.json: names": compact({word + "_token": "a" for word in words(40_000, 8)})[:LARGEST],
@@ -196,11 +208,14 @@ def safetensors() -> dict[str, bytes]:
     }
 
 
-def gguf() -> dict[str, bytes]:
+def gguf(kind: str | None = None) -> dict[str, bytes]:
+    """Files that say that they are of a kind, or of none."""
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
 
     def file(keys: list[bytes], tensors: list[bytes] = ()) -> bytes:
+        if kind:
+            keys = [text("general.type") + struct.pack("<I", 8) + text(kind), *keys]
         return b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys) + b"".join(tensors)
 
     def array(kind: int, count: int, body: bytes) -> bytes:
@@ -261,16 +276,26 @@ def shared_answers() -> dict[str, dict[str, bytes]]:
         for length in (450_000, 16_384)}
 
 
-def studies(folder: Path) -> dict[str, Path]:
+def studies(mmq: Path, folder: Path) -> dict[str, Path]:
     """The golden study with other numbers in it."""
+    whole = folder / "whole.sqlite"
+    shutil.copy(GOLDEN / "study/whole.sqlite", whole)
+    # Brings its tables up to date.
+    output_of([mmq, "identify", "--study", whole])
     out = {}
     for name, statement in {
             "study: neurons": "UPDATE module SET layers = 1, neurons = 1 << 28",
             "study: layers": "UPDATE module SET layers = 1 << 28, neurons = 1",
             "study: modules": "WITH RECURSIVE n(i) AS (SELECT 100 UNION SELECT i + 1 FROM n WHERE i < 20000) "
-                              "INSERT INTO module SELECT i, 'm' || i, 1, 1 FROM n"}.items():
+                              "INSERT INTO module SELECT i, 'm' || i, 1, 1 FROM n",
+            "study: missing pictures": "UPDATE pass SET cursor = 200000, skipped = 140000, missing = (WITH RECURSIVE "
+                                       "n(i) AS (SELECT 0 UNION SELECT i + 1 FROM n WHERE i < 139999) "
+                                       "SELECT json_group_array(i) FROM n) WHERE id = 1",
+            "study: a mask of lists": "WITH RECURSIVE n(i) AS (SELECT 0 UNION SELECT i + 1 FROM n WHERE i < 99999) "
+                                      "UPDATE answer_set SET mask = (SELECT '{\"lang\":[' || group_concat('[]') "
+                                      "|| ']}' FROM n) WHERE id = 1"}.items():
         out[name] = folder / (name.replace(": ", "-") + ".sqlite")
-        shutil.copy(GOLDEN / "study/whole.sqlite", out[name])
+        shutil.copy(whole, out[name])
         with contextlib.closing(sqlite3.connect(out[name])) as database:
             database.execute(statement)
             database.commit()
@@ -285,15 +310,63 @@ def masks() -> dict[str, bytes]:
     }
 
 
+# --- what a run goes on with, and requests ----------------------------------------------------------------------------
+
+def progress(begun: dict) -> dict[str, bytes]:
+    """Where a folder of activation values says that it stands."""
+    def changed(**more) -> bytes:
+        return compact(begun | more)[:LARGEST + 1000]
+
+    ascending = list(range(140_000))
+    return {
+        "progress.json: missing pictures": changed(position=200_000, skipped=140_000, missing=ascending),
+        "progress.json: the same one": changed(position=200_000, missing=[7] * 400_000),
+        "progress.json: modules": changed(modules={word: {"rows": 0, "index_bytes": 0} for word in words(20_000, 5)}),
+        "progress.json: rows": changed(
+            modules={name: {"rows": 1 << 42, "index_bytes": 0} for name in begun["modules"]}),
+    }
+
+
+def manifests(begun: dict) -> dict[str, bytes]:
+    return {
+        "activations.json: keys": compact(begun | {word: 0 for word in words(80_000, 6)})[:LARGEST],
+        "activations.json: a long model": compact(begun | {"model": "a" * 900_000}),
+    }
+
+
+def requests(picture: Path) -> dict[str, bytes]:
+    """Lines for a session."""
+    def line(**more) -> bytes:
+        return compact({"op": "run", "id": 1, "image": str(picture), "prompt": "Why?", "max_tokens": 1} | more) + b"\n"
+
+    return {
+        "session: sites": line(sites=["mlp"] * 160_000),
+        "session: a mask's numbers": line(mask={"lang": [[1] * 480_000, []]}),
+        "session: keys": line(**{word: 0 for word in words(80_000, 6)})[:LARGEST],
+        "session: a long name": line(id="a" * 900_000),
+        "session: a long prompt": line(prompt="\u4e2d" * 300_000),
+        "session: lists in lists": b"[" * 990_000 + b"\n",
+        "session: empty lines": b"\n" * 990_000,
+        "session: bad lines": b"{\n" * 4_000,
+        "session: requests that wait": line() + b'{"op":"info"}\n' * 5_000,
+    }
+
+
 # --- running ---------------------------------------------------------------------------------------------------------
 
-def run(command: list[str]) -> tuple[int, float, float, str]:
-    """Exit code, seconds of CPU time, megabytes, and the last line of stderr."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def run(command: list[str], lines: Path | None) -> tuple[int, float, float, str]:
+    """Exit code, seconds of CPU time, megabytes, and the last line of stderr, or of what a session says.
+
+    lines: what stdin holds.
+    """
+    with (lines or Path(os.devnull)).open("rb") as given:
+        process = subprocess.Popen(
+            command, stdin=given, stdout=subprocess.PIPE if lines else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if lines else subprocess.PIPE)
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
     try:
-        errors = process.stderr.read()
+        errors = (process.stdout if lines else process.stderr).read()
         _, status, usage = os.wait4(process.pid, 0)
     finally:
         timer.cancel()
@@ -307,13 +380,15 @@ class Cases:
 
     def __init__(self, mmq: Path, folder: Path):
         self.mmq, self.folder, self.commands = mmq, folder, {}
+        # What stdin holds of cases that have any.
+        self.lines: dict[str, Path] = {}
         self.model = folder / "model"
         output_of([mmq, "convert", DEMO / "llava-next", "--output", self.model])
         for name, data in pictures().items():
             picture = self.file(name, data)
             self.add(name, data, "ask", "--model", self.model, "--image", picture, "--max-tokens", "1", "Why?")
         for file, cases in [("tokenizer.json", tokenizers()), ("special_tokens_map.json", special_maps()),
-                            ("tokenizer.model", sentencepiece())]:
+                            ("tokenizer.model", sentencepiece()), ("chat_template.jinja", templates())]:
             for name, data in cases.items():
                 self.checkpoint(name, file, data)
         for suffix, cases in [("safetensors", safetensors()), ("gguf", gguf())]:
@@ -332,13 +407,34 @@ class Cases:
             for file, data in files.items():
                 (bench / "rs" / file).write_bytes(data)
             self.add(name, b"".join(files.values()), "bench-check", bench, "--domain", "rs")
-        for name, study in studies(folder).items():
+        for name, study in studies(mmq, folder).items():
             data = study.read_bytes()
             self.add(name + ", identify", data, "identify", "--study", study)
             self.add(name + ", report", data, "report", "--study", study, "--output", str(study) + ".html")
         for name, data in masks().items():
             self.add(name, data, "logit-lens", "--model", self.model, "--image", GOLDEN / "llava-next/images/small.png",
                      "--prompt", "Why?", "--mask", self.file(name, data))
+
+        self.activations()
+        for name, data in gguf("imatrix").items():
+            self.add(name + ", importance", data, "convert", GOLDEN / "llava-next/hub-f16/checkpoint", "--importance",
+                     self.file(name + ", importance", data, ".gguf"), "--output", folder / "weighed", "--type", "q4_0")
+        for name, data in requests(GOLDEN / "llava-next/images/small.png").items():
+            self.lines[name] = self.file(name, data)
+            self.add(name, data, "session", "--model", self.model)
+
+    def activations(self) -> None:
+        """A folder that a run has begun, and says other things of itself."""
+        begun = self.folder / "begun"
+        words = [self.mmq, "activations", "--model", self.model, "--bench", DEMO / "bench", "--domain", "rs", "--sites",
+                 "mlp", "--samples", "2", "--output"]
+        output_of([*words, begun])
+        for place, make in [("activations.json", manifests), ("rs/progress.json", progress)]:
+            for name, data in make(json.loads((begun / place).read_text())).items():
+                copy = self.folder / name.replace(" ", "-").replace(":", "")
+                shutil.copytree(begun, copy)
+                (copy / place).write_bytes(data)
+                self.add(name, data, *words[1:], copy)
 
     def file(self, name: str, data: bytes, suffix: str = "") -> Path:
         path = self.folder / (name.replace(" ", "-").replace("/", "-") + suffix)
@@ -355,6 +451,11 @@ class Cases:
         shutil.copytree(GOLDEN / "llava-next/hub-f16/checkpoint", copy)
         if file == "tokenizer.model":
             (copy / "tokenizer.json").unlink()
+        if file == "chat_template.jinja":
+            settings = json.loads((copy / "processor_config.json").read_text())
+            settings.pop("chat_template", None)
+            (copy / "processor_config.json").write_bytes(compact(settings))
+            (copy / "chat_template.json").unlink(missing_ok=True)
         (copy / file).write_bytes(data)
         self.add(name, data, "convert", copy, "--output", str(copy) + "-converted")
 
@@ -372,7 +473,7 @@ def main() -> int:
         for name, command in cases.commands.items():
             if options.cases and not name.startswith(tuple(options.cases)):
                 continue
-            code, seconds, megabytes, words = run(command)
+            code, seconds, megabytes, words = run(command, cases.lines.get(name))
             fine = code >= 0 and seconds <= SECONDS and megabytes <= MEGABYTES
             failures += not fine
             print(f"{name:<{width}}  {seconds:6.2f}  {megabytes:6.0f}  {code:4}  "

@@ -23,7 +23,7 @@ extension Targets {
         ).run()
         let folders = FolderCases()
         try folders.add(folder: folder, files: ["activations.json", "rs/progress.json"])
-        return folders.target { _ in
+        return folders.target { _, _ in
             let step = try plan().step(.rs)
             precondition(step.start.samples <= step.start.position, "more samples than places")
         }

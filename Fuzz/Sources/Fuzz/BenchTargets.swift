@@ -10,11 +10,9 @@ extension Targets {
     private static func bench(_ files: [String], _ domains: [Domain]) throws -> Target {
         let folders = FolderCases()
         try folders.add("study/bench", files: files)
-        return folders.target { chosen in
+        return folders.target { chosen, choice in
             for domain in domains {
-                for split in ["train", "val"] {
-                    attempt { try walk(chosen.folder, domain, split) }
-                }
+                attempt { try walk(chosen.folder, domain, choice % 2 == 0 ? "train" : "val") }
             }
         }
     }

@@ -19,10 +19,10 @@ extension Targets {
                     "chat_template.jinja",
                 ])
         }
-        return folders.target { chosen in
-            attempt {
+        return folders.target { chosen, choice in
+            if choice % 2 == 1 {
                 let inspection = try Inspection(path: chosen.folder)
-                precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
+                return precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
             }
             let options = ConversionOptions(type: .q8_0)
             if try JudgeConverter.accepts(checkpoint: chosen.folder) {

@@ -42,12 +42,22 @@ public func initialize(
     return 0
 }
 
-/// One input: whatever it holds, nothing but an `InputError` may come of it.
+/// One input: whatever it holds, nothing but an `InputError` may come of it, in 2 s. Of processor time:
+/// libFuzzer's own limit goes by the clock, and a busy machine by nobody's.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let input = Array(UnsafeBufferPointer(start: bytes, count: count))
+    let begun = processorSeconds()
     attempt { try target.run(input) }
+    let seconds = processorSeconds() - begun
+    precondition(seconds <= 2, "\(count) bytes took \(seconds) s of processor time")
     return 0
+}
+
+private func processorSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
 /// Runs `work`. An `InputError` is as it should be, if it names a file and is short; anything else

@@ -62,9 +62,11 @@ extension Targets {
     static func gguf() throws -> Target {
         let path = Scratch.path("input.gguf")
         return Target {
-            [Seed("every-value", try Golden.bytes("formats/every-value.gguf"))]
-                + (try model(named: "llava-next/hub-f16", .q8_0).map {
-                    Seed($0.name, Array($0.bytes.prefix($0.dataOffset + 2000)))
+            let folder = try Golden.converted("llava-next/hub-f16", .q8_0)
+            return [Seed("every-value", try Golden.bytes("formats/every-value.gguf"))]
+                + (try [ModelFileRole.language, .vision].map {
+                    let file = try HeadCases.Case(gguf: ModelFiles.file($0, in: folder))
+                    return Seed("\($0)", file.head + file.rest.prefix(2000))
                 })
         } run: { input in
             try Scratch.write(input, to: path)
@@ -81,59 +83,6 @@ extension Targets {
             }
             let inspection = try Inspection(path: path)
             precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
-        }
-    }
-
-    /// A file of a converted model.
-    private struct ModelFile {
-        let name: String
-        let folder: String
-        let bytes: [UInt8]
-        let dataOffset: Int
-    }
-
-    /// The files of a golden checkpoint, converted.
-    private static func model(named name: String, _ type: StoredType) throws -> [ModelFile] {
-        let folder = try Golden.converted(name, type)
-        return try [ModelFileRole.language, .vision].map { role in
-            let path = try ModelFiles.file(role, in: folder)
-            let file = try GGUFFile(path: path)
-            return ModelFile(
-                name: (path as NSString).lastPathComponent, folder: folder,
-                bytes: try readSmallFile(path),
-                dataOffset: file.tensors.map(\.offset).min() ?? 0)
-        }
-    }
-
-    /// Models whose language or vision file has another header: the first byte says which file, the
-    /// rest stands before its weights.
-    static func model() throws -> Target {
-        var files: [ModelFile] = []
-        for name in ["llava-next/hub-f16", "instructblip/new-f16", "llava-1.5/hub-f16"] {
-            files += try model(named: name, .q8_0)
-        }
-        let all = files
-        var damaged: ModelFile?
-        return Target {
-            all.enumerated().map {
-                Seed(
-                    "\($0)-\($1.name)",
-                    [UInt8($0)] + $1.bytes.prefix($1.dataOffset))
-            }
-        } run: { input in
-            guard let first = input.first else { return }
-            let file = all[Int(first) % all.count]
-            if let damaged {
-                try Scratch.write(damaged.bytes, to: damaged.folder + "/" + damaged.name)
-            }
-            damaged = file
-            var bytes = Array(input.dropFirst())
-            while bytes.count % GGUFWriter.alignment != 0 { bytes.append(0) }
-            bytes += file.bytes[file.dataOffset...]
-            try Scratch.write(bytes, to: file.folder + "/" + file.name)
-            let inspection = try Inspection(path: file.folder)
-            precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
-            _ = try ModelFiles.open(folder: file.folder).open()
         }
     }
 

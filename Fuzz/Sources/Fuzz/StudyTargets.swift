@@ -12,8 +12,11 @@ extension Targets {
     /// What the golden study exports, a file of it damaged, imported into a new study.
     static func importFiles() throws -> Target {
         let folder = try Scratch.makeFolder("export")
+        // A copy: a study of an older version is brought up to date where it lies.
+        let whole = Scratch.path("whole.sqlite")
+        try Scratch.write(Golden.bytes("study/whole.sqlite"), to: whole)
         let files = try StudyExport.write(
-            Study(path: wholeStudy, access: .reading), to: folder, model: "model")
+            Study(path: whole, access: .reading), to: folder, model: "model")
         let root = folder + "/model"
         let folders = FolderCases()
         try folders.add(folder: root, files: files.map { String($0.dropFirst(root.count + 1)) })
@@ -22,18 +25,34 @@ extension Targets {
         guard let empty = FileManager.default.contents(atPath: path) else {
             throw CocoaError(.fileReadUnknown)
         }
-        return folders.target { chosen in
+        return folders.target { chosen, choice in
             remove(path)
             try Scratch.write(Array(empty), to: path)
             let study = try Study(path: path, access: .updating)
             _ = try StudyExport.read([chosen.folder], into: study)
-            try readAll(study)
+            try read(study, choice)
         }
     }
 
-    /// A study whose rows were changed as the input says (see `RowDamage`).
-    static func study() throws -> Target {
-        let damage = try RowDamage(study: wholeStudy)
+    /// A study with all that commands make, its rows changed as the input says.
+    static func study() throws -> Target { try damaged(wholeStudy) }
+
+    /// A study of counts in blocks, with moments and sets, its rows changed likewise.
+    static func counts() throws -> Target {
+        let model = try ModelFiles.open(folder: Golden.converted("llava-next/hub-f16", .q8_0))
+            .open()
+        let path = Scratch.path("counted.sqlite")
+        try count(nil, with: model, into: path)
+        let study = try Study(path: path, access: .updating)
+        for module in try study.modules() {
+            try study.save(study.identify(module: module.name))
+        }
+        return try damaged(path)
+    }
+
+    /// The first byte says how the study is read, the rest how its rows are changed (see `RowDamage`).
+    private static func damaged(_ whole: String) throws -> Target {
+        let damage = try RowDamage(study: whole)
         let path = Scratch.path("study.sqlite")
         // Undamaged it is read: else every input would be refused at the door.
         try damage.apply([], to: path)
@@ -42,9 +61,8 @@ extension Targets {
             damage.seeds()
         } run: { input in
             remove(path)
-            try damage.apply(input, to: path)
-            let study = try Study(path: path, access: .reading)
-            try readAll(study)
+            try damage.apply(input.dropFirst(), to: path)
+            try read(Study(path: path, access: .reading), Int(input.first ?? 0))
         }
     }
 
@@ -55,13 +73,13 @@ extension Targets {
         let shards = try [1, 2].map { number in
             let path = Scratch.path("shard-\(number).sqlite")
             remove(path)
-            try count(number, of: 2, with: model, into: path)
+            try count(Shard(number, of: 2), with: model, into: path)
             return path
         }
         let damage = try RowDamage(study: shards[0])
         let path = Scratch.path("damaged.sqlite")
         let output = Scratch.path("merged.sqlite")
-        func merged(_ input: [UInt8]) throws -> Study {
+        func merged(_ input: ArraySlice<UInt8>) throws -> Study {
             remove(path)
             remove(output)
             try damage.apply(input, to: path)
@@ -72,18 +90,18 @@ extension Targets {
         return Target {
             damage.seeds()
         } run: { input in
-            try readAll(merged(input))
+            try read(merged(input.dropFirst()), Int(input.first ?? 0))
         }
     }
 
-    /// Counts a shard's samples of the bench.
+    /// Counts a shard's samples of the bench, or all of them.
     private static func count(
-        _ number: Int, of parts: Int, with model: any CountingModel, into path: String
+        _ shard: Shard?, with model: any CountingModel, into path: String
     ) throws {
         let study = try Study(path: path, access: .writing)
         let plan = try CountingPlan(
             study: study, model: model, bench: Golden.folder + "/bench", goal: .samples(12),
-            shard: Shard(number, of: parts))
+            shard: shard)
         for domain in [Domain.rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
     }
 
@@ -92,42 +110,49 @@ extension Targets {
         for suffix in ["", "-wal", "-shm", "-journal", ".lock"] { unlink(path + suffix) }
     }
 
-    /// All that commands read of a study.
-    private static func readAll(_ study: Study) throws {
-        attempt { _ = try study.model() }
-        attempt {
+    /// Something that commands read of a study.
+    private static func read(_ study: Study, _ choice: Int) throws {
+        _ = try study.model()
+        try readings[choice % readings.count](study)
+    }
+
+    private static let readings: [@Sendable (Study) throws -> Void] = [
+        { study in
             for module in try study.modules() { _ = try study.identification(module: module.name) }
-        }
-        attempt {
+        },
+        { study in
             for module in try study.modules() { _ = try study.identify(module: module.name) }
-        }
-        attempt {
+        },
+        { study in
             for module in try study.modules() {
-                _ = try NeuronCards(study, module: module.name, set: .usual)
-                    .card(layer: module.layers - 1, neuron: 0)
+                let cards = try NeuronCards(study, module: module.name, set: .usual)
+                for layer in 0..<min(4, module.layers) {
+                    _ = try cards.card(layer: layer, neuron: 0)
+                }
             }
-        }
-        attempt {
+        },
+        { study in
             for pass in try study.passes() {
                 _ = try study.counts(domain: pass.domain, split: pass.split, form: pass.form)
             }
-        }
-        attempt {
+        },
+        { study in
             for set in try study.answerSets() {
                 _ = try study.answers(domain: set.domain, split: set.split, setting: set.setting)
             }
-        }
-        attempt { for pass in try study.lensPasses(.lens) { _ = try study.lensSummary(pass) } }
-        attempt {
+        },
+        { study in for pass in try study.lensPasses(.lens) { _ = try study.lensSummary(pass) } },
+        { study in
             for pass in try study.lensPasses(.deviation) { _ = try study.deviationSummaries(pass) }
-        }
-        attempt {
+        },
+        { study in
             let options = ReportOptions(resampling: Resampling(draws: 5, seed: 1))
             let document = try ReportDocument(study, judge: ExactJudge(), options: options)
             _ = try ReportPage(document).html()
-        }
-        attempt { _ = try StudyComparison(study, study, judge: ExactJudge()) }
-    }
+        },
+        { study in _ = try StudyComparison(study, study, judge: ExactJudge()) },
+        { study in _ = try StudyExport.write(study, to: Scratch.path("exported"), model: "m") },
+    ]
 }
 
 /// Changes rows of a copy of a study.
@@ -193,7 +218,7 @@ private final class RowDamage {
 
     /// A change of each kind in each column.
     func seeds() -> [Seed] {
-        var seeds = [Seed("whole", [])]
+        var seeds = (0..<16).map { Seed("whole-\($0)", [UInt8($0)]) }
         for (number, table) in tables.enumerated() {
             for (place, column) in table.columns.enumerated() {
                 for (kind, rest) in [
@@ -202,7 +227,11 @@ private final class RowDamage {
                     seeds.append(
                         Seed(
                             "\(table.name)-\(column)-\(kind)",
-                            [UInt8(number), UInt8(place), 0] + rest))
+                            [
+                                UInt8(truncatingIfNeeded: seeds.count), UInt8(number), UInt8(place),
+                                0,
+                            ]
+                                + rest))
                 }
             }
         }
@@ -210,9 +239,9 @@ private final class RowDamage {
     }
 
     /// Writes the damaged copy.
-    func apply(_ input: [UInt8], to path: String) throws {
+    func apply(_ input: ArraySlice<UInt8>, to path: String) throws {
         try Scratch.write(whole, to: path)
-        var rest = input[...]
+        var rest = input
         func byte() -> UInt8 { rest.popFirst() ?? 0 }
         func word() -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(byte()) << (8 * $1) } }
         func bytes() -> [UInt8] {

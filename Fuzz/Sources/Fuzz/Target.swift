@@ -29,6 +29,11 @@ enum Targets {
             "safetensors": { try safetensors() },
             "gguf": { try gguf() },
             "model": { try model() },
+            "weights": { try weights() },
+            "judge": { try judge() },
+            "template": { template() },
+            "http": { try http() },
+            "session": { try session() },
             "json": { json() },
             "tokenizer-json": { try languageTokenizer(["tokenizer.json"]) },
             "tokenizer-config": {
@@ -52,6 +57,7 @@ enum Targets {
             "lens": { try lens() },
             "import": { try importFiles() },
             "study": { try study() },
+            "counts": { try counts() },
             "merge": { try merge() },
         ]
     }
@@ -175,7 +181,12 @@ final class FolderCases {
 
     func seeds() -> [Seed] {
         cases.enumerated().filter { $0.element.whole.count <= Targets.largestSeed }
-            .map { Seed($0.element.name, [UInt8($0.offset)] + $0.element.whole) }
+            .flatMap { number, held in
+                // With both choices, where there are two.
+                stride(from: number, to: min(256, 2 * cases.count), by: cases.count).map {
+                    Seed("\($0)-" + held.name, [UInt8($0)] + held.whole)
+                }
+            }
     }
 
     /// Lays the input down and gives the folder that it went into.
@@ -190,11 +201,12 @@ final class FolderCases {
         return chosen
     }
 
-    /// A target that reads the folder.
-    func target(_ read: @escaping (Case) throws -> Void) -> Target {
-        precondition(!cases.isEmpty && cases.count <= 256)
-        return Target(seeds: { self.seeds() }) { input in
-            if let chosen = try self.place(input) { try read(chosen) }
+    /// A target that reads the folder; `choice` is what the first byte says beyond the file.
+    func target(_ read: @escaping (_ chosen: Case, _ choice: Int) throws -> Void) -> Target {
+        precondition(!cases.isEmpty && cases.count <= 128)
+        return Target(seeds: { self.seeds() }) { [self] input in
+            guard let chosen = try place(input), let first = input.first else { return }
+            try read(chosen, Int(first) / cases.count)
         }
     }
 }

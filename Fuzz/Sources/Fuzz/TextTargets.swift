@@ -26,12 +26,11 @@ extension Targets {
         ] {
             try folders.add("text/folders/" + name, files: files)
         }
-        return folders.target { chosen in
-            for reading in TokenizerReading.allCases {
-                attempt {
-                    tryOut(try SentencePieceTokenizer.load(folder: chosen.folder, reading: reading))
-                }
-            }
+        return folders.target { chosen, choice in
+            let readings = TokenizerReading.allCases
+            tryOut(
+                try SentencePieceTokenizer.load(
+                    folder: chosen.folder, reading: readings[choice % readings.count]))
         }
     }
 
@@ -45,7 +44,9 @@ extension Targets {
                     "special_tokens_map.json",
                 ])
         }
-        return folders.target { tryOut(try WordPieceTokenizer.load(folder: $0.folder)) }
+        return folders.target { chosen, _ in
+            tryOut(try WordPieceTokenizer.load(folder: chosen.folder))
+        }
     }
 
     static func unigram() throws -> Target {
@@ -55,7 +56,7 @@ extension Targets {
                 "lingo-judge/\(name)/checkpoint",
                 files: ["tokenizer.json", "tokenizer_config.json", "spm.model"])
         }
-        return folders.target { chosen in
+        return folders.target { chosen, _ in
             let tokenizer = try UnigramTokenizer.load(folder: chosen.folder)
             for prompt in prompts { _ = tokenizer.encode(prompt, maximumLength: 9) }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 
 /// Columns of text for stdout, each as wide as its widest cell, aligned to the right.
 struct TextTable {
@@ -7,8 +8,9 @@ struct TextTable {
     /// A table with a head.
     init(_ head: [String]) { rows = [head] }
 
-    /// Adds a row.
-    mutating func add(_ row: [String]) { rows.append(row) }
+    /// Adds a row. What a terminal would obey is escaped, line ends too: a word of a vocabulary that is
+    /// one stays in its cell.
+    mutating func add(_ row: [String]) { rows.append(row.map { shown($0, lines: false) }) }
 
     /// The lines.
     var text: String {

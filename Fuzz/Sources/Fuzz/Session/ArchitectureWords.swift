@@ -1,0 +1,1 @@
+../../../../Sources/mmq/Options/ArchitectureWords.swift

@@ -1,0 +1,1 @@
+../../../../Sources/mmq/Session/SessionInput.swift
