@@ -142,7 +142,8 @@ public final class BenchSplit {
         let path = picture[...slash]
         if folder?.path != path { folder = realPath(String(path)).map { (path, $0) } }
         guard let folder, folder.path == path else { return nil }
-        return folder.place + (folder.place.hasSuffix("/") ? "" : "/") + picture[slash...].dropFirst()
+        let separator = folder.place.hasSuffix("/") ? "" : "/"
+        return folder.place + separator + picture[slash...].dropFirst()
     }
 
     /// Moves the walk on to `place` as if it had been walked there, without looking at pictures.
