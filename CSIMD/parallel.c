@@ -107,9 +107,9 @@ static void remove_registration(void) {
 /// make is not left to those that come. At its end OpenMP does not miss the file.
 static void start_openmp(void) {
     remove_registration();
-    // A thread without work waits for the next region in a loop for a millisecond, not for the usual
-    // 200: kernels follow each other in less, and between two pictures, while a study is written or a
-    // process ends, a core that turns in place takes time from what else runs.
+    // A thread without work waits for the next region in a loop for a millisecond, not for the
+    // usual 200: kernels follow each other in less, and between two pictures, while a study is
+    // written or a process ends, a core that turns in place takes time from what else runs.
     if (kmp_set_defaults && !getenv("KMP_BLOCKTIME") && !getenv("OMP_WAIT_POLICY")) {
         kmp_set_defaults("KMP_BLOCKTIME=1");
     }
