@@ -14,32 +14,14 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
-typedef struct {
-    struct jpeg_error_mgr manager; // first: libjpeg's pointer to it is a pointer to this struct
-    jmp_buf escape;
-} error_trap;
+#include "jpeg_errors.h"
 
 // The whole file lies in memory, so asking for more always means that the file is cut short. As in
 // Pillow the source then suspends instead of inventing an end-of-image marker.
 typedef struct {
-    struct jpeg_source_mgr manager; // first, as above
+    struct jpeg_source_mgr manager; // first, as in error_trap
     size_t count;
 } memory_source;
-
-static void trap_error(j_common_ptr info) {
-    longjmp(((error_trap*)info->err)->escape, 1);
-}
-
-static void ignore_message(j_common_ptr info, int level) {
-    // Warnings are not printed and do not fail the picture: Pillow ignores them too.
-    if (level < 0) {
-        info->err->num_warnings++;
-    }
-}
-
-static void ignore_output(j_common_ptr info) {
-    (void)info;
-}
 
 static void ignore_source(j_decompress_ptr info) {
     (void)info;
@@ -305,10 +287,7 @@ image_codecs_status image_codecs_decode_jpeg(const uint8_t* bytes, size_t count,
     if (!state) {
         return picture_fail(picture, IMAGE_CODECS_NO_MEMORY, 0, "no memory for a JPEG decoder");
     }
-    state->info.err = jpeg_std_error(&state->trap.manager);
-    state->trap.manager.error_exit = trap_error;
-    state->trap.manager.emit_message = ignore_message;
-    state->trap.manager.output_message = ignore_output;
+    state->info.err = trap_errors(&state->trap);
     state->source.count = count;
     state->scans = scans;
     state->source.manager = (struct jpeg_source_mgr){

@@ -8,15 +8,12 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
-typedef struct {
-    struct jpeg_error_mgr manager; // first: libjpeg's pointer to it is a pointer to this struct
-    jmp_buf escape;
-} error_trap;
+#include "jpeg_errors.h"
 
 // The file, in memory that doubles as it fills up: libjpeg's own (jpeg_mem_dest) loses track of
 // its memory where a call fails.
 typedef struct {
-    struct jpeg_destination_mgr manager; // first, as above
+    struct jpeg_destination_mgr manager; // first, as in error_trap
     uint8_t* bytes;
     size_t room;
     size_t count;
@@ -27,19 +24,6 @@ typedef struct {
     error_trap trap;
     memory_sink sink;
 } encoding;
-
-static void trap_error(j_common_ptr info) {
-    longjmp(((error_trap*)info->err)->escape, 1);
-}
-
-static void ignore_message(j_common_ptr info, int level) {
-    (void)info;
-    (void)level;
-}
-
-static void ignore_output(j_common_ptr info) {
-    (void)info;
-}
 
 // Gives libjpeg the memory behind the `used` bytes that hold the file so far.
 static void offer(j_compress_ptr info, size_t used, size_t room) {
@@ -99,10 +83,7 @@ image_codecs_status image_codecs_encode_jpeg(const uint8_t* pixels, uint32_t wid
     if (!state) {
         return IMAGE_CODECS_NO_MEMORY;
     }
-    state->info.err = jpeg_std_error(&state->trap.manager);
-    state->trap.manager.error_exit = trap_error;
-    state->trap.manager.emit_message = ignore_message;
-    state->trap.manager.output_message = ignore_output;
+    state->info.err = trap_errors(&state->trap);
     state->sink.manager.init_destination = begin_output;
     state->sink.manager.empty_output_buffer = grow_output;
     state->sink.manager.term_destination = end_output;
