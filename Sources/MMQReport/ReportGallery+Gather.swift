@@ -22,7 +22,8 @@ extension ReportGallery {
         model = sources.model?.fingerprint
         hasBench = sources.bench != nil
         var problems: [String] = []
-        var rows: [Row] = []
+        // [domain in a module][neuron]
+        var rows: [[Neuron]] = []
         for module in identified {
             do {
                 rows += try Self.rows(module, study, others, set)
@@ -32,7 +33,7 @@ extension ReportGallery {
         }
         // The first of every domain in every module, then the second of every one.
         let candidates = (0..<Self.neuronsEach).flatMap { place in
-            rows.compactMap { $0.neurons.indices.contains(place) ? $0.neurons[place] : nil }
+            rows.compactMap { $0.indices.contains(place) ? $0[place] : nil }
         }
         neurons = []
         var maker = GalleryMaker(study, sources)
@@ -45,14 +46,10 @@ extension ReportGallery {
         self.problems = problems + maker.problems
     }
 
-    /// Neurons of a domain in a module.
-    private struct Row {
-        let neurons: [Neuron]
-    }
-
+    /// [domain][neuron] of a module.
     private static func rows(
         _ module: ModuleNeurons, _ study: Study, _ others: [Study], _ set: SetName
-    ) throws -> [Row] {
+    ) throws -> [[Neuron]] {
         let name = module.module.name
         let cards = try NeuronCards(study, module: name, set: set)
         let split = cards.split
@@ -68,20 +65,19 @@ extension ReportGallery {
             let places = Array(all.prefix(neuronsEach))
             let found = try cards.cards(places)
             let same = try beside.map { try $0?.cards(places) }
-            return Row(
-                neurons: found.enumerated().map { number, card in
-                    let moments = card.moments(in: domain)
-                    return Neuron(
-                        domain: domain, card: card, split: split,
-                        moments: moments.map { Moment(moment: $0) },
-                        others: same.map { cards in
-                            cards.map {
-                                Other(
-                                    card: $0[number],
-                                    shared: Self.shared(moments, $0[number].moments(in: domain)))
-                            }
-                        })
-                })
+            return found.enumerated().map { number, card in
+                let moments = card.moments(in: domain)
+                return Neuron(
+                    domain: domain, card: card, split: split,
+                    moments: moments.map { Moment(moment: $0) },
+                    others: same.map { cards in
+                        cards.map {
+                            Other(
+                                card: $0[number],
+                                shared: Self.shared(moments, $0[number].moments(in: domain)))
+                        }
+                    })
+            }
         }
     }
 

@@ -5,16 +5,25 @@ import Testing
 
 /// What the tokens are that modules see.
 @Suite struct TokenPlaceTests {
+    /// The first of the golden's cases, as the model takes it.
+    private static func first(_ golden: GoldenModel, _ model: any VisionLanguageModel) throws -> (
+        GoldenModel.Case, PreparedInput, TokenPlaces
+    ) {
+        let item = try #require(try golden.cases().first)
+        let input = try model.prepare(image: item.image, prompt: item.prompt)
+        return (
+            item, input,
+            TokenPlaces(input, of: model, width: item.image.width, height: item.image.height)
+        )
+    }
+
     /// Every image token has one place at most, and rows of patches follow each other.
     @Test(arguments: [GoldenModel.llava, .blip, .llava15]) func tokensHaveTheirPlaces(
         _ golden: GoldenModel
     ) throws {
         let folder = try TemporaryFolder()
         let model = try golden.open(in: folder)
-        let item = try #require(try golden.cases().first)
-        let input = try model.prepare(image: item.image, prompt: item.prompt)
-        let places = TokenPlaces(
-            input, of: model, width: item.image.width, height: item.image.height)
+        let (item, input, places) = try Self.first(golden, model)
         let isImage = model.imagePositions(input)
         let grids = model.pictureGrids(
             width: item.image.width, height: item.image.height, isImage: isImage)
@@ -90,10 +99,7 @@ import Testing
     @Test(arguments: [GoldenModel.llava, .blip]) func wordsAround(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try golden.open(in: folder)
-        let item = try #require(try golden.cases().first)
-        let input = try model.prepare(image: item.image, prompt: item.prompt)
-        let places = TokenPlaces(
-            input, of: model, width: item.image.width, height: item.image.height)
+        let (item, input, places) = try Self.first(golden, model)
         for (number, module) in model.modules.enumerated() {
             let rows = model.tokenRows(of: number, in: input)
             let words = rows.map { row -> String? in
