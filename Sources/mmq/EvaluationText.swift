@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import MMQStudy
 
 /// Scores, matrices and chance as text for reading.
@@ -63,7 +64,8 @@ struct EvaluationText {
 
     private func line(_ name: String, _ mean: MeanScore, width: Int? = nil) -> String {
         let number = String(format: "%6.2f", 100 * mean.value)
-        return "\(pad(name, width ?? self.width)) \(number) \(range(mean.interval))  "
+        return
+            "\(pad(shown(name, lines: false), width ?? self.width)) \(number) \(range(mean.interval))  "
             + size(mean.samples, mean.clusters)
     }
 

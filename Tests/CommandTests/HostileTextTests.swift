@@ -6,8 +6,8 @@ import Testing
 /// Texts of a bench, a vocabulary, a study, and names of files that a terminal would obey: no command
 /// prints one as it is, on stdout or stderr.
 @Suite struct HostileTextTests {
-    /// Titles, colours, C1, a direction, a line separator, markup.
-    private static let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{202e}b\u{2028}<b>&\"c\u{85}"
+    /// Titles, colours, C1, a direction, a line separator, markup, a line end.
+    private static let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{202e}b\u{2028}<b>&\"c\u{85}\nd"
 
     private let folder: TemporaryFolder
     private let model: String
@@ -111,6 +111,10 @@ import Testing
         for form in [["--types"], ["--json"]] {
             let found = try expectTame(["evaluate", "--study", study, "--domain", "rs"] + form)
             #expect(found.output.contains(escaped))
+            // A line end stays in its cell.
+            #expect(
+                found.output.contains(#"\u0085\u000ad"#) == (form == ["--types"]), "\(found.output)"
+            )
         }
         try expectTame(["compare", "--study", study, "--study", study, "--domain", "rs"])
         try expectTame(["logit-lens"] + common + ["--study", study, "--samples", "2"])

@@ -240,6 +240,42 @@ import Testing
         }
     }
 
+    /// Wherever the pictures before it lie: in the same folder, or each in its own.
+    @Test(arguments: [Domain.rs, .ad]) func aLaterPictureOutsideIsRefused(domain: Domain) throws {
+        let folder = try TemporaryFolder()
+        let manager = FileManager.default
+        let copy = folder.path + "/bench"
+        try manager.copyItem(atPath: bench, toPath: copy)
+        func walk() throws -> BenchSplit {
+            try BenchSplit(bench: copy, domain: domain, split: "train", form: .simple)
+        }
+        var pictures: [String] = []
+        let whole = try walk()
+        while let item = try whole.next() {
+            if case .sample(let sample) = item { pictures.append(sample.pictures[0]) }
+        }
+        let places = pictures.map {
+            domain == .rs ? $0 : ($0 as NSString).deletingLastPathComponent
+        }
+        // The place that is met last of all.
+        let moved = try #require(
+            places.indices.last { !places[..<$0].contains(places[$0]) }.map { places[$0] })
+        let before = places.prefix { $0 != moved }
+        try #require(Set(before).count > 1)
+        try manager.moveItem(atPath: moved, toPath: folder.path + "/elsewhere")
+        try manager.createSymbolicLink(
+            atPath: moved, withDestinationPath: folder.path + "/elsewhere")
+        let again = try walk()
+        var read: [String] = []
+        let error = #expect(throws: InputError.self) {
+            while let item = try again.next() {
+                if case .sample(let sample) = item { read.append(sample.pictures[0]) }
+            }
+        }
+        #expect(read == Array(pictures.prefix(before.count)))
+        #expect(error?.description.contains("elsewhere") == true)
+    }
+
     /// A folder where a picture should be is a missing picture.
     @Test func aFolderIsNoPicture() throws {
         let folder = try TemporaryFolder()
