@@ -81,7 +81,9 @@ enum Diagnostics {
 
     /// Runs the command line: 0 done, 1 the work failed, 2 wrong usage or unreadable input.
     ///
-    /// ArgumentParser alone would exit with 64 on wrong usage and with 1 on everything else.
+    /// ArgumentParser alone would exit with 64 on wrong usage and with 1 on everything else. On the
+    /// main thread, whose memory grows in steps: that of others is asked of the system page by page.
+    @MainActor
     static func main(_ root: any ParsableCommand.Type) async -> Never {
         // A file that may not grow further is an error like a full disk, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)

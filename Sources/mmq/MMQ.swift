@@ -19,5 +19,6 @@ struct MMQ: AsyncParsableCommand {
             ReportCommand.self, DemoCommand.self,
         ])
 
+    @MainActor
     static func main() async { await Diagnostics.main(MMQ.self) }
 }

@@ -10,6 +10,22 @@ import Testing
 /// Study files of the version before open, are gone on with, and end as that version would have
 /// ended them. How they were made: Tests/Golden/study/SCHEMA.md.
 @Suite struct OldStudyTests {
+    /// A file that differs is looked at more closely: a wrong number here would cost time alone.
+    @Test func theSchemaIsThatOfTheMigrations() throws {
+        let folder = try TemporaryFolder()
+        let study = try Study(path: folder.path + "/new.sqlite", access: .writing)
+        let digest = try study.read(StudySchema.digest)
+        #expect(StudySchema.digest == digest, "is 0x\(String(digest, radix: 16))")
+        #expect(try study.read(StudySchema.isCurrent))
+        try study.write { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('a newer one')") }
+        #expect(try !study.read(StudySchema.isCurrent))
+        try study.write {
+            try $0.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = 'a newer one'")
+            try $0.execute(sql: "ALTER TABLE pass RENAME COLUMN cursor TO place")
+        }
+        #expect(try !study.read(StudySchema.isCurrent))
+    }
+
     @Test func aHalfMadeStudyEndsAsTheVersionBeforeEndsIt() throws {
         kernelSettings.lock()
         defer { kernelSettings.unlock() }

@@ -3,13 +3,16 @@
     python3 tools/bench shards [--arch instructblip] [--shards 8] [--rounds 3] [--mmq .build/release/mmq]
 
 On models/demo and its bench, or another --checkpoint. Processor time, user and system, of all threads together: it
-says what a cluster's account is charged, and is hardly disturbed by what else runs. The least of the rounds is taken.
+says what a cluster's account is charged, and is hardly disturbed by what else runs. One run and the shards take turns,
+and the median of the rounds is taken: where machines are shared, their speed wanders.
 """
 
 import resource
 import shutil
 import tempfile
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 from tools.common.commands import output_of, parser
 from tools.common.families import CHECKPOINTS
@@ -17,6 +20,22 @@ from tools.common.paths import DEMO, MMQ
 from tools.common.trial import contents, difference
 
 MERGED = "merged"
+
+
+class Row(NamedTuple):
+    """Seconds of processor time."""
+
+    one: float
+    opening: float
+    several: float
+    merging: float
+
+    def show(self, name: str, count: int, shard: Path | None = None) -> None:
+        net = (self.several - count * self.opening) / (self.one - self.opening) - 1
+        size = f"{shard.stat().st_size / 1e6:>9.2f}" if shard else ""
+        over = self.several / self.one - 1
+        print(f"{name:<11} {self.one:>9.2f} {self.opening:>8.2f} {self.several:>9.2f} {over:>9.1%} {net:>9.1%}"
+              f" {self.merging / count:>10.3f} {size}".rstrip(), flush=True)
 
 
 class ShardBench:
@@ -29,14 +48,11 @@ class ShardBench:
         output_of([options.mmq, "convert", checkpoint, "--output", work / "model", "--type", "q4_0"])
 
     def seconds(self, words: list, study: Path, base: Path | None) -> float:
-        """Processor time of a command on a new study, the least of the rounds."""
-        best = float("inf")
-        for _ in range(self.options.rounds):
-            study.unlink(missing_ok=True)
-            if base is not None:
-                shutil.copy(base, study)
-            best = min(best, self.once(words))
-        return best
+        """Processor time of a command on a new study."""
+        study.unlink(missing_ok=True)
+        if base is not None:
+            shutil.copy(base, study)
+        return self.once(words)
 
     def once(self, words: list) -> float:
         def spent() -> float:
@@ -47,29 +63,30 @@ class ShardBench:
         output_of([self.options.mmq, *words])
         return spent() - start
 
-    def compare(self, command: str, settings: list, base: Path | None) -> Path:
-        """Prints a row; gives back the whole study."""
+    def compare(self, command: str, settings: list, base: Path | None) -> tuple[Path, Row]:
+        """Gives back the whole study, and what it and its shards took."""
         count = self.options.shards
         whole = self.work / f"whole-{command}"
         shards = [self.work / f"{command}-{number}" for number in range(1, count + 1)]
+        merged = self.work / MERGED
 
         def words(study: Path) -> list:
             return [command, "--model", self.work / "model", "--bench", self.options.bench, "--study", study, *settings]
 
-        one = self.seconds(words(whole), whole, base)
-        # Nothing is left to do: the model is opened, and that is all.
-        opening = min(self.once(words(whole)) for _ in range(self.options.rounds))
-        several = sum(
-            self.seconds([*words(shard), "--shard", f"{number}/{count}"], shard, base)
-            for number, shard in enumerate(shards, 1))
-        merged = self.work / MERGED
-        merging = self.seconds(["merge", *shards, "--output", merged], merged, None)
+        rows = []
+        for _ in range(self.options.rounds):
+            rows.append(Row(
+                one=self.seconds(words(whole), whole, base),
+                # Nothing is left to do: the model and the study are opened, and that is all.
+                opening=self.once(words(whole)),
+                several=sum(self.seconds([*words(shard), "--shard", f"{number}/{count}"], shard, base)
+                            for number, shard in enumerate(shards, 1)),
+                merging=self.seconds(["merge", *shards, "--output", merged], merged, None)))
         if table := difference(contents(whole), contents(merged)):
             raise SystemExit(f"{command}: the table {table} of the merged study is not that of one run")
-        net = (several - count * opening) / (one - opening) - 1
-        print(f"{command:<11} {one:>9.2f} {opening:>8.2f} {several:>9.2f} {several / one - 1:>9.1%} {net:>9.1%}"
-              f" {merging / count:>10.3f} {shards[0].stat().st_size / 1e6:>9.2f}", flush=True)
-        return whole
+        row = Row(*(median(values) for values in zip(*rows)))
+        row.show(command, count, shards[0])
+        return whole, row
 
 
 def main() -> int:
@@ -86,8 +103,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = ShardBench(options, Path(folder))
         print(f"{options.shards} shards, seconds of processor time\n"
-              "command       one run  opening    shards      over   without  merge/each  MB/shard")
-        whole = bench.compare("activation", domains, None)
+              "command       one run  opening    shards      over   without merge/each  MB/shard")
+        whole, counting = bench.compare("activation", domains, None)
         output_of([options.mmq, "identify", "--model", bench.work / "model", "--study", whole])
-        bench.compare("generate", [*domains, "--greedy", "--max-tokens", "16"], whole)
+        _, answering = bench.compare("generate", [*domains, "--greedy", "--max-tokens", "16"], whole)
+        # Of both the openings count: a shard is two processes.
+        Row(*map(sum, zip(counting, answering))).show("both", options.shards)
     return 0

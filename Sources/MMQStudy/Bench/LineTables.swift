@@ -50,14 +50,19 @@ struct DocumentTable: BenchTable {
         let names = [split, official]
         let paths = names.map { "\(bench)/doc/\($0).jsonl" }
         let path = paths.first { exists($0) } ?? paths[0]
+        lines = try LineFile(
+            path: path, parquet: Self.parquet(of: official, in: folder), bench: bench)
+        order = SampleOrder.datasets(count: lines.count)
+    }
+
+    /// The first of a split's parquet files.
+    private static func parquet(of split: String, in folder: String) -> String? {
         let found = FileManager.default.enumerator(atPath: folder)?.first { entry in
             guard let entry = entry as? String, entry.hasSuffix(".parquet") else { return false }
             let name = entry.split(separator: "/").last ?? ""
-            return name.hasPrefix(official)
+            return name.hasPrefix(split)
         }
-        let parquet = (found as? String).map { "\(bench)/doc/\($0)" }
-        lines = try LineFile(path: path, parquet: parquet, bench: bench)
-        order = SampleOrder.datasets(count: lines.count)
+        return (found as? String).map { "\(folder)/\($0)" }
     }
 
     func pictureKey(at place: Int) throws -> String? {
@@ -93,9 +98,10 @@ struct LineFile {
 
     var count: Int { starts.count }
 
-    /// Opens the prepared form, or says how to make it if only parquet is there.
-    init(path: String, parquet: String?, bench: String) throws {
-        if !exists(path), let parquet, exists(parquet) {
+    /// Opens the prepared form, or says how to make it if only parquet is there, which is looked for
+    /// where the prepared form is not.
+    init(path: String, parquet: @autoclosure () -> String?, bench: String) throws {
+        if !exists(path), let parquet = parquet(), exists(parquet) {
             throw InputError(
                 .badInput, file: parquet,
                 "parquet has to be prepared first: run python3 tools/data prepare \(bench)")

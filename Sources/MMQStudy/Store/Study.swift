@@ -12,6 +12,8 @@ public final class Study {
     public enum Access: Sendable {
         /// To look at; the file must be there. Any number of processes, also beside a writer.
         case reading
+        /// The same before the study is opened anew: whether all of it is whole is not looked at.
+        case glancing
         /// To change; the file must be there. One process at a time.
         case updating
         /// To change; made if it is not there. One process at a time.
@@ -21,6 +23,9 @@ public final class Study {
         /// To look at before a run that will write: where there is no file, as what the run will find,
         /// an empty study that never becomes one.
         case planning
+
+        /// Whether the file is looked at and left as it is.
+        fileprivate var isLooking: Bool { self == .reading || self == .glancing }
     }
 
     /// The file's path.
@@ -63,7 +68,7 @@ public final class Study {
             return
         }
         let access = access == .planning ? Access.reading : access
-        if isNew, access == .reading || access == .updating {
+        if isNew, access.isLooking || access == .updating {
             throw InputError(.badInput, file: path, "no such study file")
         }
         if isFolder(path) == true {
@@ -71,7 +76,7 @@ public final class Study {
         }
         let place = place
         for suffix in Self.suffixes { InputLedger.add(path: place + suffix) }
-        lock = access == .reading ? nil : try StudyLock(study: place, named: path)
+        lock = access.isLooking ? nil : try StudyLock(study: place, named: path)
         if access == .replacing { Self.remove(place) }
         do {
             (database, location) = try Self.translating(path) { try Self.open(place, access) }
@@ -91,7 +96,7 @@ public final class Study {
         do {
             return (try open(path, at: location, access), location)
         } catch let error as DatabaseError
-            where access == .reading && isAtRest(path)
+            where access.isLooking && isAtRest(path)
             && [.SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_READONLY].contains(error.resultCode)
         {
             // Our own attempt may have made an empty one.
@@ -123,22 +128,24 @@ public final class Study {
         if let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int,
             size > 0
         {
+            let isWhole = access != .glancing
             do {
-                try check(path, at: location, readonly: true)
+                try check(path, at: location, readonly: true, whole: isWhole)
             } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
                 // A process killed while it made the file left a journal, which only who may write
                 // can roll back.
-                try check(path, at: location, readonly: false)
+                try check(path, at: location, readonly: false, whole: isWhole)
             }
-        } else if access == .reading || access == .updating {
+        } else if access.isLooking || access == .updating {
             throw InputError(.badInput, file: path, "an empty file, not a study")
         }
         var configuration = Configuration()
         // Who only looks takes the journal as it is: to set its mode, GRDB makes a table and drops
         // it again, which changes the file, and its date.
-        if access != .reading { configuration.journalMode = .wal }
+        if !access.isLooking { configuration.journalMode = .wal }
         configuration.busyMode = .timeout(30)
         let database = try DatabaseQueue(path: location, configuration: configuration)
+        if try database.read(StudySchema.isCurrent) { return database }
         let migrator = StudySchema.migrator
         if try database.read(migrator.hasBeenSuperseded) {
             throw InputError(.badInput, file: path, "made by a newer mmq")
@@ -153,8 +160,10 @@ public final class Study {
     /// SQLite takes `:memory:` and `file:...` for something else than names of files.
     private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
 
-    /// Looks whether the file is a study, and whole, without making it one.
-    private static func check(_ path: String, at location: String, readonly: Bool) throws {
+    /// Looks whether the file is a study, and whole if that is asked for, without making it one.
+    private static func check(
+        _ path: String, at location: String, readonly: Bool, whole: Bool
+    ) throws {
         var configuration = Configuration()
         configuration.readonly = readonly
         configuration.busyMode = .timeout(30)
@@ -167,6 +176,7 @@ public final class Study {
             guard id == StudySchema.applicationID || tables == 0 else {
                 throw InputError(.badInput, file: path, "a database, but not a study")
             }
+            guard whole else { return }
             // Rows are read as the tables declare them: a damaged file must not get there.
             let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "ok"
             guard check == "ok" else {

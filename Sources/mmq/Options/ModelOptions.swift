@@ -72,7 +72,7 @@ struct ModelOptions: ParsableArguments {
     private static func fingerprint(in study: String?) throws -> String? {
         // A process that was killed while it made the file leaves an empty one.
         guard let study, let file = try? InputFile(path: study), file.count > 0 else { return nil }
-        return try Study(path: study, access: .reading).model()
+        return try Study(path: study, access: .glancing).model()
     }
 
     /// Opens the model and sets the kernels' threads.
