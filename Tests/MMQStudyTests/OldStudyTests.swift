@@ -17,7 +17,9 @@ import Testing
         let digest = try study.read(StudySchema.digest)
         #expect(StudySchema.digest == digest, "is 0x\(String(digest, radix: 16))")
         #expect(try study.read(StudySchema.isCurrent))
-        try study.write { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('a newer one')") }
+        try study.write {
+            try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('a newer one')")
+        }
         #expect(try !study.read(StudySchema.isCurrent))
         try study.write {
             try $0.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = 'a newer one'")
