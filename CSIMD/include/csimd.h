@@ -89,6 +89,30 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride);
 
+// --- rounding.c: weights rounded so that errors make up for each other --------------------------
+
+/// Splits the second moments of a product's inputs, H [n, n] (symmetric, read above its diagonal;
+/// overwritten), into M D M^T, M upper triangular with ones on its diagonal: feedback [n, n] is M's
+/// transpose without them, weights [n] is D. In f64, the same bits on any number of threads. False
+/// if H is not positive definite.
+bool csimd_split_moments(double* h, size_t n, float* feedback, float* weights);
+
+/// How the 32 columns of a block are rounded.
+typedef struct csimd_rounding {
+    csimd_type type; // Q4_0, IQ4_NL, Q5_0 or Q8_0
+    const float*
+        feedback;         // [32, 32]: what the error of column k adds to column j > k at k * 32 + j
+    const float* weights; // [32]: how much what is left of each column counts
+} csimd_rounding;
+
+/// Rounds a block of each of `rows` rows, column by column. weights: the block of the weights, rows
+/// `stride` floats apart; base [rows, 32]: the same with what the errors of the columns before it
+/// add. The scale is searched, then fitted to the levels as long as that leaves less. errors: where
+/// weights - rounded goes, laid out as weights; out: blocks, `out_stride` bytes apart. False if a
+/// block cannot be stored.
+bool csimd_round_block(const csimd_rounding* how, const float* weights, const float* base,
+                       size_t rows, size_t stride, float* errors, void* out, size_t out_stride);
+
 // --- elementwise.c -----------------------------------------------------------------------------
 
 /// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, rows of n. y may be x.

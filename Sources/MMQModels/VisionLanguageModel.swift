@@ -170,6 +170,15 @@ public final class LanguageBackend {
             lastRows: rows, cache: cache)
     }
 
+    /// Embeddings of an input's tokens, [tokens, hidden]; valid until the next pass.
+    func embedded(_ input: PreparedInput, features: [Float]) throws -> Rows {
+        guard input.backend === self else {
+            throw InputError.prompt("the input was prepared by another model")
+        }
+        precondition(features.count == input.imageTokens * decoder.hiddenSize)
+        return embed(input.inputIDs, features: features, Pass(workspace))
+    }
+
     /// Embeddings of tokens [tokens, hidden], in `.stream`: a placeholder takes the next row of
     /// `features` [image tokens, hidden], if there are any.
     private func embed(_ ids: [Int32], features: [Float]?, _ pass: Pass) -> Rows {

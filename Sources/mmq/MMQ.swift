@@ -7,7 +7,8 @@ struct MMQ: AsyncParsableCommand {
         abstract: "Vision-language models on a CPU, neuron by neuron.",
         version: version,
         subcommands: [
-            ConvertCommand.self, CalibrateCommand.self, InspectCommand.self, AskCommand.self,
+            ConvertCommand.self, CalibrateCommand.self, RoundCommand.self, InspectCommand.self,
+            AskCommand.self,
             TraceCommand.self, SessionCommand.self, ExploreCommand.self,
             ActivationCommand.self, ActivationsCommand.self,
             IdentifyCommand.self, StabilityCommand.self, NeuronsCommand.self,

@@ -51,7 +51,8 @@ struct OutlookText {
         return lines.joined(separator: "\n")
     }
 
-    private static func time(_ seconds: Double) -> String {
+    /// A time in its two largest units.
+    static func time(_ seconds: Double) -> String {
         let total = Int(min(seconds, 1e9).rounded(.up))
         if total < 60 { return "\(total) s" }
         if total < 3_600 { return "\(total / 60) min \(total % 60) s" }

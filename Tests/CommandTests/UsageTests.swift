@@ -22,6 +22,14 @@ import Testing
             ]
         ),
         (
+            "round",
+            [
+                "--model", "--compat", "--activations", "--bench", "--split", "--domain",
+                "--output", "--type", "--keep", "--samples", "--prompt-form", "--image-weight",
+                "--damping", "--force", "--allow-outside", "--threads", "--json",
+            ]
+        ),
+        (
             "fidelity",
             [
                 "--reference", "--model", "--activations", "--bench", "--split", "--domain",

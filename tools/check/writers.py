@@ -30,6 +30,7 @@ class Form(Enum):
 WRITERS = {
     "convert": Form.FOLDER,
     "calibrate": Form.STEPS,
+    "round": Form.FOLDER,
     "trace": Form.FILE,
     "logit-lens --image": Form.FILE,
     "activation": Form.GROWS,
@@ -82,8 +83,10 @@ class Writers(Trial):
         self.target = work / "target"
         self.exported = work / "exported"
         self.shards = [work / "part-1", work / "part-2"]
+        self.unrounded = work / "model-f16"
         self.known: dict[tuple[str, str], dict] = {}
         output_of([mmq, "convert", self.checkpoint, "--output", self.model, "--type", "q8_0"])
+        output_of([mmq, "convert", self.checkpoint, "--output", self.unrounded, "--type", "f16"])
         self.bases: dict[str, Path | None] = dict.fromkeys(WRITERS)
         base = None
         self.full = work / f"base-{GROWING[-1]}"
@@ -109,6 +112,8 @@ class Writers(Trial):
             "generate --masks": [
                 "generate", *self.arguments("generate", target), "--masks", "matrix,random*20", "--samples", "12"],
             "calibrate": ["calibrate", *model, *bench, "--samples", "6", *output],
+            "round": [
+                "round", "--model", str(self.unrounded), *bench, "--samples", "2", "--force", *output],
             # So small that files end in the middle of samples, and many at once.
             "activations": ["activations", *model, *bench, "--sites", "mlp", "--samples", str(max(2, self.train // 6)),
                             "--file-size", "64kB", *output],
@@ -206,9 +211,9 @@ class Writers(Trial):
         elif form is Form.GROWS:
             self.look_at_study(self.target, expected, contents(self.bases[name]) if self.bases[name] else {})
         elif form in (Form.FOLDER, Form.SERIES):
-            # How far a series has come is written anew again and again.
+            # How far a series has come is written anew again and again; layers of a rounding go when the last is done.
             found = {file: digest for file, digest in contents(self.target).items()
-                     if not file.endswith((".partial", "progress.json"))}
+                     if not file.endswith((".partial", ".part", "progress.json"))}
             for file in self.target.rglob("progress.json"):
                 self.check_json(file)
             old = contents(self.old(name)) if start == OLD else {}

@@ -6,8 +6,9 @@ memory and speed where the real weights are not at hand.
         --vocab llama-tokenizer.model [--bert-vocab vocab.txt]
 
 7b is llava-v1.6-vicuna-7b-hf or llava-1.5-7b-hf (14 GB) or instructblip-vicuna-7b (16 GB), 13b the same with
-Vicuna 13B (27 and 28 GB), mistral-7b is llava-v1.6-mistral-7b-hf (15 GB); small has the same structure in some 10
-to 30 MB. Memory stays below 0.5 GB: values come from a pool of normal numbers.
+Vicuna 13B (27 and 28 GB), mistral-7b is llava-v1.6-mistral-7b-hf (15 GB), layer one layer of Vicuna 7B behind a small
+tower (0.9 GB), to see what a layer costs; small has the same structure in some 10 to 30 MB. Memory stays below
+0.5 GB: values come from a pool of normal numbers.
 """
 
 import json
@@ -43,6 +44,7 @@ SHAPES = {
     ("llava-next", "7b"): dict(CLIP, text=LLAMA_7B),
     ("llava-next", "mistral-7b"): dict(CLIP, text=MISTRAL_7B),
     ("llava-next", "13b"): dict(CLIP, text=LLAMA_13B),
+    ("llava-next", "layer"): dict(CLIP_SMALL, text=dict(LLAMA_7B, layers=1)),
     ("llava-next", "small"): dict(CLIP_SMALL, text=LLAMA_SMALL),
     ("llava-1.5", "7b"): dict(CLIP, text=LLAMA_7B),
     ("llava-1.5", "13b"): dict(CLIP, text=LLAMA_13B),

@@ -32,6 +32,14 @@ struct Attention {
     func apply(
         _ x: Rows, memory: Rows? = nil, sees sight: Sight, angles: Rows? = nil, _ pass: Pass
     ) throws -> Rows {
+        let found = try find(x, memory: memory, sees: sight, angles: angles, pass)
+        return output.apply(pass.operand(found), in: .delta)
+    }
+
+    /// What `output` takes of that, in `.normed`.
+    func find(
+        _ x: Rows, memory: Rows? = nil, sees sight: Sight, angles: Rows? = nil, _ pass: Pass
+    ) throws -> Rows {
         let own = pass.operand(x)
         let q = query.apply(own, in: .query)
         let seen = memory.map { pass.operand($0) } ?? own
@@ -44,7 +52,7 @@ struct Attention {
         }
         // A multiplication and an addition for the score, and again for the sum of values.
         pass.did(.attention, operations: pairs * 4 * q.width)
-        return output.apply(pass.operand(found), in: .delta)
+        return found
     }
 
     /// Writes what queries see, [tokens, heads x head dim].

@@ -31,14 +31,23 @@ struct GatedFeedForward {
     /// [rows of x, outputs], in `.delta`.
     func apply(_ x: Rows, at site: Site, _ pass: Pass) -> Rows {
         let y = pass.rows(.delta, x.count, down.outputs)
+        forEachInner(of: x, at: site, pass) { chunk, inner in
+            down.apply(pass.operand(inner, first: chunk.lowerBound), to: y[chunk])
+        }
+        return y
+    }
+
+    /// Calls `body` with ranges of rows and what `down` takes of them, [rows, ffn].
+    func forEachInner(
+        of x: Rows, at site: Site, _ pass: Pass, _ body: (Range<Int>, Rows) -> Void
+    ) {
         x.forEachChunk { chunk in
             let operand = pass.operand(x[chunk], first: chunk.lowerBound)
             let gates = gate.apply(operand, in: .gate)
             let ups = up.apply(operand, in: .up)
             pass.activate(CSIMD_SILU, gates, times: ups, at: site, first: chunk.lowerBound)
-            down.apply(pass.operand(gates, first: chunk.lowerBound), to: y[chunk])
+            body(chunk, gates)
         }
-        return y
     }
 }
 

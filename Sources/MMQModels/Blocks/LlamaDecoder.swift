@@ -20,7 +20,7 @@ final class LlamaDecoder {
     /// [vocabulary, hidden].
     let embedding: csimd_matrix
     let head: Linear
-    private let rotary: RotaryPositions
+    let rotary: RotaryPositions
 
     init(
         hiddenSize: Int, kvHeads: Int, rotary: RotaryPositions, layers: [Layer], finalNorm: Norm,

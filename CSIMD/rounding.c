@@ -1,0 +1,304 @@
+// Second-order rounding: what a block's rounding spoils goes into what its neighbours are rounded
+// from. The second moments of a product's inputs, H, are split into M D M^T, M upper triangular
+// with ones on its diagonal: then the squared error of the product's outputs is the sum over
+// columns k of D_k (target_k - rounded_k)^2, where target_k is the weight and what M carries over
+// from the errors of the columns before it.
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "internal.h"
+
+typedef double lanes __attribute__((vector_size(32), aligned(8)));
+
+enum {
+    PANEL = 64,  // columns that are split at a time
+    DEPTH = 256, // of their products at a time: two panels of these stay in cache
+    ROWS = 4,    // rows whose products are summed at once
+};
+
+typedef struct split_task {
+    double* h;
+    size_t n, first, end; // the panel's columns
+} split_task;
+
+/// out[r][c] -= x_r . y_c over `depth`, rows of both `n` apart. Every sum in a fixed order.
+static void subtract_products(const double* x, const double* y, size_t n, size_t depth, double* out,
+                              size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; r += ROWS) {
+        for (size_t c = 0; c < cols; c++) {
+            lanes sums[ROWS] = {0};
+            double ends[ROWS] = {0};
+            const size_t some = min_size(ROWS, rows - r);
+            size_t k = 0;
+            for (; k + 4 <= depth; k += 4) {
+                const lanes b = *(const lanes*)(y + c * n + k);
+                for (size_t i = 0; i < some; i++) {
+                    sums[i] += *(const lanes*)(x + (r + i) * n + k) * b;
+                }
+            }
+            for (; k < depth; k++) {
+                for (size_t i = 0; i < some; i++) {
+                    ends[i] += x[(r + i) * n + k] * y[c * n + k];
+                }
+            }
+            for (size_t i = 0; i < some; i++) {
+                const lanes s = sums[i];
+                out[(r + i) * n + c] -= (s[0] + s[1]) + (s[2] + s[3]) + ends[i];
+            }
+        }
+    }
+}
+
+/// Rows PANEL * index ... of the panel less what the columns behind it say.
+static void subtract_behind(void* context, int64_t index) {
+    const split_task* t = context;
+    const size_t row = (size_t)index * PANEL;
+    const size_t rows = min_size(PANEL, t->end - row);
+    for (size_t k = t->end; k < t->n; k += DEPTH) {
+        subtract_products(t->h + row * t->n + k, t->h + t->first * t->n + k, t->n,
+                          min_size(DEPTH, t->n - k), t->h + row * t->n + t->first, rows,
+                          t->end - t->first);
+    }
+}
+
+/// The panel's rows above its own, once those are split.
+static void solve_above(void* context, int64_t index) {
+    const split_task* t = context;
+    const size_t row = (size_t)index * PANEL, end = min_size(row + PANEL, t->first);
+    for (size_t i = row; i < end; i++) {
+        double* r = t->h + i * t->n;
+        for (size_t k = t->end; k-- > t->first;) {
+            const double* pivot = t->h + k * t->n;
+            for (size_t j = k + 1; j < t->end; j++) {
+                r[k] -= r[j] * pivot[j];
+            }
+            r[k] /= pivot[k];
+        }
+    }
+}
+
+/// The panel's own rows; false if a pivot is not positive.
+static bool split_diagonal(const split_task* t) {
+    for (size_t k = t->end; k-- > t->first;) {
+        double* pivot = t->h + k * t->n;
+        for (size_t j = k + 1; j < t->end; j++) {
+            pivot[k] -= pivot[j] * pivot[j];
+        }
+        if (!(pivot[k] > 0) || !isfinite(pivot[k])) {
+            return false;
+        }
+        pivot[k] = sqrt(pivot[k]);
+        for (size_t i = t->first; i < k; i++) {
+            double* r = t->h + i * t->n;
+            for (size_t j = k + 1; j < t->end; j++) {
+                r[k] -= r[j] * pivot[j];
+            }
+            r[k] /= pivot[k];
+        }
+    }
+    return true;
+}
+
+bool csimd_split_moments(double* h, size_t n, float* feedback, float* weights) {
+    // Panel by panel from the last: what is left of a panel's columns, then its own rows, then
+    // those above. The upper triangle becomes R, H = R R^T.
+    for (size_t end = n; end > 0;) {
+        const size_t first = (end - 1) / PANEL * PANEL;
+        split_task task = {h, n, first, end};
+        csimd_parallel(subtract_behind, &task, (int64_t)units(end, PANEL));
+        if (!split_diagonal(&task)) {
+            return false;
+        }
+        csimd_parallel(solve_above, &task, (int64_t)units(first, PANEL));
+        end = first;
+    }
+    for (size_t k = 0; k < n; k++) {
+        const double pivot = h[k * n + k];
+        weights[k] = (float)(pivot * pivot);
+        for (size_t i = 0; i < n; i++) {
+            feedback[k * n + i] = i < k ? (float)(h[i * n + k] / pivot) : 0;
+        }
+    }
+    return true;
+}
+
+// --- one block of many rows ---------------------------------------------------------------------
+
+/// A row's block under way.
+typedef struct block_state {
+    const float* weights; // [32], the weights themselves
+    const float* base;    // [32], with what the columns before the block carry over
+    float levels[CSIMD_BLOCK];
+    uint8_t numbers[CSIMD_BLOCK];
+    float errors[CSIMD_BLOCK];
+    float loss;
+    uint16_t scale;
+} block_state;
+
+/// The level next to x, and its number.
+INLINE float nearest_level(csimd_type type, float x, uint8_t* number) {
+    if (type == CSIMD_IQ4_NL) {
+        int k = 0;
+        for (int i = 0; i < 15; i++) {
+            k += x > (float)(csimd_iq4_nl_levels[i] + csimd_iq4_nl_levels[i + 1]) / 2;
+        }
+        *number = (uint8_t)k;
+        return (float)csimd_iq4_nl_levels[k];
+    }
+    const float least = type == CSIMD_Q8_0 ? -127 : type == CSIMD_Q5_0 ? -16 : -8;
+    const float most = type == CSIMD_Q8_0 ? 127 : -least - 1;
+    float v = rintf(x);
+    v = v < least ? least : v > most ? most : v;
+    // Q8_0's are signed, the others count from the least.
+    *number = (uint8_t)(int)(type == CSIMD_Q8_0 ? v : v - least);
+    return v;
+}
+
+/// Rounds the block at a scale, each value with what those before it carry over.
+INLINE void round_at(const csimd_rounding* how, uint16_t scale, block_state* s) {
+    const float d = csimd_f16_to_f32_one(scale), inverse = d != 0 ? 1 / d : 0;
+    float targets[CSIMD_BLOCK];
+    memcpy(targets, s->base, sizeof targets);
+    s->scale = scale;
+    s->loss = 0;
+    for (int k = 0; k < CSIMD_BLOCK; k++) {
+        s->levels[k] = nearest_level(how->type, targets[k] * inverse, &s->numbers[k]);
+        const float left = targets[k] - d * s->levels[k];
+        s->errors[k] = s->weights[k] - d * s->levels[k];
+        s->loss += how->weights[k] * left * left;
+        const float* carried = how->feedback + (size_t)k * CSIMD_BLOCK;
+        for (int j = 0; j < CSIMD_BLOCK; j++) {
+            targets[j] += s->errors[k] * carried[j]; // 0 for j <= k
+        }
+    }
+}
+
+/// The scale that least squares find for the block's levels; the same one if they say nothing.
+INLINE uint16_t refitted(const csimd_rounding* how, const block_state* s) {
+    float u[CSIMD_BLOCK], v[CSIMD_BLOCK], product = 0, square = 0;
+    memcpy(u, s->base, sizeof u);
+    memcpy(v, s->levels, sizeof v);
+    for (int k = 0; k < CSIMD_BLOCK; k++) {
+        const float* carried = how->feedback + (size_t)k * CSIMD_BLOCK;
+        for (int j = 0; j < CSIMD_BLOCK; j++) {
+            u[j] += s->weights[k] * carried[j];
+            v[j] += s->levels[k] * carried[j];
+        }
+    }
+    for (int k = 0; k < CSIMD_BLOCK; k++) {
+        product += how->weights[k] * u[k] * v[k];
+        square += how->weights[k] * v[k] * v[k];
+    }
+    const float scale = product / square;
+    return square > 0 && fabsf(scale) < 65504 ? csimd_f32_to_f16_one(scale) : s->scale;
+}
+
+/// The scale that the block is searched to have on its own, each column counting D.
+INLINE uint16_t searched_scale(const csimd_kernels* kernels, const csimd_rounding* how,
+                               const float* base) {
+    csimd_block_q8_0 block; // the largest; all these types' blocks begin with their scale
+    kernels->from_f32(how->type, base, how->type == CSIMD_Q8_0 ? NULL : how->weights, &block,
+                      CSIMD_BLOCK);
+    return block.d;
+}
+
+INLINE void store(csimd_type type, const block_state* s, void* y) {
+    if (type == CSIMD_Q8_0) {
+        csimd_block_q8_0* block = y;
+        block->d = s->scale;
+        memcpy(block->qs, s->numbers, sizeof block->qs);
+        return;
+    }
+    uint8_t nibbles[16], fifth[4] = {0};
+    for (int j = 0; j < 16; j++) {
+        nibbles[j] = (uint8_t)((s->numbers[j] & 15) | (s->numbers[j + 16] & 15) << 4);
+    }
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
+        fifth[j / 8] |= (uint8_t)((s->numbers[j] >> 4) << j % 8);
+    }
+    if (type == CSIMD_Q5_0) {
+        csimd_block_q5_0* block = y;
+        block->d = s->scale;
+        memcpy(block->qh, fifth, sizeof fifth);
+        memcpy(block->qs, nibbles, sizeof nibbles);
+    } else {
+        csimd_block_q4_0* block = y;
+        block->d = s->scale;
+        memcpy(block->qs, nibbles, sizeof nibbles);
+    }
+}
+
+enum { REFITS = 3, TASK_ROWS = 16 };
+
+/// What Q8_0's scale is tried times as well: how errors fall out changes with every scale, so the
+/// best of some leaves less than the first. Types of fewer bits gain nothing by it.
+static const float others[] = {1.004F, 1.008F, 1.012F, 0.997F, 1.016F, 1.02F};
+
+typedef struct rounding_task {
+    const csimd_kernels* kernels;
+    const csimd_rounding* how;
+    const float* weights;
+    const float* base;
+    float* errors;
+    uint8_t* out;
+    size_t rows, stride, out_stride;
+    atomic_bool failed;
+} rounding_task;
+
+/// Rounds a block at a scale, then at those that fit the levels better, while that leaves less.
+INLINE void round_fitted(const csimd_rounding* how, uint16_t scale, block_state* s) {
+    round_at(how, scale, s);
+    for (int again = 0; again < REFITS; again++) {
+        block_state other = *s;
+        const uint16_t fitted = refitted(how, s);
+        if (fitted == s->scale) {
+            return;
+        }
+        round_at(how, fitted, &other);
+        if (!(other.loss < s->loss)) {
+            return;
+        }
+        *s = other;
+    }
+}
+
+static void round_rows(void* context, int64_t index) {
+    rounding_task* t = context;
+    const size_t first = (size_t)index * TASK_ROWS, end = min_size(t->rows, first + TASK_ROWS);
+    for (size_t row = first; row < end; row++) {
+        block_state best = {.weights = t->weights + row * t->stride,
+                            .base = t->base + row * CSIMD_BLOCK};
+        if (csimd_first_unstorable(t->how->type, best.base, CSIMD_BLOCK) < CSIMD_BLOCK) {
+            atomic_store(&t->failed, true);
+            return;
+        }
+        const uint16_t searched = searched_scale(t->kernels, t->how, best.base);
+        round_fitted(t->how, searched, &best);
+        for (size_t i = 0; t->how->type == CSIMD_Q8_0 && i < sizeof others / sizeof *others; i++) {
+            block_state other = best;
+            const float scale = csimd_f16_to_f32_one(searched) * others[i];
+            round_fitted(t->how, csimd_f32_to_f16_one(scale), &other);
+            if (other.loss < best.loss) {
+                best = other;
+            }
+        }
+        memcpy(t->errors + row * t->stride, best.errors, sizeof best.errors);
+        store(t->how->type, &best, t->out + row * t->out_stride);
+    }
+}
+
+bool csimd_round_block(const csimd_rounding* how, const float* weights, const float* base,
+                       size_t rows, size_t stride, float* errors, void* out, size_t out_stride) {
+    rounding_task task = {.kernels = csimd_active(),
+                          .how = how,
+                          .weights = weights,
+                          .base = base,
+                          .errors = errors,
+                          .out = out,
+                          .rows = rows,
+                          .stride = stride,
+                          .out_stride = out_stride};
+    csimd_parallel(round_rows, &task, (int64_t)units(rows, TASK_ROWS));
+    return !atomic_load(&task.failed);
+}

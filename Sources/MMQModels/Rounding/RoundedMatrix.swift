@@ -1,0 +1,105 @@
+import CSIMD
+import MMQBase
+import MMQFormats
+
+/// A weight in memory, in blocks as a file has them.
+final class RoundedMatrix {
+    let type: csimd_type
+    let rows: Int
+    let cols: Int
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(type: csimd_type, rows: Int, cols: Int) {
+        (self.type, self.rows, self.cols) = (type, rows, cols)
+        bytes = .allocate(byteCount: csimd_row_bytes(type, cols) * rows, alignment: 64)
+    }
+
+    deinit { bytes.deallocate() }
+
+    /// The matrix for products; valid as long as this object lives.
+    var matrix: csimd_matrix {
+        csimd_matrix(type: type, data: bytes.baseAddress, rows: rows, cols: cols)
+    }
+
+    /// Whether errors of this type's values can make up for each other.
+    static func takes(_ type: csimd_type) -> Bool {
+        [CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q5_0, CSIMD_Q8_0].contains(type)
+    }
+
+    /// Rounds a weight so that the product's outputs change least over inputs of these moments;
+    /// types that this is not known for are searched by the importance of each input.
+    convenience init(
+        rounding source: csimd_matrix, to type: csimd_type, by moments: SplitMoments, name: String,
+        in file: String
+    ) throws {
+        self.init(type: type, rows: source.rows, cols: source.cols)
+        let weights = FloatBuffer(count: rows * cols)
+        let sourceRow = csimd_row_bytes(source.type, cols)
+        for row in 0..<rows {
+            csimd_dequantize_row(
+                source.type, source.data + row * sourceRow, weights.pointer + row * cols, cols)
+        }
+        guard Self.takes(type) else {
+            let rowBytes = csimd_row_bytes(type, cols)
+            for row in 0..<rows {
+                csimd_quantize_row(
+                    type, weights.pointer + row * cols, moments.squares,
+                    bytes.baseAddress.map { $0 + row * rowBytes }, cols)
+            }
+            return
+        }
+        guard round(weights, by: moments) else {
+            throw InputError(
+                .nonFinite, file: file, item: "tensor '\(name)'",
+                expected: "weights that can be stored",
+                found: "a block beyond the range of half floats")
+        }
+    }
+
+    /// Block by block of 32 columns.
+    private func round(_ weights: FloatBuffer, by moments: SplitMoments) -> Bool {
+        let block = Int(CSIMD_BLOCK), rowBytes = csimd_row_bytes(type, cols)
+        let errors = FloatBuffer(count: rows * cols), base = FloatBuffer(count: rows * block)
+        let before = FloatBuffer(count: block * cols)
+        let within = FloatBuffer(count: block * block)
+        for first in stride(from: 0, to: cols, by: block) {
+            // What the errors so far add to this block's columns.
+            if first > 0 {
+                for j in 0..<block {
+                    (before.pointer + j * first).update(
+                        from: moments.feedback.pointer + (first + j) * cols, count: first)
+                }
+                var matrix = csimd_matrix(
+                    type: CSIMD_F32, data: before.pointer, rows: block, cols: first)
+                var input = csimd_input(
+                    x: errors.pointer, tokens: rows, cols: first, stride: cols,
+                    integers: CSIMD_INT8, quantized: nil)
+                csimd_matmul(&matrix, nil, &input, base.pointer, block)
+            } else {
+                base.pointer.update(repeating: 0, count: rows * block)
+            }
+            for row in 0..<rows {
+                csimd_add(
+                    base.pointer + row * block, weights.pointer + row * cols + first, block)
+            }
+            for k in 0..<block {
+                for j in 0..<block {
+                    within.pointer[k * block + j] =
+                        moments.feedback.pointer[(first + j) * cols + first + k]
+                }
+            }
+            let isStored = moments.weights.withUnsafeBufferPointer { counts in
+                var how = csimd_rounding(
+                    type: type, feedback: within.pointer,
+                    weights: counts.baseAddress.map { $0 + first })
+                return csimd_round_block(
+                    &how, weights.pointer + first, base.pointer, rows, cols,
+                    errors.pointer + first,
+                    bytes.baseAddress.map { $0 + first / block * (rowBytes / (cols / block)) },
+                    rowBytes)
+            }
+            guard isStored else { return false }
+        }
+        return true
+    }
+}

@@ -1,0 +1,70 @@
+import MMQBase
+import MMQModels
+
+/// Second-order rounding of a model's weights over the prompts of a bench.
+public final class RoundingPlan {
+    /// What came of a domain's samples.
+    public struct Samples: Sendable, Encodable, Equatable {
+        /// The domain.
+        public let domain: Domain
+        /// How many were taken, and how many were passed over.
+        public var samples = 0, skipped = 0
+    }
+
+    /// The rounding, once it has its prompts.
+    public let rounding: WeightRounding
+    private let splits: [BenchSplit]
+    private let wanted: Int
+
+    /// Rounding a model into the folder `output` by the first `samples` samples of each domain.
+    ///
+    /// - Throws: `InputError`, as `WeightRounding` does, or if the bench has no such domain.
+    public init(
+        model: any VisionLanguageModel, bench: String, domains: [Domain], split: String,
+        form: PromptForm, samples: Int, output: String, options: WeightRounding.Options,
+        allowsOutside: Bool
+    ) throws {
+        wanted = samples
+        splits = try domains.map {
+            try BenchSplit(
+                bench: bench, domain: $0, split: split, form: form, allowsOutside: allowsOutside)
+        }
+        let source = splits.map { "\($0.domain.rawValue) \($0.fingerprint)" }
+        rounding = try WeightRounding(
+            model, to: output,
+            prompts: "\(form.rawValue) \(split) \(samples) \(source.joined(separator: " "))",
+            options: options)
+    }
+
+    /// Takes the samples in; samples without their picture, or that the model cannot take, are passed
+    /// over.
+    ///
+    /// - Parameters:
+    ///   - interrupted: asked before every sample; true ends it with `CancellationError`.
+    ///   - tell: told what is passed over.
+    public func collect(
+        interrupted: () -> Bool = { false }, tell: (Domain, RunEvent) -> Void = { _, _ in }
+    ) throws -> [Samples] {
+        try splits.map { split in
+            var taken = Samples(domain: split.domain)
+            while taken.samples < wanted, let item = try split.next() {
+                if interrupted() { throw CancellationError() }
+                switch item {
+                case .missing(_, let files):
+                    tell(split.domain, .missing(files: files))
+                    taken.skipped += 1
+                case .sample(let sample):
+                    do {
+                        try rounding.add(image: sample.picture(), prompt: sample.prompt)
+                        taken.samples += 1
+                    } catch let error as InputError {
+                        guard let reason = error.reasonOfSample else { throw error }
+                        tell(split.domain, .refused(position: sample.position, reason: reason))
+                        taken.skipped += 1
+                    }
+                }
+            }
+            return taken
+        }
+    }
+}

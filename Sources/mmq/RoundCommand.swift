@@ -1,0 +1,159 @@
+import ArgumentParser
+import CSIMD
+import Foundation
+import MMQModels
+import MMQStudy
+
+/// `mmq round`: a model's weights to four bits so that their errors make up for each other.
+struct RoundCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "round",
+        abstract: "Round a model's weights by second order (GPTQ), over pictures and prompts.",
+        discussion: """
+            Takes an f16 (or f32, bf16) model as convert makes it and makes a folder of the same \
+            kind, plain GGUF. Each weight is rounded so that its errors make up for each other over \
+            what goes into its product, layer by layer, in the model as rounded so far. That goes \
+            for iq4_nl, q4_0, q5_0 and q8_0; parts of other types are weighed by the importance of \
+            each input. Use other samples than those that the study is made of. All prompts stay in \
+            memory, 8 bytes for each position and channel of the hidden state. A run that was \
+            stopped, or killed, goes on with the same command, does at most one layer anew and \
+            ends with the same files.
+            """)
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var bench: BenchOptions
+    @OptionGroup var outside: OutsideOptions
+    @OptionGroup var domains: DomainOptions
+
+    @Option(help: "The folder to make.")
+    var output: String
+
+    @Option(help: "The weights' type, or a recipe, as convert takes them.")
+    var type: WeightTypes = WeightTypes(.iq4_nl)
+
+    @Option(help: "Parts of the decoder in other types, gate=q8_0,down=q8_0 for example.")
+    var keep: String?
+
+    @Option(help: "Samples of each domain.")
+    var samples = 16
+
+    @Option(
+        help: "The prompts: simple (the question alone) or full (with the domain's instruction).")
+    var promptForm: PromptForm = .full
+
+    @Option(
+        help: """
+            How much all image positions count beside all text positions, however many there are of \
+            each.
+            """)
+    var imageWeight: Float = 1
+
+    @Option(
+        help: """
+            What part of its own the second moment of each input grows by: the more, the less is \
+            made of how inputs hang together.
+            """)
+    var damping = 1.0
+
+    @Flag(help: "Replace files of the same name, and what a run with other options left.")
+    var force = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func validate() throws {
+        if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+        guard imageWeight >= 0, imageWeight.isFinite else {
+            throw ValidationError("--image-weight must be 0 or more.")
+        }
+        guard damping >= 0, damping.isFinite else {
+            throw ValidationError("--damping must be 0 or more.")
+        }
+    }
+
+    func run() throws {
+        let chosen = try domains.chosen() ?? Domain.allCases
+        let types = type.keeping(try keep.map(WeightRule.list) ?? [])
+        let plan = try RoundingPlan(
+            model: model.open(), bench: bench.bench, domains: chosen, split: bench.split,
+            form: promptForm, samples: samples, output: output,
+            options: .init(
+                types: types, imageWeight: imageWeight, damping: damping, replace: force),
+            allowsOutside: outside.allowOutside)
+        let interrupt = InterruptFlag(
+            note: "Finishing the layer under way; Ctrl-C again stops at once.")
+        do {
+            let taken = try plan.collect(interrupted: { interrupt.isRaised }) { domain, event in
+                switch event {
+                case .missing(let files):
+                    Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+                case .refused(let position, let reason):
+                    Diagnostics.note("\(domain.rawValue) sample \(position) left out: \(reason)")
+                case .progress: break
+                }
+            }
+            try round(plan.rounding, taken, interrupt)
+        } catch is CancellationError {
+            throw Diagnostics.interrupted()
+        }
+    }
+
+    private func round(
+        _ rounding: WeightRounding, _ taken: [RoundingPlan.Samples], _ interrupt: InterruptFlag
+    ) throws {
+        let layers = rounding.layers
+        let seconds = rounding.operations * Double(layers) / Self.speed()
+        Diagnostics.note(
+            String(
+                format: "%d positions, %d layers: about %@, at most %.1f GB of memory beside the "
+                    + "model's file", rounding.positions, layers, OutlookText.time(seconds),
+                Double(rounding.memory) / 1e9))
+        let report = ProgressReport("rounding")
+        defer { report.clear() }
+        let clock = ContinuousClock(), start = clock.now
+        let files = try rounding.run { done in
+            report.update(Double(done) / Double(layers), done: done, unit: "layers")
+            if interrupt.isRaised, done < layers { throw CancellationError() }
+        }
+        report.clear()
+        let result = Report(
+            files: files, samples: taken, positions: rounding.positions,
+            seconds: clock.seconds(since: start))
+        if json { return try Diagnostics.printJSON(result) }
+        print(files.joined(separator: "\n"))
+        Diagnostics.note(
+            String(
+                format: "%d positions of %d samples, %.1f s", result.positions,
+                taken.reduce(0) { $0 + $1.samples }, result.seconds))
+    }
+
+    /// Multiplications and additions a second of products in f32, measured in a moment.
+    private static func speed() -> Double {
+        let side = 1024
+        let values = [Float](repeating: 1, count: side * side)
+        var products = values
+        let clock = ContinuousClock()
+        func multiply() {
+            values.withUnsafeBufferPointer { x in
+                var matrix = csimd_matrix(
+                    type: CSIMD_F32, data: x.baseAddress, rows: side, cols: side)
+                var input = csimd_input(
+                    x: x.baseAddress, tokens: side, cols: side, stride: side,
+                    integers: CSIMD_INT8, quantized: nil)
+                csimd_matmul(&matrix, nil, &input, &products, side)
+            }
+        }
+        multiply()
+        let start = clock.now
+        multiply()
+        return 2 * pow(Double(side), 3) / max(1e-6, clock.seconds(since: start))
+    }
+
+    private struct Report: Encodable {
+        var schema = 1
+        let files: [String]
+        let samples: [RoundingPlan.Samples]
+        let positions: Int
+        let seconds: Double
+    }
+}

@@ -1,0 +1,138 @@
+import CSIMD
+import Support
+import Testing
+
+/// Second-order rounding: the split of second moments, and blocks whose errors make up for each other.
+@Suite struct RoundingTests {
+    /// Moments of `rows` rows of n inputs that hang together, with a little on the diagonal.
+    static func moments(_ n: Int, rows: Int, seed: UInt64) -> [Double] {
+        var random = SeededRandom(seed: seed)
+        var h = [Double](repeating: 0, count: n * n)
+        for _ in 0..<rows {
+            let common = 3 * Double(random.floats(1)[0])
+            let x = random.floats(n).enumerated().map {
+                Double($1) * (1 + Double($0 % 7)) + common
+            }
+            for i in 0..<n { for j in 0..<n { h[i * n + j] += x[i] * x[j] } }
+        }
+        for i in 0..<n { h[i * n + i] *= 1.01 }
+        return h
+    }
+
+    struct Split {
+        var feedback: [Float]
+        var weights: [Float]
+    }
+
+    static func split(_ h: [Double], _ n: Int) -> Split? {
+        var h = h
+        var split = Split(
+            feedback: .init(repeating: .nan, count: n * n),
+            weights: .init(repeating: .nan, count: n))
+        return csimd_split_moments(&h, n, &split.feedback, &split.weights) ? split : nil
+    }
+
+    @Test(arguments: [1, 5, 64, 67, 200])
+    func splitGivesTheMomentsBack(_ n: Int) throws {
+        let h = Self.moments(n, rows: 2 * n + 8, seed: UInt64(n))
+        let split = try #require(Self.split(h, n))
+        /// M [n, n] from its transpose.
+        func m(_ i: Int, _ k: Int) -> Double { i == k ? 1 : Double(split.feedback[k * n + i]) }
+        for i in 0..<n {
+            for j in i..<n {
+                let sum = (j..<n).reduce(0.0) {
+                    $0 + m(i, $1) * Double(split.weights[$1]) * m(j, $1)
+                }
+                let size = (h[i * n + i] * h[j * n + j]).squareRoot()
+                #expect(abs(sum - h[i * n + j]) <= 1e-4 * size, "\(i), \(j)")
+                if i < j { #expect(split.feedback[i * n + j] == 0) }
+            }
+        }
+        for threads in [1, 2, 5] as [Int32] {
+            let again = withKernels(isa: "scalar", threads: threads) { Self.split(h, n) }
+            #expect(again?.feedback.map(\.bitPattern) == split.feedback.map(\.bitPattern))
+            #expect(again?.weights.map(\.bitPattern) == split.weights.map(\.bitPattern))
+        }
+    }
+
+    @Test func refusesWhatIsNotPositive() {
+        var h = Self.moments(70, rows: 200, seed: 3)
+        h[5 * 70 + 5] = -1
+        #expect(Self.split(h, 70) == nil)
+        h[5 * 70 + 5] = .nan
+        #expect(Self.split(h, 70) == nil)
+        #expect(Self.split([0], 1) == nil)
+    }
+
+    struct Rounded: Equatable {
+        var blocks: [UInt8]
+        var errors: [UInt32]
+    }
+
+    static func round(
+        _ type: csimd_type, _ weights: [Float], base: [Float], _ split: Split
+    ) -> Rounded? {
+        let rows = weights.count / 32, size = csimd_row_bytes(type, 32)
+        var blocks = [UInt8](repeating: 0xaa, count: rows * size)
+        var errors = [Float](repeating: .nan, count: weights.count)
+        var push = [Float](repeating: 0, count: 32 * 32)
+        for k in 0..<32 { for j in 0..<32 { push[k * 32 + j] = split.feedback[j * 32 + k] } }
+        let isDone = push.withUnsafeBufferPointer { feedback in
+            split.weights.withUnsafeBufferPointer { counts in
+                var how = csimd_rounding(
+                    type: type, feedback: feedback.baseAddress, weights: counts.baseAddress)
+                return csimd_round_block(&how, weights, base, rows, 32, &errors, &blocks, size)
+            }
+        }
+        return isDone ? Rounded(blocks: blocks, errors: errors.map(\.bitPattern)) : nil
+    }
+
+    /// The errors are those of the blocks; they cost less than those of blocks that were searched with
+    /// each column by itself; and every instruction set and number of threads gives the same bits.
+    @Test(arguments: [CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q5_0, CSIMD_Q8_0])
+    func errorsMakeUpForEachOther(_ type: csimd_type) throws {
+        let h = Self.moments(32, rows: 100, seed: 9), rows = 50
+        let split = try #require(Self.split(h, 32))
+        var random = SeededRandom(seed: 1)
+        let weights = random.normals(rows * 32)
+        /// tr(E H E^T).
+        func cost(_ errors: [Float]) -> Double {
+            var sum = 0.0
+            for row in 0..<rows {
+                let e = errors[(row * 32)..<(row * 32 + 32)].map(Double.init)
+                for i in 0..<32 {
+                    for j in 0..<32 { sum += e[i] * h[i * 32 + j] * e[j] }
+                }
+            }
+            return sum
+        }
+        func errors(_ blocks: [UInt8]) -> [Float] {
+            let size = csimd_row_bytes(type, 32)
+            return (0..<rows).flatMap { row in
+                let values = QuantizerTests.values(
+                    type, Array(blocks[(row * size)..<((row + 1) * size)]), count: 32)
+                return values.indices.map { weights[row * 32 + $0] - Float(bitPattern: values[$0]) }
+            }
+        }
+        let rounded = try #require(Self.round(type, weights, base: weights, split))
+        #expect(rounded.errors == errors(rounded.blocks).map(\.bitPattern))
+        let searched = QuantizerTests.blocks(
+            type, weights, importance: (0..<32).map { Float(h[$0 * 32 + $0]) }, rows: rows)
+        #expect(cost(errors(rounded.blocks)) < 0.7 * cost(errors(searched)))
+        for threads in [1, 3] as [Int32] {
+            forEachISA(threads: threads) { isa in
+                #expect(Self.round(type, weights, base: weights, split) == rounded, "\(isa)")
+            }
+        }
+        var base = weights
+        for bad in [Float.nan, .infinity, 1e30] {
+            base[40] = bad
+            #expect(Self.round(type, weights, base: base, split) == nil)
+        }
+        // What is nothing stays nothing.
+        let zeros = [Float](repeating: 0, count: 64)
+        #expect(
+            try #require(Self.round(type, zeros, base: zeros, split)).errors
+                == zeros.map(\.bitPattern))
+    }
+}
