@@ -99,7 +99,7 @@ import Testing
     @Test(arguments: [GoldenModel.llava, .blip]) func wordsAround(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
         let model = try golden.open(in: folder)
-        let (item, input, places) = try Self.first(golden, model)
+        let (_, input, places) = try Self.first(golden, model)
         for (number, module) in model.modules.enumerated() {
             let rows = model.tokenRows(of: number, in: input)
             let words = rows.map { row -> String? in
