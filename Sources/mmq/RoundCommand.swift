@@ -1,6 +1,7 @@
 import ArgumentParser
 import CSIMD
 import Foundation
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -86,7 +87,8 @@ struct RoundCommand: ParsableCommand {
             let taken = try plan.collect(interrupted: { interrupt.isRaised }) { domain, event in
                 switch event {
                 case .missing(let files):
-                    Diagnostics.note("missing picture: \(files.joined(separator: " or "))")
+                    let names = files.map { shown($0, lines: false) }
+                    Diagnostics.note("missing picture: \(names.joined(separator: " or "))")
                 case .refused(let position, let reason):
                     Diagnostics.note("\(domain.rawValue) sample \(position) left out: \(reason)")
                 case .progress: break
