@@ -2,8 +2,6 @@ import ArgumentParser
 import MMQModels
 import MMQStudy
 
-extension PromptForm: ExpressibleByArgument {}
-
 /// `mmq calibrate`: how much each input channel of each weight counts.
 struct CalibrateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,23 +20,13 @@ struct CalibrateCommand: ParsableCommand {
     @OptionGroup var bench: BenchOptions
     @OptionGroup var outside: OutsideOptions
     @OptionGroup var domains: DomainOptions
+    @OptionGroup var calibration: CalibrationOptions
 
     @Option(help: "The importance file to write, or to go on with.")
     var output: String
 
     @Option(help: "Samples of each domain.")
     var samples = 32
-
-    @Option(
-        help: "The prompts: simple (the question alone) or full (with the domain's instruction).")
-    var promptForm: PromptForm = .full
-
-    @Option(
-        help: """
-            How much the mean over image positions counts beside that over text positions, however \
-            many there are of each.
-            """)
-    var imageWeight: Float = 1
 
     @Flag(help: "Begin anew, whatever the file holds.")
     var again = false
@@ -48,9 +36,6 @@ struct CalibrateCommand: ParsableCommand {
 
     func validate() throws {
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
-        guard imageWeight >= 0, imageWeight.isFinite else {
-            throw ValidationError("--image-weight must be 0 or more.")
-        }
     }
 
     func run() throws {
@@ -58,9 +43,9 @@ struct CalibrateCommand: ParsableCommand {
         let model = try model.open()
         let series = try RunSeries(over: chosen, study: nil) {
             try CalibrationPlan(
-                model: model, bench: bench.bench, split: bench.split, form: promptForm,
-                samples: samples, imageWeight: imageWeight, output: output, again: again,
-                allowsOutside: outside.allowOutside)
+                model: model, bench: bench.bench, split: bench.split, form: calibration.promptForm,
+                samples: samples, imageWeight: calibration.imageWeight, output: output,
+                again: again, allowsOutside: outside.allowOutside)
         } run: { plan, domain, interrupt in
             let (outcome, progress) = try RunDisplay(domain).follow(plan.step(domain), interrupt)
             return (outcome, Result(outcome: outcome, progress))

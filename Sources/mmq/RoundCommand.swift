@@ -25,6 +25,7 @@ struct RoundCommand: ParsableCommand {
     @OptionGroup var bench: BenchOptions
     @OptionGroup var outside: OutsideOptions
     @OptionGroup var domains: DomainOptions
+    @OptionGroup var calibration: CalibrationOptions
 
     @Option(help: "The folder to make.")
     var output: String
@@ -37,17 +38,6 @@ struct RoundCommand: ParsableCommand {
 
     @Option(help: "Samples of each domain.")
     var samples = 16
-
-    @Option(
-        help: "The prompts: simple (the question alone) or full (with the domain's instruction).")
-    var promptForm: PromptForm = .full
-
-    @Option(
-        help: """
-            How much all image positions count beside all text positions, however many there are of \
-            each.
-            """)
-    var imageWeight: Float = 1
 
     @Option(
         help: """
@@ -64,9 +54,6 @@ struct RoundCommand: ParsableCommand {
 
     func validate() throws {
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
-        guard imageWeight >= 0, imageWeight.isFinite else {
-            throw ValidationError("--image-weight must be 0 or more.")
-        }
         guard damping >= 0, damping.isFinite else {
             throw ValidationError("--damping must be 0 or more.")
         }
@@ -77,9 +64,10 @@ struct RoundCommand: ParsableCommand {
         let types = type.keeping(try keep.map(WeightRule.list) ?? [])
         let plan = try RoundingPlan(
             model: model.open(), bench: bench.bench, domains: chosen, split: bench.split,
-            form: promptForm, samples: samples, output: output,
+            form: calibration.promptForm, samples: samples, output: output,
             options: .init(
-                types: types, imageWeight: imageWeight, damping: damping, replace: force),
+                types: types, imageWeight: calibration.imageWeight, damping: damping, replace: force
+            ),
             allowsOutside: outside.allowOutside)
         let interrupt = InterruptFlag(
             note: "Finishing the layer under way; Ctrl-C again stops at once.")
