@@ -1,7 +1,6 @@
 import ArgumentParser
 import CSIMD
 import Foundation
-import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -72,15 +71,8 @@ struct RoundCommand: ParsableCommand {
         let interrupt = InterruptFlag(
             note: "Finishing the layer under way; Ctrl-C again stops at once.")
         do {
-            let taken = try plan.collect(interrupted: { interrupt.isRaised }) { domain, event in
-                switch event {
-                case .missing(let files):
-                    let names = files.map { shown($0, lines: false) }
-                    Diagnostics.note("missing picture: \(names.joined(separator: " or "))")
-                case .refused(let position, let reason):
-                    Diagnostics.note("\(domain.rawValue) sample \(position) left out: \(reason)")
-                case .progress: break
-                }
+            let taken = try plan.collect(interrupted: { interrupt.isRaised }) {
+                RunDisplay($0).note($1)
             }
             try round(plan.rounding, taken, interrupt)
         } catch is CancellationError {

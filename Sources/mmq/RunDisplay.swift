@@ -40,20 +40,25 @@ struct RunDisplay {
         let report = ProgressReport(label)
         defer { report.clear() }
         return try ResumableRun(step, interrupted: { interrupt.isRaised }) { event in
-            switch event {
-            case .missing(let files):
+            guard case .progress(let progress) = event else {
                 report.clear()
-                let names = files.map { shown($0, lines: false) }
-                Diagnostics.note("missing picture: \(names.joined(separator: " or "))")
-            case .refused(let position, let reason):
-                report.clear()
-                Diagnostics.note("\(sample) \(position)\(refusal): \(reason)")
-            case .progress(let progress):
-                report.update(
-                    progress.fraction, from: progress.startFraction, done: progress.done,
-                    unit: unit)
+                return note(event)
             }
+            report.update(
+                progress.fraction, from: progress.startFraction, done: progress.done, unit: unit)
         }.run()
+    }
+
+    /// Says what is left out.
+    func note(_ event: RunEvent) {
+        switch event {
+        case .missing(let files):
+            let names = files.map { shown($0, lines: false) }
+            Diagnostics.note("missing picture: \(names.joined(separator: " or "))")
+        case .refused(let position, let reason):
+            Diagnostics.note("\(sample) \(position)\(refusal): \(reason)")
+        case .progress: break
+        }
     }
 }
 
