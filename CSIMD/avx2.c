@@ -19,6 +19,7 @@
         .quantize_row = csimd_##isa##_quantize_row,                                                \
         .panel_bytes = panel_bytes_of_isa,                                                         \
         .pack_panel = csimd_##isa##_pack_panel,                                                    \
+        .panels_at_once = 1,                                                                       \
         .panel_product = csimd_##isa##_panel_product,                                              \
         .row_product = csimd_##isa##_row_product,                                                  \
         FLOAT_LEAVES,                                                                              \

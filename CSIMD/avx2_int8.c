@@ -218,18 +218,28 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
-/// Four-bit weights: a Q4_0 nibble as it is, too large by offset_of, and IQ4_NL's signed levels.
-static inline __m256i few_weights(csimd_type type, __m256i nibbles) {
-    return type == CSIMD_Q4_0 ? nibbles : nonlinear_levels(nibbles);
+/// A Q4_0 nibble as it is, too large by offset_of, and signed bytes.
+static inline __m256i few_weights(csimd_type type, __m256i values) {
+    return type == CSIMD_IQ4_NL ? nonlinear_levels(values) : values;
 }
 
 static inline int32_t offset_of(csimd_type type) {
     return type == CSIMD_Q4_0 ? 8 : 0;
 }
 
+/// Stored is -4 x the sum, twice.
+static inline int32_t sum_of(int32_t stored) {
+    return (int16_t)stored / -4;
+}
+
 /// A block's start as it is stored takes out the offset of Q4_0.
 static inline __m256i few_start(csimd_type type, __m256i stored) {
     return type == CSIMD_Q4_0 ? stored : _mm256_setzero_si256();
+}
+
+static inline __m256i byte_dot(csimd_type type, __m256i w, __m256i x) {
+    return type == CSIMD_Q4_0 ? _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1))
+                              : signed_dot(w, x);
 }
 
 /// Four products of Q4_0 fit 16 bits.
@@ -242,17 +252,7 @@ static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i 
         _mm256_set1_epi16(1));
 }
 
-/// Nothing to correct.
-static inline __m256i block_dot(__m256i w, __m256i x, const __m256i* correction) {
-    (void)correction;
-    return signed_dot(w, x);
-}
-
-static inline void fill_corrections(__m256i* corrections, const csimd_q8_rows* x, int plane) {
-    (void)corrections;
-    (void)x;
-    (void)plane;
-}
+#include "x86_few_ymm.inc"
 
 #define ROW_PRODUCT csimd_avx2_row_product
 #include "x86_rows_int8.inc"

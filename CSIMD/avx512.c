@@ -18,6 +18,7 @@ const csimd_kernels csimd_avx512_kernels = {
     .quantize_row = csimd_avx512_quantize_row,
     .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_avx512_pack_panel,
+    .panels_at_once = 2,
     .panel_product = csimd_avx512_panel_product,
     .row_product = csimd_avx512_row_product,
     FLOAT_LEAVES,

@@ -59,11 +59,6 @@ static inline __m512i broadcast_word_16(const void* p) {
     return _mm512_set1_epi32(word);
 }
 
-enum {
-    TILE = 12,
-    PART = 4
-}; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
-
 static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
     return (level_i)_mm512_dpbusd_epi32((__m512i)sums, _mm512_load_si512(w), broadcast_word_16(x));
 }
@@ -73,87 +68,276 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
                                         _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_TILE = TILE };
+enum { LEVEL_TILE = 12 }; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
 #include "level_products.inc"
 
-void csimd_avx512_pack_panel(const csimd_weight_rows* rows, void* panel) {
-    if (csimd_has_levels(rows->type)) {
-        pack_levels(rows, panel);
-        return;
+#define DOT_BYTES _mm256_dpbusd_epi32
+#include "x86_vnni_ymm.inc"
+
+/// few_weights of 64 bytes.
+static inline __m512i wide_weights(csimd_type type, __m512i values) {
+    const __m512i high_bit = _mm512_set1_epi8((char)0x80);
+    if (type == CSIMD_IQ4_NL) {
+        const __m128i levels = _mm_load_si128((const __m128i*)csimd_iq4_nl_levels);
+        values = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), values);
     }
-    const csimd_weight_rows w = *rows; // what is stored below cannot change it
-    // One 32-bit group of each of 16 rows: row r of the unpacked block is 32 bytes, at 32 r.
-    const __m512i row_offsets =
-        _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                           _mm512_set1_epi32(CSIMD_BLOCK));
-    const size_t block_bytes = csimd_block_bytes(w.type);
-    csimd_panel_block* out = panel;
+    return type == CSIMD_Q4_0 ? values : _mm512_xor_si512(values, high_bit);
+}
+
+/// Sixteen rows whose blocks are read side by side.
+typedef struct sixteen_rows {
+    const char* data; // the first one's block
+    size_t bytes;     // from one row to the next
+    __m512i starts;   // the same of all, 32 bits each
+} sixteen_rows;
+
+INLINE sixteen_rows begin_rows(const char* data, size_t row_bytes) {
+    const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return (sixteen_rows){data, row_bytes,
+                          _mm512_mullo_epi32(numbers, _mm512_set1_epi32((int)row_bytes))};
+}
+
+/// Words of 32 bits of the 16 bytes at `offset` of each row: out[i] holds word i of all.
+INLINE void load_words(const sixteen_rows* rows, size_t offset, __m512i out[4]) {
+    __m512i four[4]; // rows i, i + 4, i + 8, i + 12
+    for (size_t i = 0; i < 4; i++) {
+        const char* p = rows->data + offset + i * rows->bytes;
+#define QUARTER(n) _mm_loadu_si128((const __m128i*)(p + 4 * (n)*rows->bytes))
+        four[i] = _mm512_castsi128_si512(QUARTER(0));
+        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0x00f0, QUARTER(1));
+        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0x0f00, QUARTER(2));
+        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0xf000, QUARTER(3));
+#undef QUARTER
+    }
+    const __m512i low0 = _mm512_unpacklo_epi32(four[0], four[1]);
+    const __m512i high0 = _mm512_unpackhi_epi32(four[0], four[1]);
+    const __m512i low1 = _mm512_unpacklo_epi32(four[2], four[3]);
+    const __m512i high1 = _mm512_unpackhi_epi32(four[2], four[3]);
+    out[0] = _mm512_unpacklo_epi64(low0, low1);
+    out[1] = _mm512_unpackhi_epi64(low0, low1);
+    out[2] = _mm512_unpacklo_epi64(high0, high1);
+    out[3] = _mm512_unpackhi_epi64(high0, high1);
+}
+
+/// The blocks at `offset` of sixteen rows, as wide_weights, and the scales that lead them.
+INLINE void unpack_rows(csimd_type type, const sixteen_rows* rows, size_t offset, __m512i* steps,
+                        __m512* scales) {
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i first[4], last[4]; // words of the first and the last sixteen k
+    load_words(rows, offset + CSIMD_BLOCK_VALUES, first);
+    if (type == CSIMD_Q8_0) {
+        load_words(rows, offset + CSIMD_BLOCK_VALUES + CSIMD_BLOCK / 2, last);
+    }
+    for (int i = 0; i < 4; i++) {
+        if (type != CSIMD_Q8_0) {
+            last[i] = _mm512_and_si512(_mm512_srli_epi16(first[i], 4), low);
+            first[i] = _mm512_and_si512(first[i], low);
+        }
+        steps[i] = wide_weights(type, first[i]);
+        steps[i + 4] = wide_weights(type, last[i]);
+    }
+    // With the two bytes behind each scale, which are the block's too.
+    const __m512i heads = _mm512_i32gather_epi32(rows->starts, rows->data + offset, 1);
+    *scales = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
+}
+
+INLINE void pack_as(csimd_type type, const csimd_weight_rows w, csimd_panel_block* out) {
+    const size_t bytes = csimd_block_bytes(type);
+    const sixteen_rows all = begin_rows(w.data, w.row_bytes);
     for (size_t b = 0; b < w.blocks; b++, out++) {
-        _Alignas(64) uint8_t bytes[CSIMD_PANEL][CSIMD_BLOCK];
-        for (size_t r = 0; r < CSIMD_PANEL; r++) {
-            __m256i row = _mm256_setzero_si256();
-            out->scales[r] = 0;
-            if (r < w.count) {
-                const char* block = w.data + r * w.row_bytes + b * block_bytes;
-                out->scales[r] = load_scale(block);
-                row = load_unsigned(w.type, block);
+        __m512i steps[CSIMD_STEPS];
+        __m512 scales;
+        if (w.count == CSIMD_PANEL) {
+            unpack_rows(type, &all, b * bytes, steps, &scales);
+        } else {
+            char blocks[CSIMD_PANEL][sizeof(csimd_block_q8_0)] = {0};
+            for (size_t r = 0; r < w.count; r++) {
+                memcpy(blocks[r], w.data + r * w.row_bytes + b * bytes, bytes);
             }
-            _mm256_store_si256((__m256i*)bytes[r], row);
+            const sixteen_rows some = begin_rows(blocks[0], sizeof blocks[0]);
+            unpack_rows(type, &some, 0, steps, &scales);
         }
         for (int step = 0; step < CSIMD_STEPS; step++) {
-            _mm512_store_si512(out->steps[step],
-                               _mm512_i32gather_epi32(row_offsets, bytes[0] + step * 4, 1));
+            _mm512_store_si512(out->steps[step], steps[step]);
         }
+        _mm512_store_ps(out->scales, scales);
     }
 }
 
-/// 16 rows x `tokens` <= TILE tokens of `planes`. `shift`: what makes a block's start of its stored
-/// sum.
-INLINE void tile_16(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
-                    const int shift, csimd_output out) {
-    const csimd_panel_block* w = (const csimd_panel_block*)part.panel + part.first;
-    __m512 total[TILE];
-    for (int t = 0; t < tokens; t++) {
-        total[t] =
-            part.first == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out.y + (size_t)t * out.stride);
+void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
+    if (csimd_has_levels(w->type)) {
+        pack_levels(w, panel);
+    } else if (w->type == CSIMD_Q4_0) {
+        pack_as(CSIMD_Q4_0, *w, panel);
+    } else if (w->type == CSIMD_IQ4_NL) {
+        pack_as(CSIMD_IQ4_NL, *w, panel);
+    } else {
+        pack_as(CSIMD_Q8_0, *w, panel);
     }
-    for (size_t b = 0; b < part.count; b++, w++) {
-        __m512i acc[TILE];
+}
+
+/// Most panels and tokens of a tile: 16 integer sums, two registers of weights, one of a token's
+/// word. The f32 sums stay in memory, where a block's products are added between those of others.
+enum { PANELS = 2, TILE = 8, PART = 4 };
+
+/// `panels` x 16 rows x `tokens` of `planes`. `shift`: what makes a block's start of its stored
+/// sum.
+INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
+                    const int tokens, const int shift, csimd_output out) {
+    const csimd_panel_block* w[PANELS];
+    for (int p = 0; p < panels; p++) {
+        const char* panel = (const char*)part.panel + (size_t)p * part.stride;
+        w[p] = (const csimd_panel_block*)panel + part.first;
+    }
+    __m512 total[TILE][PANELS];
+    for (int t = 0; t < tokens; t++) {
+        for (int p = 0; p < panels; p++) {
+            const float* y = out.y + (size_t)t * out.stride + p * CSIMD_PANEL;
+            total[t][p] = part.first == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(y);
+        }
+    }
+    for (size_t b = 0; b < part.count; b++) {
+        __m512i acc[TILE][PANELS];
         for (int plane = 0; plane < planes; plane++) {
             const int8_t* q = x.plane[plane].q + b * CSIMD_BLOCK;
             for (int t = 0; t < tokens; t++) {
                 const __m512i start = _mm512_slli_epi32(
                     broadcast_word_16(x.plane[plane].sums + (size_t)t * x.blocks + b), shift);
-                acc[t] = plane == 0 ? start
-                                    : _mm512_add_epi32(_mm512_slli_epi32(acc[t], CSIMD_PLANE_SHIFT),
-                                                       start);
+                for (int p = 0; p < panels; p++) {
+                    acc[t][p] = plane == 0
+                                    ? start
+                                    : _mm512_add_epi32(
+                                          _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
+                }
             }
 #pragma clang loop unroll(disable)
             for (int step = 0; step < CSIMD_STEPS; step++) {
-                __m512i four = _mm512_load_si512(w->steps[step]);
+                __m512i four[PANELS];
+                for (int p = 0; p < panels; p++) {
+                    four[p] = _mm512_load_si512(w[p][b].steps[step]);
+                }
                 for (int t = 0; t < tokens; t++) {
-                    acc[t] = _mm512_dpbusd_epi32(
-                        acc[t], four, broadcast_word_16(q + (size_t)t * x.stride + step * 4));
+                    __m512i word = broadcast_word_16(q + (size_t)t * x.stride + step * 4);
+                    __asm__("" : "+v"(word)); // else each product would load it anew
+                    for (int p = 0; p < panels; p++) {
+                        acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
+                    }
                 }
             }
         }
-        __m512 weight_scales = _mm512_load_ps(w->scales);
         for (int t = 0; t < tokens; t++) {
-            __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.blocks + b]);
-            total[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t]), _mm512_mul_ps(weight_scales, s),
-                                       total[t]);
+            const __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.blocks + b]);
+            for (int p = 0; p < panels; p++) {
+                total[t][p] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
+                                    _mm512_mul_ps(_mm512_load_ps(w[p][b].scales), s), total[t][p]);
+            }
         }
     }
     for (int t = 0; t < tokens; t++) {
-        _mm512_storeu_ps(out.y + (size_t)t * out.stride, total[t]);
+        for (int p = 0; p < panels; p++) {
+            _mm512_storeu_ps(out.y + (size_t)t * out.stride + p * CSIMD_PANEL, total[t][p]);
+        }
+    }
+}
+
+/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                 csimd_output out) {
+    if (part.panels == PANELS) {
+        if (part.type == CSIMD_Q4_0) {
+            tile_of(part, x, planes, PANELS, tokens, 0, out);
+        } else {
+            tile_of(part, x, planes, PANELS, tokens, 4, out);
+        }
+    } else if (part.type == CSIMD_Q4_0) {
+        tile_of(part, x, planes, 1, tokens, 0, out);
+    } else {
+        tile_of(part, x, planes, 1, tokens, 4, out);
+    }
+}
+
+/// One after the other.
+static void level_panels_product(const csimd_panel_part* part, const csimd_q8_rows* x,
+                                 csimd_output out) {
+    csimd_panel_part one = *part;
+    for (int p = 0; p < part->panels; p++) {
+        one.panel = (const char*)part->panel + (size_t)p * part->stride;
+        level_panel_product(&one, x, csimd_output_at(out, 0, (size_t)p * CSIMD_PANEL));
     }
 }
 
 #define PANEL_PRODUCT csimd_avx512_panel_product
-#include "x86_vnni_product.inc"
+#define LEVEL_PRODUCT level_panels_product
+#include "panel_product.inc"
 
-#define DOT_BYTES _mm256_dpbusd_epi32
-#include "x86_vnni_ymm.inc"
+enum { TILE_ROWS = PANELS * CSIMD_PANEL };
+
+INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
+                     const char* x, const int tokens, csimd_output out) {
+    const csimd_few_layout at = csimd_few_layout_of((size_t)tokens, planes);
+    const size_t block_bytes = csimd_block_bytes(type);
+    sixteen_rows panels[PANELS];
+    for (size_t p = 0; p < PANELS; p++) {
+        panels[p] = begin_rows(rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes);
+    }
+    __m512 lanes[GROUP][CSIMD_FEW_TILE][PANELS];
+    memset(lanes, 0, sizeof lanes);
+    for (size_t b = 0; b < w.blocks; b++, x += at.bytes) {
+        prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes);
+        __m512i steps[PANELS][CSIMD_STEPS];
+        __m512 scales[PANELS];
+        for (int p = 0; p < PANELS; p++) {
+            unpack_rows(type, &panels[p], b * block_bytes, steps[p], &scales[p]);
+        }
+        // Into memory with it: the sums need the registers.
+        __asm__ volatile("" : "+m"(steps), "+m"(scales));
+        __m512i acc[CSIMD_FEW_TILE][PANELS];
+        for (int plane = 0; plane < planes; plane++) {
+            const char* q = x + plane * tokens * CSIMD_BLOCK;
+            for (int t = 0; t < tokens; t++) {
+                const __m512i start =
+                    _mm512_slli_epi32(broadcast_word_16(x + at.sums + (plane * tokens + t) * 4),
+                                      type == CSIMD_Q4_0 ? 0 : 4);
+                for (int p = 0; p < PANELS; p++) {
+                    acc[t][p] = plane == 0
+                                    ? start
+                                    : _mm512_add_epi32(
+                                          _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
+                }
+            }
+#pragma clang loop unroll(disable)
+            for (int step = 0; step < CSIMD_STEPS; step++, q += tokens * 4) {
+                for (int t = 0; t < tokens; t++) {
+                    __m512i word = broadcast_word_16(q + t * 4);
+                    __asm__("" : "+v"(word));
+                    for (int p = 0; p < PANELS; p++) {
+                        acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], steps[p][step], word);
+                    }
+                }
+            }
+        }
+        for (int t = 0; t < tokens; t++) {
+            const __m512 s = _mm512_castsi512_ps(broadcast_word_16(x + at.scales + t * 4));
+            for (int p = 0; p < PANELS; p++) {
+                __m512* to = &lanes[b % GROUP][t][p];
+                *to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]), _mm512_mul_ps(scales[p], s),
+                                      *to);
+            }
+        }
+    }
+    for (int t = 0; t < tokens; t++) {
+        for (int p = 0; p < PANELS; p++) {
+            __m512 four[4];
+            for (int i = 0; i < 4; i++) {
+                four[i] = _mm512_add_ps(lanes[i][t][p], lanes[i + 4][t][p]);
+            }
+            _mm512_storeu_ps(
+                out.y + (size_t)t * out.stride + p * CSIMD_PANEL,
+                _mm512_add_ps(_mm512_add_ps(four[0], four[2]), _mm512_add_ps(four[1], four[3])));
+        }
+    }
+}
 
 #define ROW_PRODUCT csimd_avx512_row_product
 #include "x86_rows_int8.inc"

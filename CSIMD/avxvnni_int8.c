@@ -59,6 +59,8 @@ void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
 #define PANEL_PRODUCT csimd_avxvnni_panel_product
 #include "x86_vnni_product.inc"
 
+#include "x86_few_ymm.inc"
+
 #define ROW_PRODUCT csimd_avxvnni_row_product
 #include "x86_rows_int8.inc"
 

@@ -135,11 +135,13 @@ typedef struct csimd_level_panel_block {
 } csimd_level_panel_block;
 _Static_assert(sizeof(csimd_level_panel_block) == 768, "eight registers of bytes and four of f32");
 
-/// Blocks [first, first + count) of a packed panel.
+/// Blocks [first, first + count) of one packed panel, or of several that follow each other.
 typedef struct csimd_panel_part {
     csimd_type type;
     const void* panel; // its block 0; 64-byte aligned
     size_t first, count;
+    int panels;    // csimd_kernels.panels_at_once at most
+    size_t stride; // bytes from one to the next
 } csimd_panel_part;
 
 /// Where a product goes: the element of token t and row r to y[t * stride + r].
@@ -316,8 +318,10 @@ typedef struct csimd_kernels {
     size_t (*panel_bytes)(csimd_type type, size_t cols);
     /// Packs at most 16 rows; missing rows are packed as zeros. `panel` is 64-byte aligned.
     void (*pack_panel)(const csimd_weight_rows* w, void* panel);
-    /// out (+)= the product of the panel's 16 rows with all tokens of x over the part's blocks.
-    /// Overwrites where they begin with block 0, else adds.
+    /// Most panels that panel_product takes at once.
+    int panels_at_once;
+    /// out (+)= the product of the panels' 16 rows each with all tokens of x over the part's
+    /// blocks. Overwrites where they begin with block 0, else adds.
     void (*panel_product)(const csimd_panel_part* part, const csimd_q8_rows* x, csimd_output out);
     /// out = the product of the rows, straight from the file's blocks, with all tokens of x.
     void (*row_product)(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);

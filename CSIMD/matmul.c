@@ -6,7 +6,7 @@
 
 enum {
     // Tokens that one pass over a packed panel takes before the next panel: their rows of integers
-    // stay in the second-level cache. A multiple of every leaf's tile (4, 6, 12).
+    // stay in the second-level cache. A multiple of every leaf's tile (4, 6, 8, 12).
     TOKEN_BLOCK = 48,
     // 32-value blocks of a panel per pass: 16 rows x 1024 values stay in the first-level cache.
     PANEL_CHUNK = 32,
@@ -282,23 +282,52 @@ static void direct_rows(const product* p, size_t row0, size_t rows) {
     add_bias(p, row0, rows, 0, p->input->tokens);
 }
 
+/// Packed panels of a task, and what is computed beside y.
+typedef struct panels {
+    char* packed;
+    size_t bytes; // of one
+    csimd_output beside;
+} panels;
+
+/// `count` panels from row `row` on for the tokens of x, the first of which is `first`.
+static void panel_product(const product* p, const panels* of, size_t number, size_t count,
+                          size_t row, const csimd_q8_rows* x, size_t first) {
+    const size_t blocks = p->w->cols / CSIMD_BLOCK;
+    const size_t rows = min_size(p->w->rows - row, count * CSIMD_PANEL);
+    const csimd_output to = csimd_output_at(p->out, first, row);
+    const bool whole = rows == count * CSIMD_PANEL;
+    for (size_t b = 0; b < blocks; b += PANEL_CHUNK) {
+        const csimd_panel_part part = {.type = p->w->type,
+                                       .panel = of->packed + number * of->bytes,
+                                       .first = b,
+                                       .count = min_size(blocks - b, PANEL_CHUNK),
+                                       .panels = (int)count,
+                                       .stride = of->bytes};
+        p->kernels->panel_product(&part, x, whole ? to : of->beside);
+    }
+    if (!whole) {
+        copy_tile(to, of->beside, rows, x->tokens);
+    }
+    add_bias(p, row, rows, first, x->tokens);
+}
+
 static void int8_task(void* context, int64_t index) {
     const product* p = context;
     const csimd_kernels* kernels = p->kernels;
-    const size_t blocks = p->w->cols / CSIMD_BLOCK, tokens = p->input->tokens;
+    const size_t tokens = p->input->tokens;
     const size_t row0 = (size_t)index * p->task_rows;
     const size_t rows = min_size(p->w->rows - row0, p->task_rows);
-    const size_t panels = units(rows, CSIMD_PANEL);
+    const size_t count = units(rows, CSIMD_PANEL), whole = rows / CSIMD_PANEL;
     const size_t panel_bytes = round_up(kernels->panel_bytes(p->w->type, p->w->cols), 64);
     const csimd_q8_rows x = quantized_rows(p->input);
-    char* packed = scratch(panels * panel_bytes + TOKEN_BLOCK * CSIMD_PANEL * sizeof(float));
+    char* packed = scratch(count * panel_bytes + TOKEN_BLOCK * CSIMD_PANEL * sizeof(float));
     if (!packed) {
         direct_rows(p, row0, rows);
         return;
     }
-    const csimd_output beside = {(float*)(packed + panels * panel_bytes), CSIMD_PANEL};
+    const panels of = {packed, panel_bytes, {(float*)(packed + count * panel_bytes), CSIMD_PANEL}};
 
-    for (size_t n = 0; n < panels; n++) {
+    for (size_t n = 0; n < count; n++) {
         const size_t first = n * CSIMD_PANEL;
         const csimd_weight_rows w =
             weight_rows(p, row0 + first, min_size(rows - first, CSIMD_PANEL));
@@ -307,20 +336,12 @@ static void int8_task(void* context, int64_t index) {
     for (size_t first = 0; first < tokens; first += TOKEN_BLOCK) {
         const csimd_q8_rows some =
             csimd_q8_part(&x, first, min_size(tokens - first, TOKEN_BLOCK), 0);
-        for (size_t n = 0; n < panels; n++) {
-            const size_t row = row0 + n * CSIMD_PANEL;
-            const size_t panel_rows = min_size(p->w->rows - row, CSIMD_PANEL);
-            const csimd_output to = csimd_output_at(p->out, first, row);
-            const bool whole = panel_rows == CSIMD_PANEL;
-            for (size_t b = 0; b < blocks; b += PANEL_CHUNK) {
-                const csimd_panel_part part = {p->w->type, packed + n * panel_bytes, b,
-                                               min_size(blocks - b, PANEL_CHUNK)};
-                kernels->panel_product(&part, &some, whole ? to : beside);
-            }
-            if (!whole) {
-                copy_tile(to, beside, panel_rows, some.tokens);
-            }
-            add_bias(p, row, panel_rows, first, some.tokens);
+        // A panel that is not whole goes alone.
+        for (size_t n = 0; n < count;) {
+            const size_t together =
+                n < whole ? min_size(whole - n, (size_t)kernels->panels_at_once) : 1;
+            panel_product(p, &of, n, together, row0 + n * CSIMD_PANEL, &some, first);
+            n += together;
         }
     }
 }
@@ -401,11 +422,11 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
         return;
     }
     // As many panels to a task as the cache holds, but enough tasks to share out evenly.
-    size_t panels = units(w->rows, CSIMD_PANEL);
+    size_t panels = units(w->rows, CSIMD_PANEL), once = (size_t)p.kernels->panels_at_once;
     size_t group = PANEL_GROUP_BYTES / p.kernels->panel_bytes(w->type, w->cols);
     size_t even = panels / (4 * (size_t)csimd_threads());
-    group = group < 1 ? 1 : group;
     group = even >= 1 && group > even ? even : group;
+    group = group < once ? once : group - group % once;
     p.task_rows = group * CSIMD_PANEL;
     csimd_parallel(int8_task, &p, (int64_t)units(w->rows, p.task_rows));
 }

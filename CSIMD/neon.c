@@ -17,6 +17,7 @@
         .quantize_row = csimd_neon_quantize_row,                                                   \
         .panel_bytes = csimd_panel_bytes,                                                          \
         .pack_panel = csimd_##isa##_pack_panel,                                                    \
+        .panels_at_once = 1,                                                                       \
         .panel_product = csimd_##isa##_panel_product,                                              \
         .row_product = csimd_neon_row_product,                                                     \
         FLOAT_LEAVES,                                                                              \

@@ -16,6 +16,8 @@
 
 #include "internal.h"
 
+enum { MOST_THREADS = 256 };
+
 static _Atomic int thread_count = 0; // 0: not set yet, use the physical cores
 
 bool csimd_has_threads(void) {
@@ -68,7 +70,7 @@ int csimd_physical_cores(void) {
 }
 
 void csimd_set_threads(int threads) {
-    atomic_store(&thread_count, threads < 1 ? 1 : threads > 256 ? 256 : threads);
+    atomic_store(&thread_count, threads < 1 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads);
 }
 
 int csimd_threads(void) {
@@ -117,20 +119,39 @@ static void start_openmp(void) {
     remove_registration();
 }
 
+/// The indices that one thread begins with. A line of its own: the others write theirs.
+typedef struct thread_share {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+} thread_share;
+
 /// In a function of its own: the compiler asks OpenMP for the thread's number where the function
 /// begins, which would start it.
 __attribute__((noinline)) static void run_region(void (*task)(void* context, int64_t index),
                                                  void* context, int64_t count, int threads) {
-    // A shared counter rather than schedule(dynamic): clang 21 would call a runtime entry that
-    // older libomp lacks. Which thread takes an index never shows in a result.
-    _Atomic int64_t next = 0;
-#pragma omp parallel num_threads(threads) shared(next)
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
-        if (i >= count) {
-            break;
+    // Each thread begins with indices of its own that follow each other, since what one task reads
+    // ahead the next one wants, and then helps the others with theirs. Shared counters rather than
+    // schedule(dynamic): clang 21 would call a runtime entry that older libomp lacks. Which thread
+    // takes an index never shows in a result.
+    thread_share shares[MOST_THREADS];
+    for (int t = 0; t < threads; t++) {
+        atomic_init(&shares[t].next, count * t / threads);
+        shares[t].end = count * (t + 1) / threads;
+    }
+    _Atomic int joined = 0;
+#pragma omp parallel num_threads(threads) shared(shares, joined)
+    {
+        const int me = atomic_fetch_add_explicit(&joined, 1, memory_order_relaxed);
+        for (int t = 0; t < threads; t++) {
+            thread_share* share = &shares[(me + t) % threads];
+            for (;;) {
+                const int64_t i = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
+                if (i >= share->end) {
+                    break;
+                }
+                task(context, i);
+            }
         }
-        task(context, i);
     }
 }
 #endif

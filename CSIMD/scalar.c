@@ -143,6 +143,7 @@ const csimd_kernels csimd_scalar_kernels = {
     .quantize_row = csimd_scalar_quantize_row,
     .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_scalar_pack_panel,
+    .panels_at_once = 1,
     .panel_product = csimd_scalar_panel_product,
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,

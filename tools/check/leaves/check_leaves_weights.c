@@ -229,8 +229,8 @@ static double size_of_terms(csimd_type type, const uint8_t* row, size_t block, i
 
 void check_integers(csimd_type type, int planes) {
     static const size_t all_cols[] = {32, 64, 96, 160, 1024, 2048};
-    static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[64 * MAX_COLS],
-        panel_b[64 * MAX_COLS];
+    static _Alignas(64) uint8_t w[40 * MAX_COLS * 2], panel_a[2 * 64 * MAX_COLS],
+        panel_b[2][64 * MAX_COLS];
     for (size_t ic = 0; ic < 6; ic++) {
         const size_t cols = round_up(all_cols[ic], csimd_block_elements(type)), blocks = cols / 32;
         const size_t rows = 37, row_bytes = csimd_row_bytes(type, cols);
@@ -272,30 +272,51 @@ void check_integers(csimd_type type, int planes) {
         }
 
         static float y[TOKENS * 64], z[TOKENS * 64];
+        const size_t panel_bytes = round_up(tested->panel_bytes(type, cols), 64);
         for (size_t row0 = 0; row0 < rows; row0 += 16) {
-            size_t count = rows - row0 < 16 ? rows - row0 : 16;
-            const csimd_weight_rows panel_rows = {type, (char*)w + row0 * row_bytes, row_bytes,
-                                                  blocks, count};
+            const size_t count = rows - row0 < 16 ? rows - row0 : 16;
+            // As many panels at once as the leaf takes, then one: each begins 64 bytes behind the
+            // one before.
+            const size_t whole = (rows - row0) / 16;
+            size_t panels =
+                whole < (size_t)tested->panels_at_once ? 1 : (size_t)tested->panels_at_once;
+            const size_t stride = panel_bytes + 64;
             memset(panel_a, 0xff, sizeof panel_a);
-            tested->pack_panel(&panel_rows, panel_a);
-            scalar->pack_panel(&panel_rows, panel_b);
-            expect_all(panel_a + tested->panel_bytes(type, cols), 0xff, 64, "pack_panel");
-            const csimd_panel_part whole = {type, panel_b, 0, blocks};
-            const csimd_panel_part head = {type, panel_a, 0, blocks / 2};
-            const csimd_panel_part tail = {type, panel_a, head.count, blocks - head.count};
-            for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
-                const csimd_q8_rows some = csimd_q8_part(&a, TOKENS - tokens, tokens, 0);
-                const csimd_q8_rows others = csimd_q8_part(&b, TOKENS - tokens, tokens, 0);
-                memset(y, 0xff, sizeof y);
-                memset(z, 0xff, sizeof z);
-                if (head.count) {
-                    tested->panel_product(&head, &some, (csimd_output){y, 20});
-                }
-                tested->panel_product(&tail, &some, (csimd_output){y, 20});
-                scalar->panel_product(&whole, &others, (csimd_output){z, 20});
-                for (size_t i = 0; i < tokens * 20; i++) {
-                    expect(same(y[i], z[i]), "panel cols %zu row0 %zu tokens %zu: %a %a", cols,
-                           row0, tokens, (double)y[i], (double)z[i]);
+            for (size_t p = 0; p < panels; p++) {
+                const csimd_weight_rows panel_rows = {type, (char*)w + (row0 + p * 16) * row_bytes,
+                                                      row_bytes, blocks, panels == 1 ? count : 16};
+                tested->pack_panel(&panel_rows, panel_a + p * stride);
+                scalar->pack_panel(&panel_rows, panel_b[p]);
+                expect_all(panel_a + p * stride + tested->panel_bytes(type, cols), 0xff, 64,
+                           "pack_panel");
+            }
+            for (; panels > 0; panels = panels > 1 ? 1 : 0) {
+                const csimd_panel_part head = {.type = type,
+                                               .panel = panel_a,
+                                               .count = blocks / 2,
+                                               .panels = (int)panels,
+                                               .stride = stride};
+                csimd_panel_part tail = head;
+                tail.first = head.count;
+                tail.count = blocks - head.count;
+                for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
+                    const csimd_q8_rows some = csimd_q8_part(&a, TOKENS - tokens, tokens, 0);
+                    const csimd_q8_rows others = csimd_q8_part(&b, TOKENS - tokens, tokens, 0);
+                    memset(y, 0xff, sizeof y);
+                    memset(z, 0xff, sizeof z);
+                    if (head.count) {
+                        tested->panel_product(&head, &some, (csimd_output){y, 40});
+                    }
+                    tested->panel_product(&tail, &some, (csimd_output){y, 40});
+                    for (size_t p = 0; p < panels; p++) {
+                        const csimd_panel_part one = {
+                            .type = type, .panel = panel_b[p], .count = blocks, .panels = 1};
+                        scalar->panel_product(&one, &others, (csimd_output){z + p * 16, 40});
+                    }
+                    for (size_t i = 0; i < tokens * 40; i++) {
+                        expect(same(y[i], z[i]), "%zu panels cols %zu row0 %zu tokens %zu: %a %a",
+                               panels, cols, row0, tokens, (double)y[i], (double)z[i]);
+                    }
                 }
             }
         }
