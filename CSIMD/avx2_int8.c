@@ -104,10 +104,13 @@ static inline __m256i unsigned_dot(__m256i w, __m256i x) {
 }
 
 #define LEVEL_SIXTEEN
-static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+static inline level_i level_word(const int8_t* x) {
+    return (level_i)broadcast_word(x);
+}
+
+static inline level_i level_step(level_i sums, const uint8_t* w, level_i word) {
     return (level_i)_mm256_add_epi16(
-        (__m256i)sums,
-        _mm256_maddubs_epi16(_mm256_load_si256((const __m256i*)w), broadcast_word(x)));
+        (__m256i)sums, _mm256_maddubs_epi16(_mm256_load_si256((const __m256i*)w), (__m256i)word));
 }
 
 static inline level_i level_widen(level_i sums) {
@@ -118,7 +121,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return (group_i)unsigned_dot((__m256i)w, _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6 }; // as the other tiles of 256 bits
 #include "level_products.inc"
 
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {

@@ -59,8 +59,14 @@ static inline __m512i broadcast_word_16(const void* p) {
     return _mm512_set1_epi32(word);
 }
 
-static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
-    return (level_i)_mm512_dpbusd_epi32((__m512i)sums, _mm512_load_si512(w), broadcast_word_16(x));
+static inline level_i level_word(const int8_t* x) {
+    __m512i word = broadcast_word_16(x);
+    __asm__("" : "+v"(word)); // else each product would load it anew
+    return (level_i)word;
+}
+
+static inline level_i level_step(level_i sums, const uint8_t* w, level_i word) {
+    return (level_i)_mm512_dpbusd_epi32((__m512i)sums, _mm512_load_si512(w), (__m512i)word);
 }
 
 static inline group_i level_dot(level_block w, const int8_t* x) {
@@ -68,7 +74,11 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
                                         _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_TILE = 12 }; // 12 integer and 12 f32 sums, the weights and the scales: 32 registers
+/// Most panels and tokens of a tile: 16 integer sums, two registers of weights, one of a token's
+/// word. The f32 sums stay in memory, where a block's products are added between those of others.
+enum { PANELS = 2, TILE = 8, PART = 4 };
+
+enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE };
 #include "level_products.inc"
 
 #define DOT_BYTES _mm256_dpbusd_epi32
@@ -176,10 +186,6 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// Most panels and tokens of a tile: 16 integer sums, two registers of weights, one of a token's
-/// word. The f32 sums stay in memory, where a block's products are added between those of others.
-enum { PANELS = 2, TILE = 8, PART = 4 };
-
 /// `panels` x 16 rows x `tokens` of `planes`. `shift`: what makes a block's start of its stored
 /// sum.
 INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
@@ -257,18 +263,8 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
     }
 }
 
-/// One after the other.
-static void level_panels_product(const csimd_panel_part* part, const csimd_q8_rows* x,
-                                 csimd_output out) {
-    csimd_panel_part one = *part;
-    for (int p = 0; p < part->panels; p++) {
-        one.panel = (const char*)part->panel + (size_t)p * part->stride;
-        level_panel_product(&one, x, csimd_output_at(out, 0, (size_t)p * CSIMD_PANEL));
-    }
-}
-
 #define PANEL_PRODUCT csimd_avx512_panel_product
-#define LEVEL_PRODUCT level_panels_product
+#define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
 enum { TILE_ROWS = PANELS * CSIMD_PANEL };

@@ -35,9 +35,12 @@ void csimd_avxvnni_quantize_row(const float* x, size_t cols, const csimd_q8_outp
     }
 }
 
-static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
-    return (level_i)DOT_BYTES((__m256i)sums, _mm256_load_si256((const __m256i*)w),
-                              broadcast_word(x));
+static inline level_i level_word(const int8_t* x) {
+    return (level_i)broadcast_word(x);
+}
+
+static inline level_i level_step(level_i sums, const uint8_t* w, level_i word) {
+    return (level_i)DOT_BYTES((__m256i)sums, _mm256_load_si256((const __m256i*)w), (__m256i)word);
 }
 
 static inline group_i level_dot(level_block w, const int8_t* x) {
@@ -45,7 +48,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
                               _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6 }; // as the other tiles of 256 bits
 #include "level_products.inc"
 
 void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {

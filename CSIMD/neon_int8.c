@@ -51,11 +51,15 @@ void csimd_neon_quantize_row(const float* x, size_t cols, const csimd_q8_output*
     }
 }
 
-static inline level_i level_step(level_i sums, const uint8_t* w, const int8_t* x) {
+static inline level_i level_word(const int8_t* x) {
     int32_t word;
     memcpy(&word, x, sizeof word);
+    return (level_i)vdupq_n_s32(word);
+}
+
+static inline level_i level_step(level_i sums, const uint8_t* w, level_i word) {
     return (level_i)vdotq_s32((int32x4_t)sums, vreinterpretq_s8_u8(vld1q_u8(w)),
-                              vreinterpretq_s8_s32(vdupq_n_s32(word)));
+                              vreinterpretq_s8_s32((int32x4_t)word));
 }
 
 static inline group_i level_dot(level_block w, const int8_t* x) {
@@ -66,7 +70,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return sums;
 }
 
-enum { LEVEL_TILE = 4 }; // as the tile below
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 4 }; // as the tile below
 #include "level_products.inc"
 
 void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
