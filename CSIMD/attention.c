@@ -17,7 +17,7 @@ enum {
     // blocks of gemm_f32 (6 and 12 rows).
     QUERY_BLOCK = 48,
     // Query rows (heads of a group x positions) of a task: they share the packing of each tile.
-    TASK_ROWS = 240,
+    TASK_ROWS = 480,
     // Keys of a task when decoding; fixed, so that the threads do not show in the sum.
     DECODE_KEYS = 512,
     // Rows between a prefetch and the use of what it brought.
@@ -62,56 +62,37 @@ typedef struct tile {
     float* out;    // [group * tokens, padded], not yet divided by sum
     float* max;    // [group * tokens]
     float* sum;    // [group * tokens]
-    float* keys;   // [padded, KEY_TILE]: transposed
-    float* values; // [KEY_TILE, padded]
+    float* keys;   // [KEY_TILE / 16, padded, 16]: panels of gemm_f32
+    float* values; // [padded / 16, KEY_TILE, 16]
     float* scores; // [QUERY_BLOCK, KEY_TILE]
 } tile;
 
-typedef float quad __attribute__((ext_vector_type(4)));
-typedef quad quad_any __attribute__((aligned(4), may_alias));
-
-/// to[c, r] = from[r, c] for a 4 x 4 corner.
-static inline void transpose_4x4(const float* from, size_t from_stride, float* to,
-                                 size_t to_stride) {
-    quad a = *(const quad_any*)from, b = *(const quad_any*)(from + from_stride);
-    quad c = *(const quad_any*)(from + 2 * from_stride);
-    quad d = *(const quad_any*)(from + 3 * from_stride);
-    quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    *(quad_any*)to = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-    *(quad_any*)(to + to_stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-    *(quad_any*)(to + 2 * to_stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-    *(quad_any*)(to + 3 * to_stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
-}
-
-/// Keys and values first ... first + count - 1 as f32, keys transposed. Everything behind them, up
-/// to whole tiles and the padded head, is 0.
+/// Keys and values first ... first + count - 1 as f32, in panels as gemm_f32 takes them. Everything
+/// behind them, up to whole tiles and the padded head, is 0.
 static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
                       size_t count) {
-    const size_t n = p->padded;
-    float* line = t->scores; // [4, padded], free until the tile is taken
-    for (size_t j = 0; j < KEY_TILE; j += 4) {
-        for (size_t r = 0; r < 4; r++) {
-            float* to = line + r * n;
-            size_t filled = 0;
+    const size_t n = p->padded, panel = CSIMD_GEMM_PANEL;
+    float* lines = t->scores; // [panel, padded], free until the tile is taken
+    memset(lines, 0, panel * n * sizeof(float));
+    for (size_t j = 0; j < KEY_TILE; j += panel) {
+        for (size_t r = 0; r < panel; r++) {
+            float* to = lines + r * n;
             if (j + r < count) {
                 p->kernels->to_f32(p->a.k.type, kv_row(&p->a.k, sequence, first + j + r, head), to,
                                    p->a.head_dim);
-                filled = p->a.head_dim;
+            } else {
+                memset(to, 0, p->a.head_dim * sizeof(float));
             }
-            memset(to + filled, 0, (n - filled) * sizeof(float));
         }
-        for (size_t i = 0; i < n; i += 4) {
-            transpose_4x4(line + i, n, t->keys + i * KEY_TILE + j, KEY_TILE);
-        }
+        csimd_turn_floats(lines, n, n, t->keys + j * n);
     }
+    memset(lines, 0, n * sizeof(float));
     for (size_t j = 0; j < count; j++) {
-        float* to = t->values + j * n;
-        p->kernels->to_f32(p->a.v.type, kv_row(&p->a.v, sequence, first + j, head), to,
+        p->kernels->to_f32(p->a.v.type, kv_row(&p->a.v, sequence, first + j, head), lines,
                            p->a.head_dim);
-        memset(to + p->a.head_dim, 0, (n - p->a.head_dim) * sizeof(float));
+        for (size_t i = 0; i < n; i += panel) {
+            memcpy(t->values + i * KEY_TILE + j * panel, lines + i, panel * sizeof(float));
+        }
     }
 }
 
@@ -125,7 +106,7 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
     p->kernels->gemm_f32(&(csimd_gemm){.a = t->q + row * n,
                                        .a_stride = n,
                                        .b = t->keys,
-                                       .b_stride = KEY_TILE,
+                                       .b_stride = n * CSIMD_GEMM_PANEL,
                                        .c = t->scores,
                                        .c_stride = KEY_TILE,
                                        .m = rows,
@@ -150,7 +131,7 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
     p->kernels->gemm_f32(&(csimd_gemm){.a = t->scores,
                                        .a_stride = KEY_TILE,
                                        .b = t->values,
-                                       .b_stride = n,
+                                       .b_stride = KEY_TILE * CSIMD_GEMM_PANEL,
                                        .c = t->out + row * n,
                                        .c_stride = n,
                                        .m = rows,
@@ -208,9 +189,9 @@ static void prefill_task(void* context, int64_t index) {
     const size_t token0 = block * p->task_tokens;
     const size_t tokens = min_size(p->a.tokens - token0, p->task_tokens);
     const size_t rows = p->group * tokens, n = p->padded;
-    // Scores also hold four unpacked key rows.
-    const size_t scores =
-        round_up(QUERY_BLOCK * KEY_TILE > 4 * n ? QUERY_BLOCK * KEY_TILE : 4 * n, 16);
+    // Scores also hold the unpacked rows of a panel.
+    const size_t unpacked = CSIMD_GEMM_PANEL * n;
+    const size_t scores = QUERY_BLOCK * KEY_TILE > unpacked ? QUERY_BLOCK * KEY_TILE : unpacked;
     const size_t lines = round_up(rows, 16);
     float* memory = allocate(2 * rows * n + 2 * lines + 2 * KEY_TILE * n + scores);
     if (!memory) {

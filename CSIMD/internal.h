@@ -259,8 +259,13 @@ void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few);
 
 // --- products in f32 ----------------------------------------------------------------------------
 
-/// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]; rows `a_stride`, `b_stride`, `c_stride` floats
-/// apart. n is a multiple of 16; b and its rows are 64-byte aligned.
+/// Columns of one packed panel of the second factor.
+enum { CSIMD_GEMM_PANEL = 16 };
+
+/// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]. Rows of a and c `a_stride` and `c_stride`
+/// floats apart; b in panels of 16 columns, `b_stride` floats apart: column j of row p at
+/// b[j / 16 * b_stride + p * 16 + j % 16], so that a block reads streams without gaps, which fall
+/// on all sets of a cache. n is a multiple of 16; b is 64-byte aligned, and so is each panel.
 typedef struct csimd_gemm {
     const float* a;
     const float* b;
@@ -269,6 +274,10 @@ typedef struct csimd_gemm {
     size_t m, n, k;
     bool accumulate;
 } csimd_gemm;
+
+/// A panel of gemm_f32 from sixteen rows of k values, `stride` floats apart:
+/// to[i * 16 + r] = rows[r * stride + i].
+void csimd_turn_floats(const float* rows, size_t stride, size_t k, float* to);
 
 // --- the strongest activations ------------------------------------------------------------------
 

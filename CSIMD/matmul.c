@@ -13,10 +13,11 @@ enum {
     // Packed panels that share one walk over the tokens, so that tokens are read from far caches
     // once for this many bytes of panel.
     PANEL_GROUP_BYTES = 384 * 1024,
-    // f32 products: rows of a packed panel, and k per pass: each pass is a chain of its own, and
-    // the panel's columns stay in the first-level cache while all tokens pass over them.
+    // f32 products: rows of a task, and k per pass: each pass is a chain of its own, and their
+    // packed columns stay in the first-level cache while all tokens pass over them.
     FLOAT_ROWS = 64,
     FLOAT_K = 128,
+    FLOAT_PANEL = FLOAT_K * CSIMD_GEMM_PANEL,
     FLOAT_TOKENS = 96,
     // Quantized weights with fewer columns take f32 activations: such products are too small for
     // integers to save time that anyone would notice, and rounding activations costs the narrow
@@ -346,18 +347,20 @@ static void int8_task(void* context, int64_t index) {
     }
 }
 
-/// b[k, FLOAT_ROWS] from rows of w, k in [k0, k0 + k_count); missing rows are zeros.
-static void pack_float_panel(const product* p, size_t row0, size_t rows, size_t k0, size_t k_count,
-                             float* b, float* line) {
-    for (size_t r = 0; r < FLOAT_ROWS; r++) {
-        if (r < rows) {
-            row_to_f32(p, row0 + r, k0, line, k_count);
-        } else {
-            memset(line, 0, k_count * sizeof(float));
+/// Panels of sixteen rows of w each, k in [k0, k0 + k_count); missing rows are zeros. lines: room
+/// for sixteen rows of FLOAT_K.
+static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t k0, size_t k_count,
+                              float* b, float* lines) {
+    for (size_t first = 0; first < rows; first += CSIMD_GEMM_PANEL, b += FLOAT_PANEL) {
+        for (size_t r = 0; r < CSIMD_GEMM_PANEL; r++) {
+            float* line = lines + r * FLOAT_K;
+            if (first + r < rows) {
+                row_to_f32(p, row0 + first + r, k0, line, k_count);
+            } else {
+                memset(line, 0, k_count * sizeof(float));
+            }
         }
-        for (size_t k = 0; k < k_count; k++) {
-            b[k * FLOAT_ROWS + r] = line[k];
-        }
+        csimd_turn_floats(lines, FLOAT_K, k_count, b);
     }
 }
 
@@ -367,27 +370,27 @@ static void float_task(void* context, int64_t index) {
     size_t row0 = (size_t)index * FLOAT_ROWS;
     size_t rows = min_size(p->w->rows - row0, FLOAT_ROWS);
     // A panel narrower than it is packed goes beside y: whole rounds of 16 only.
-    size_t width = round_up(rows, 16);
+    size_t width = round_up(rows, CSIMD_GEMM_PANEL);
     bool whole = width == rows;
-    float* b = scratch((FLOAT_K * FLOAT_ROWS + FLOAT_K) * sizeof(float));
+    float* b = scratch((FLOAT_K * FLOAT_ROWS + FLOAT_PANEL) * sizeof(float));
     float* beside = whole ? NULL : aligned_alloc(64, round_up(tokens * width * sizeof(float), 64));
     if (!b || (!whole && !beside)) {
         free(beside);
         direct_rows(p, row0, rows);
         return;
     }
-    float* line = b + FLOAT_K * FLOAT_ROWS;
+    float* lines = b + FLOAT_K * FLOAT_ROWS;
     const csimd_output to = csimd_output_at(p->out, 0, row0);
     const csimd_output out = whole ? to : (csimd_output){beside, width};
     for (size_t k = 0; k < cols; k += FLOAT_K) {
         size_t k_count = min_size(cols - k, FLOAT_K);
-        pack_float_panel(p, row0, rows, k, k_count, b, line);
+        pack_float_panels(p, row0, rows, k, k_count, b, lines);
         for (size_t first = 0; first < tokens; first += FLOAT_TOKENS) {
             p->kernels->gemm_f32(&(csimd_gemm){
                 .a = p->input->x + first * p->input->stride + k,
                 .a_stride = p->input->stride,
                 .b = b,
-                .b_stride = FLOAT_ROWS,
+                .b_stride = FLOAT_PANEL,
                 .c = csimd_output_at(out, first, 0).y,
                 .c_stride = out.stride,
                 .m = min_size(tokens - first, FLOAT_TOKENS),

@@ -7,9 +7,10 @@
 static void gemm_f32(const csimd_gemm* g) {
     for (size_t i = 0; i < g->m; i++) {
         for (size_t j = 0; j < g->n; j++) {
+            const float* b = g->b + j / CSIMD_GEMM_PANEL * g->b_stride + j % CSIMD_GEMM_PANEL;
             float sum = 0;
             for (size_t p = 0; p < g->k; p++) {
-                sum = fmaf(g->a[i * g->a_stride + p], g->b[p * g->b_stride + j], sum);
+                sum = fmaf(g->a[i * g->a_stride + p], b[p * CSIMD_GEMM_PANEL], sum);
             }
             float* c = &g->c[i * g->c_stride + j];
             *c = g->accumulate ? *c + sum : sum;

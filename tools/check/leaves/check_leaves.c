@@ -134,7 +134,7 @@ static void check_gemm(void) {
                 fill(c, m * ldc);
                 memcpy(d, c, m * ldc * sizeof(float));
                 bool accumulate = (m + ik) % 2;
-                csimd_gemm g = {a, b, c, lda, n, ldc, m, n, k, accumulate};
+                csimd_gemm g = {a, b, c, lda, k * CSIMD_GEMM_PANEL, ldc, m, n, k, accumulate};
                 tested->gemm_f32(&g);
                 g.c = d;
                 scalar->gemm_f32(&g);
