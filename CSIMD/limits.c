@@ -1,6 +1,8 @@
 // What this machine can do at best, measured: the yardsticks of `mmq bench`.
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +70,7 @@ __attribute__((target("avx512f,avx512vnni"))) static void vnni_loop(void) {
                                "xmm17", "xmm18", "xmm19", "xmm20", "xmm21");
     }
 }
+
 #elif defined(__aarch64__)
 /// sdot, 32 operations an instruction.
 __attribute__((target("dotprod"))) static void dot_loop(void) {
@@ -92,12 +95,47 @@ __attribute__((target("i8mm"))) static void matrix_loop(void) {
 }
 #endif
 
+// Sums of zeros: what registers happen to hold may be numbers that take a hundred times as long.
+#define FMA_LOOP(vector, constraint, step)                                                         \
+    vector z = {0}, a = z, b = z, c = z, d = z, e = z, f = z, g = z, h = z, k = z, l = z, m = z,   \
+           n = z;                                                                                  \
+    for (int i = 0; i < STEPS; i++) {                                                              \
+        __asm__ volatile(step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8)   \
+                             step(9) step(10) step(11)                                             \
+                         : "+&" constraint(a), "+&" constraint(b), "+&" constraint(c),             \
+                           "+&" constraint(d), "+&" constraint(e), "+&" constraint(f),             \
+                           "+&" constraint(g), "+&" constraint(h), "+&" constraint(k),             \
+                           "+&" constraint(l), "+&" constraint(m), "+&" constraint(n)              \
+                         : constraint(z));                                                         \
+    }
+
+#if defined(__x86_64__)
+#define FMA_STEP(n) "vfmadd231ps %12, %12, %" #n "\n"
+
+/// Fused multiply-adds on 256 bits, 16 operations an instruction.
+__attribute__((target("fma"))) static void fma_256_loop(void) {
+    FMA_LOOP(__m256, "x", FMA_STEP)
+}
+
+/// The same on 512 bits, 32 operations an instruction.
+__attribute__((target("avx512f"))) static void fma_512_loop(void) {
+    FMA_LOOP(__m512, "v", FMA_STEP)
+}
+#elif defined(__aarch64__)
+#define FMA_STEP(n) "fmla %" #n ".4s, %12.4s, %12.4s\n"
+
+/// Fused multiply-adds of four, 8 operations an instruction.
+static void fmla_loop(void) {
+    FMA_LOOP(float32x4_t, "w", FMA_STEP)
+}
+#endif
+
 typedef struct peak_loop {
     void (*run)(void);
     double operations; // of one run
 } peak_loop;
 
-static peak_loop loop_of_isa(void) {
+static peak_loop int8_loop(void) {
 #if defined(__x86_64__)
     const char* isa = csimd_isa();
     if (strcmp(isa, "avx512vnni") == 0) {
@@ -120,13 +158,30 @@ static peak_loop loop_of_isa(void) {
     return (peak_loop){NULL, 0};
 }
 
+static peak_loop float_loop(void) {
+#if defined(__x86_64__)
+    const char* isa = csimd_isa();
+    if (strcmp(isa, "avx512vnni") == 0) {
+        return (peak_loop){fma_512_loop, 12.0 * 32 * STEPS};
+    }
+    if (strcmp(isa, "scalar") != 0) {
+        return (peak_loop){fma_256_loop, 12.0 * 16 * STEPS};
+    }
+#elif defined(__aarch64__)
+    if (strcmp(csimd_isa(), "scalar") != 0) {
+        return (peak_loop){fmla_loop, 12.0 * 8 * STEPS};
+    }
+#endif
+    return (peak_loop){NULL, 0};
+}
+
 static void peak_task(void* context, int64_t index) {
     (void)index;
     ((const peak_loop*)context)->run();
 }
 
-double csimd_measure_int8_peak(void) {
-    peak_loop loop = loop_of_isa();
+/// Operations a second of the best of some runs on all threads.
+static double measure_peak(peak_loop loop) {
     double best = 0;
     for (int repetition = 0; loop.run && repetition < 8; repetition++) {
         double start = seconds_now();
@@ -136,6 +191,14 @@ double csimd_measure_int8_peak(void) {
         best = rate > best ? rate : best;
     }
     return best;
+}
+
+double csimd_measure_int8_peak(void) {
+    return measure_peak(int8_loop());
+}
+
+double csimd_measure_float_peak(void) {
+    return measure_peak(float_loop());
 }
 
 typedef struct read_work {

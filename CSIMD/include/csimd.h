@@ -264,6 +264,8 @@ bool csimd_attention_decode(const csimd_decode_args* args, const csimd_sequence*
 /// int8 operations a second of the selected instruction set on all threads (a multiplication and an
 /// addition are two), measured; 0 if it has no vector products.
 double csimd_measure_int8_peak(void);
+/// The same of f32 operations.
+double csimd_measure_float_peak(void);
 /// Bytes a second that all threads read, measured over `bytes` of 8-byte aligned memory (or over
 /// memory of its own if those are few; 0 if it cannot have any).
 double csimd_measure_read_bandwidth(const void* data, size_t bytes);

@@ -64,6 +64,41 @@ import Testing
         #expect(amounts("norms") == [0, (2 * layers * tokens + 1) * hidden * 8])
     }
 
+    @Test func fewAnswersAreTimedTogether() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")
+        let result = try expectExit(
+            0,
+            [
+                "bench", "--model", model, "-p", "4", "-n", "2", "--few", "--repetitions", "1",
+                "--json",
+            ])
+        let report = try result.object()
+        let rows = try #require(report["rows"] as? [[String: Any]])
+        #expect(
+            rows.compactMap { $0["name"] as? String }
+                == [
+                    "prompt 4", "decode 2", "decode 2 x 2", "decode 2 x 4", "decode 2 x 8",
+                    "decode 2 x 16",
+                ])
+        for row in rows {
+            #expect(["compute", "memory"].contains(row["limit"] as? String))
+        }
+        // One token's operations, twice sixteen times.
+        let rates = try rows.map { row -> Double in
+            let timing = try #require(row["timing"] as? [String: Any])
+            return try #require(timing["median_seconds"] as? Double)
+                * #require(row["gop_per_second"] as? Double)
+        }
+        #expect(abs(rates[5] / rates[1] - 16) < 1e-9)
+        // Scalar kernels have no peaks.
+        let isScalar = report["isa"] as? String == "scalar"
+        for name in ["int8_peak_gop_per_second", "f32_peak_gop_per_second"] {
+            let peak = try #require(report[name] as? Double)
+            #expect(isScalar ? peak == 0 : peak > 0)
+        }
+    }
+
     @Test func withoutStagesThereAreNone() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder, type: "q4_0")
