@@ -14,14 +14,16 @@
 #include "levels.inc"
 #include "x86_blocks.inc"
 
+enum { STORED_SUM = -128 };
+
 /// Block b of a plane from 32 integers.
 static inline void store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
                                __m512i n1) {
     __m128i* q = (__m128i*)(to->q[plane] + b * CSIMD_BLOCK);
     _mm_storeu_si128(q, _mm512_cvtepi32_epi8(n0));
     _mm_storeu_si128(q + 1, _mm512_cvtepi32_epi8(n1));
-    // Stored as -8 x the sum: the start of a Q4_0 product (the others shift it to -128 x).
-    to->sums[plane][b] = -8 * _mm512_reduce_add_epi32(_mm512_add_epi32(n0, n1));
+    // Stored as -128 x the sum: it takes the 128 out that makes bytes unsigned.
+    to->sums[plane][b] = STORED_SUM * _mm512_reduce_add_epi32(_mm512_add_epi32(n0, n1));
 }
 
 void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
@@ -168,7 +170,11 @@ INLINE void pack_as(csimd_type type, const csimd_weight_rows w, csimd_panel_bloc
             unpack_rows(type, &some, 0, steps, &scales);
         }
         for (int step = 0; step < CSIMD_STEPS; step++) {
-            _mm512_store_si512(out->steps[step], steps[step]);
+            // All types with the same offset: a nibble is too large by 8.
+            const __m512i bytes_128 = type == CSIMD_Q4_0
+                                          ? _mm512_add_epi8(steps[step], _mm512_set1_epi8(128 - 8))
+                                          : steps[step];
+            _mm512_store_si512(out->steps[step], bytes_128);
         }
         _mm512_store_ps(out->scales, scales);
     }
@@ -186,10 +192,9 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// `panels` x 16 rows x `tokens` of `planes`. `shift`: what makes a block's start of its stored
-/// sum.
+/// `panels` x 16 rows x `tokens` of `planes`.
 INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
-                    const int tokens, const int shift, csimd_output out) {
+                    const int tokens, csimd_output out) {
     const csimd_panel_block* w[PANELS];
     for (int p = 0; p < panels; p++) {
         const char* panel = (const char*)part.panel + (size_t)p * part.stride;
@@ -207,8 +212,8 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
         for (int plane = 0; plane < planes; plane++) {
             const int8_t* q = x.plane[plane].q + b * CSIMD_BLOCK;
             for (int t = 0; t < tokens; t++) {
-                const __m512i start = _mm512_slli_epi32(
-                    broadcast_word_16(x.plane[plane].sums + (size_t)t * x.blocks + b), shift);
+                const __m512i start =
+                    broadcast_word_16(x.plane[plane].sums + (size_t)t * x.blocks + b);
                 for (int p = 0; p < panels; p++) {
                     acc[t][p] = plane == 0
                                     ? start
@@ -247,19 +252,12 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
     }
 }
 
-/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
     if (part.panels == PANELS) {
-        if (part.type == CSIMD_Q4_0) {
-            tile_of(part, x, planes, PANELS, tokens, 0, out);
-        } else {
-            tile_of(part, x, planes, PANELS, tokens, 4, out);
-        }
-    } else if (part.type == CSIMD_Q4_0) {
-        tile_of(part, x, planes, 1, tokens, 0, out);
+        tile_of(part, x, planes, PANELS, tokens, out);
     } else {
-        tile_of(part, x, planes, 1, tokens, 4, out);
+        tile_of(part, x, planes, 1, tokens, out);
     }
 }
 
@@ -292,9 +290,10 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         for (int plane = 0; plane < planes; plane++) {
             const char* q = x + plane * tokens * CSIMD_BLOCK;
             for (int t = 0; t < tokens; t++) {
-                const __m512i start =
-                    _mm512_slli_epi32(broadcast_word_16(x + at.sums + (plane * tokens + t) * 4),
-                                      type == CSIMD_Q4_0 ? 0 : 4);
+                __m512i start = broadcast_word_16(x + at.sums + (plane * tokens + t) * 4);
+                if (type == CSIMD_Q4_0) { // nibbles as they are, too large by 8
+                    start = _mm512_srai_epi32(start, 4);
+                }
                 for (int p = 0; p < PANELS; p++) {
                     acc[t][p] = plane == 0
                                     ? start

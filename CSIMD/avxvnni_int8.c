@@ -21,7 +21,23 @@
 #define LEVEL_LANES 8
 #include "levels.inc"
 #include "x86_blocks.inc"
+enum { STORED_SUM = -8 };
 #include "x86_vnni_ymm.inc"
+
+/// A block's start is stored as -8 x its sum.
+static inline __m256i few_start(csimd_type type, __m256i stored) {
+    return type == CSIMD_Q4_0 ? stored : _mm256_slli_epi32(stored, 4);
+}
+
+static inline __m256i tile_step(csimd_type type, __m256i sums, __m256i w, __m256i x) {
+    (void)type;
+    return DOT_BYTES(sums, w, x);
+}
+
+static inline __m256i tile_sum(csimd_type type, __m256i sums) {
+    (void)type;
+    return sums;
+}
 
 #include "x86_panels_ymm.inc"
 
@@ -59,8 +75,19 @@ void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
+/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
+INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
+                 csimd_output out) {
+    if (part.type == CSIMD_Q4_0) {
+        tile_16(part, x, planes, tokens, 0, out);
+    } else {
+        tile_16(part, x, planes, tokens, 4, out);
+    }
+}
+
 #define PANEL_PRODUCT csimd_avxvnni_panel_product
-#include "x86_vnni_product.inc"
+#define LEVEL_PRODUCT level_panel_product
+#include "panel_product.inc"
 
 #include "x86_few_ymm.inc"
 

@@ -8,8 +8,9 @@ enum {
     // Tokens that one pass over a packed panel takes before the next panel: their rows of integers
     // stay in the second-level cache. A multiple of every leaf's tile (4, 6, 8, 12).
     TOKEN_BLOCK = 48,
-    // 32-value blocks of a panel per pass: 16 rows x 1024 values stay in the first-level cache.
-    PANEL_CHUNK = 32,
+    // 32-value blocks of a panel per pass, after which the sums go to memory and come back. They
+    // stream from the second-level cache; a chunk that stays in the first gains less than that.
+    PANEL_CHUNK = 128,
     // Packed panels that share one walk over the tokens, so that tokens are read from far caches
     // once for this many bytes of panel.
     PANEL_GROUP_BYTES = 384 * 1024,
