@@ -1,5 +1,7 @@
 // AVX-512: 24 sums and 2 columns in 32 registers, a straight from memory.
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #define VW 16
 #define GEMM_ROWS 12
 #define GEMM_VECTORS 2

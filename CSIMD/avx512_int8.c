@@ -16,14 +16,21 @@
 
 enum { STORED_SUM = -128 };
 
+/// The sum of 32 signed bytes, by sums of eight unsigned ones each.
+static inline int32_t sum_bytes(__m256i bytes) {
+    const __m256i eights = _mm256_sad_epu8(to_unsigned(bytes), _mm256_setzero_si256());
+    const __m128i two =
+        _mm_add_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
+    return _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_srli_si128(two, 8))) - 32 * 128;
+}
+
 /// Block b of a plane from 32 integers.
 static inline void store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
                                __m512i n1) {
-    __m128i* q = (__m128i*)(to->q[plane] + b * CSIMD_BLOCK);
-    _mm_storeu_si128(q, _mm512_cvtepi32_epi8(n0));
-    _mm_storeu_si128(q + 1, _mm512_cvtepi32_epi8(n1));
+    const __m256i bytes = _mm256_set_m128i(_mm512_cvtepi32_epi8(n1), _mm512_cvtepi32_epi8(n0));
+    _mm256_storeu_si256((__m256i*)(to->q[plane] + b * CSIMD_BLOCK), bytes);
     // Stored as -128 x the sum: it takes the 128 out that makes bytes unsigned.
-    to->sums[plane][b] = STORED_SUM * _mm512_reduce_add_epi32(_mm512_add_epi32(n0, n1));
+    to->sums[plane][b] = STORED_SUM * sum_bytes(bytes);
 }
 
 void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {

@@ -1,4 +1,7 @@
 // Products with weights: cuts the work into tasks and walks the caches; the leaves do the sums.
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,12 +129,19 @@ static void quantize_task(void* context, int64_t token) {
 }
 
 /// The sum of sixteen bytes.
-static int32_t sum_sixteen(const int8_t* q) {
+static inline int32_t sum_sixteen(const int8_t* q) {
+#if defined(__SSE2__)
+    // Sums of eight unsigned bytes each: of q + 128.
+    const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i*)q), _mm_set1_epi8(-128));
+    const __m128i eights = _mm_sad_epu8(bytes, _mm_setzero_si128());
+    return _mm_cvtsi128_si32(_mm_add_epi32(eights, _mm_srli_si128(eights, 8))) - 16 * 128;
+#else
     int32_t sum = 0;
     for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
         sum += q[i];
     }
     return sum;
+#endif
 }
 
 void csimd_total_activations(const csimd_q8_rows* x) {
