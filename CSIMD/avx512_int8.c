@@ -272,19 +272,62 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
-enum { TILE_ROWS = PANELS * CSIMD_PANEL };
+enum { TILE_ROWS = PANELS * CSIMD_PANEL, TILES_AT_ONCE = 2 };
+
+/// Adds the products of a block of 32 rows with `tokens` tokens, which lie at x, to their lanes.
+INLINE void add_few(csimd_type type, const int planes, const int tokens,
+                    const __m512i steps[PANELS][CSIMD_STEPS], const __m512 scales[PANELS],
+                    const char* x, __m512 (*lanes)[PANELS]) {
+    const csimd_few_layout at = csimd_few_layout_of((size_t)tokens, planes);
+    __m512i acc[CSIMD_FEW_TILE][PANELS];
+    for (int plane = 0; plane < planes; plane++) {
+        const char* q = x + plane * tokens * CSIMD_BLOCK;
+        for (int t = 0; t < tokens; t++) {
+            __m512i start = broadcast_word_16(x + at.sums + (plane * tokens + t) * 4);
+            if (type == CSIMD_Q4_0) { // nibbles as they are, too large by 8
+                start = _mm512_srai_epi32(start, 4);
+            }
+            for (int p = 0; p < PANELS; p++) {
+                acc[t][p] =
+                    plane == 0
+                        ? start
+                        : _mm512_add_epi32(_mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
+            }
+        }
+#pragma clang loop unroll(disable)
+        for (int step = 0; step < CSIMD_STEPS; step++, q += tokens * 4) {
+            for (int t = 0; t < tokens; t++) {
+                __m512i word = broadcast_word_16(q + t * 4);
+                __asm__("" : "+v"(word));
+                for (int p = 0; p < PANELS; p++) {
+                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], steps[p][step], word);
+                }
+            }
+        }
+    }
+    for (int t = 0; t < tokens; t++) {
+        const __m512 s = _mm512_castsi512_ps(broadcast_word_16(x + at.scales + t * 4));
+        for (int p = 0; p < PANELS; p++) {
+            lanes[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
+                                          _mm512_mul_ps(scales[p], s), lanes[t][p]);
+        }
+    }
+}
 
 INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
                      const char* x, const int tokens, csimd_output out) {
-    const csimd_few_layout at = csimd_few_layout_of((size_t)tokens, planes);
+    const int tiles = tokens > CSIMD_FEW_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
+    const size_t layout = csimd_few_layout_of((size_t)each, planes).bytes;
     const size_t block_bytes = csimd_block_bytes(type);
     sixteen_rows panels[PANELS];
     for (size_t p = 0; p < PANELS; p++) {
         panels[p] = begin_rows(rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes);
     }
-    __m512 lanes[GROUP][CSIMD_FEW_TILE][PANELS];
-    memset(lanes, 0, sizeof lanes);
-    for (size_t b = 0; b < w.blocks; b++, x += at.bytes) {
+    __m512 lanes[GROUP][TILES_AT_ONCE * CSIMD_FEW_TILE][PANELS];
+    for (int lane = 0; lane < GROUP; lane++) {
+        memset(lanes[lane], 0, (size_t)tokens * sizeof lanes[lane][0]);
+    }
+    for (size_t b = 0; b < w.blocks; b++) {
         prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes);
         __m512i steps[PANELS][CSIMD_STEPS];
         __m512 scales[PANELS];
@@ -293,39 +336,9 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         }
         // Into memory with it: the sums need the registers.
         __asm__ volatile("" : "+m"(steps), "+m"(scales));
-        __m512i acc[CSIMD_FEW_TILE][PANELS];
-        for (int plane = 0; plane < planes; plane++) {
-            const char* q = x + plane * tokens * CSIMD_BLOCK;
-            for (int t = 0; t < tokens; t++) {
-                __m512i start = broadcast_word_16(x + at.sums + (plane * tokens + t) * 4);
-                if (type == CSIMD_Q4_0) { // nibbles as they are, too large by 8
-                    start = _mm512_srai_epi32(start, 4);
-                }
-                for (int p = 0; p < PANELS; p++) {
-                    acc[t][p] = plane == 0
-                                    ? start
-                                    : _mm512_add_epi32(
-                                          _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
-                }
-            }
-#pragma clang loop unroll(disable)
-            for (int step = 0; step < CSIMD_STEPS; step++, q += tokens * 4) {
-                for (int t = 0; t < tokens; t++) {
-                    __m512i word = broadcast_word_16(q + t * 4);
-                    __asm__("" : "+v"(word));
-                    for (int p = 0; p < PANELS; p++) {
-                        acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], steps[p][step], word);
-                    }
-                }
-            }
-        }
-        for (int t = 0; t < tokens; t++) {
-            const __m512 s = _mm512_castsi512_ps(broadcast_word_16(x + at.scales + t * 4));
-            for (int p = 0; p < PANELS; p++) {
-                __m512* to = &lanes[b % GROUP][t][p];
-                *to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]), _mm512_mul_ps(scales[p], s),
-                                      *to);
-            }
+        for (int tile = 0; tile < tiles; tile++) {
+            const char* from = x + ((size_t)tile * w.blocks + b) * layout;
+            add_few(type, planes, each, steps, scales, from, lanes[b % GROUP] + tile * each);
         }
     }
     for (int t = 0; t < tokens; t++) {

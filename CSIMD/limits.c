@@ -180,14 +180,16 @@ static void peak_task(void* context, int64_t index) {
     ((const peak_loop*)context)->run();
 }
 
-/// Operations a second of the best of some runs on all threads.
+/// Operations a second of the best of some runs on all threads. Half a second of them: threads that
+/// have just begun may share a core for a while.
 static double measure_peak(peak_loop loop) {
+    const double begin = seconds_now();
+    const int tasks = PEAK_TASKS * csimd_threads();
     double best = 0;
-    for (int repetition = 0; loop.run && repetition < 8; repetition++) {
-        double start = seconds_now();
-        const int tasks = PEAK_TASKS * csimd_threads();
+    while (loop.run && seconds_now() - begin < 0.5) {
+        const double start = seconds_now();
         csimd_parallel(peak_task, &loop, tasks);
-        double rate = loop.operations * tasks / (seconds_now() - start);
+        const double rate = loop.operations * tasks / (seconds_now() - start);
         best = rate > best ? rate : best;
     }
     return best;

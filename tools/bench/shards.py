@@ -1,15 +1,18 @@
 """What a study costs as shards: processor time over one run's, with and without the model's opening, and merging.
 
-    python3 tools/bench shards [--arch instructblip] [--shards 8] [--rounds 3] [--mmq .build/release/mmq]
+    python3 tools/bench shards [--arch instructblip] [--shards 8] [--rounds 4] [--mmq .build/release/mmq]
 
-On models/demo and its bench, or another --checkpoint. Processor time, user and system, of all threads together: it
-says what a cluster's account is charged, and is hardly disturbed by what else runs. One run and the shards take turns,
-and the median of the rounds is taken: where machines are shared, their speed wanders.
+On models/demo and its bench, or another --checkpoint. Processor time, user and system: it says what a cluster's account
+is charged. One run and the shards, with one thread each, go at the same time on one core, where the system gives them
+turns of milliseconds: what the machine's speed does in the meantime it does to both. Each core takes rounds; their
+median is shown, with the least and the greatest.
 """
 
-import resource
+import os
 import shutil
+import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -23,23 +26,33 @@ MERGED = "merged"
 
 
 class Row(NamedTuple):
-    """Seconds of processor time."""
+    """Seconds of processor time of a round."""
 
     one: float
     opening: float
     several: float
     merging: float
 
-    def show(self, name: str, count: int, shard: Path | None = None) -> None:
-        net = (self.several - count * self.opening) / (self.one - self.opening) - 1
-        size = f"{shard.stat().st_size / 1e6:>9.2f}" if shard else ""
-        over = self.several / self.one - 1
-        print(f"{name:<11} {self.one:>9.2f} {self.opening:>8.2f} {self.several:>9.2f} {over:>9.1%} {net:>9.1%}"
-              f" {self.merging / count:>10.3f} {size}".rstrip(), flush=True)
+    @property
+    def over(self) -> float:
+        return self.several / self.one - 1
+
+    def without(self, count: int) -> float:
+        """The same without what opening costs, once in one run and so many times in shards."""
+        return (self.several - count * self.opening) / (self.one - self.opening) - 1
+
+
+def show(name: str, rows: list[Row], count: int, shard: Path | None = None) -> None:
+    middle = Row(*(median(values) for values in zip(*rows)))
+    cells = [f"{name:<11} {middle.one:>9.2f} {middle.opening:>8.3f} {middle.several:>9.2f}"]
+    for shares in ([row.over for row in rows], [row.without(count) for row in rows]):
+        cells.append(f"{median(shares):>7.1%} ({min(shares):+.1%} ... {max(shares):+.1%})")
+    cells.append(f"{middle.merging / count:>10.3f}" + (f" {shard.stat().st_size / 1e6:>9.2f}" if shard else ""))
+    print(" ".join(cells), flush=True)
 
 
 class ShardBench:
-    """Runs commands in a folder, each so many times."""
+    """Runs commands in a folder, a round on each core at a time."""
 
     def __init__(self, options, work: Path):
         self.options = options
@@ -47,46 +60,60 @@ class ShardBench:
         checkpoint = options.checkpoint or DEMO / options.arch
         output_of([options.mmq, "convert", checkpoint, "--output", work / "model", "--type", "q4_0"])
 
-    def seconds(self, words: list, study: Path, base: Path | None) -> float:
-        """Processor time of a command on a new study."""
-        study.unlink(missing_ok=True)
+    def seconds(self, core: int, words: list) -> float:
+        """Processor time of a command on a core."""
+        process = subprocess.Popen(
+            [str(word) for word in ("taskset", "-c", core, self.options.mmq, *words)], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE)
+        complaint = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(complaint.decode())
+        return usage.ru_utime + usage.ru_stime
+
+    def round(self, core: int, number: int, command: str, settings: list, base: Path | None) -> tuple[Row, Path, Path]:
+        """Seconds of a round, the whole study and a shard."""
+        count, folder = self.options.shards, self.work / f"{command}-{number}"
+        folder.mkdir()
+        whole = folder / "whole"
+        shards = [folder / f"shard-{shard}" for shard in range(1, count + 1)]
         if base is not None:
-            shutil.copy(base, study)
-        return self.once(words)
+            for study in (whole, *shards):
+                shutil.copy(base, study)
 
-    def once(self, words: list) -> float:
-        def spent() -> float:
-            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-            return usage.ru_utime + usage.ru_stime
+        def words(study: Path, *more: object) -> list:
+            return [command, "--model", self.work / "model", "--bench", self.options.bench, "--study", study,
+                    "--threads", 1, *settings, *more]
 
-        start = spent()
-        output_of([self.options.mmq, *words])
-        return spent() - start
+        def run_shards() -> float:
+            return sum(self.seconds(core, words(shard, "--shard", f"{place}/{count}"))
+                       for place, shard in enumerate(shards, 1))
 
-    def compare(self, command: str, settings: list, base: Path | None) -> tuple[Path, Row]:
-        """Gives back the whole study, and what it and its shards took."""
-        count = self.options.shards
-        whole = self.work / f"whole-{command}"
-        shards = [self.work / f"{command}-{number}" for number in range(1, count + 1)]
-        merged = self.work / MERGED
-
-        def words(study: Path) -> list:
-            return [command, "--model", self.work / "model", "--bench", self.options.bench, "--study", study, *settings]
-
-        rows = []
-        for _ in range(self.options.rounds):
-            rows.append(Row(
-                one=self.seconds(words(whole), whole, base),
-                # Nothing is left to do: the model and the study are opened, and that is all.
-                opening=self.once(words(whole)),
-                several=sum(self.seconds([*words(shard), "--shard", f"{number}/{count}"], shard, base)
-                            for number, shard in enumerate(shards, 1)),
-                merging=self.seconds(["merge", *shards, "--output", merged], merged, None)))
+        with ThreadPoolExecutor(2) as both:
+            several, one = both.submit(run_shards), both.submit(self.seconds, core, words(whole))
+            several, one = several.result(), one.result()
+        # Nothing is left to do: the model and the study are opened, and that is all.
+        opening = median(self.seconds(core, words(whole)) for _ in range(9))
+        merged = folder / MERGED
+        merging = self.seconds(core, ["merge", *shards, "--output", merged])
         if table := difference(contents(whole), contents(merged)):
             raise SystemExit(f"{command}: the table {table} of the merged study is not that of one run")
-        row = Row(*(median(values) for values in zip(*rows)))
-        row.show(command, count, shards[0])
-        return whole, row
+        return Row(one, opening, several, merging), whole, shards[0]
+
+    def compare(self, command: str, settings: list, base: Path | None) -> tuple[Path, list[Row]]:
+        """Gives back a whole study, and what it and its shards took in each round."""
+        cores = sorted(os.sched_getaffinity(0))
+        numbers = range(self.options.rounds)
+        with ThreadPoolExecutor(len(cores)) as pool:
+            lanes = pool.map(
+                lambda lane: [self.round(cores[lane], number, command, settings, base)
+                              for number in numbers[lane::len(cores)]], range(len(cores)))
+            results = [result for lane in lanes for result in lane]
+        rows = [row for row, _, _ in results]
+        _, whole, shard = results[0]
+        show(command, rows, self.options.shards, shard)
+        return whole, rows
 
 
 def main() -> int:
@@ -96,17 +123,18 @@ def main() -> int:
     given.add_argument("--bench", type=Path, default=DEMO / "bench")
     given.add_argument("--domain", default="ad,med,rs,com,doc")
     given.add_argument("--shards", type=int, default=8)
-    given.add_argument("--rounds", type=int, default=3)
+    given.add_argument("--rounds", type=int, default=4)
     given.add_argument("--mmq", type=Path, default=MMQ)
     options = given.parse_args()
     domains = ["--domain", options.domain]
     with tempfile.TemporaryDirectory() as folder:
         bench = ShardBench(options, Path(folder))
         print(f"{options.shards} shards, seconds of processor time\n"
-              "command       one run  opening    shards      over   without merge/each  MB/shard")
+              "command       one run  opening    shards                 over                 without    merge/each"
+              "  MB/shard")
         whole, counting = bench.compare("activation", domains, None)
         output_of([options.mmq, "identify", "--model", bench.work / "model", "--study", whole])
         _, answering = bench.compare("generate", [*domains, "--greedy", "--max-tokens", "16"], whole)
         # Of both the openings count: a shard is two processes.
-        Row(*map(sum, zip(counting, answering))).show("both", options.shards)
+        show("both", [Row(*map(sum, zip(*pair))) for pair in zip(counting, answering)], options.shards)
     return 0

@@ -158,7 +158,7 @@ void check_weights(void) {
 
 // --- int8 leaves -------------------------------------------------------------------------------
 
-enum { TOKENS = 14, MAX_COLS = 2048 };
+enum { TOKENS = 19, MAX_COLS = 2048 }; // two tiles of eight at once, and some
 typedef struct quantized {
     int8_t q[CSIMD_PLANES][TOKENS * MAX_COLS + 64];
     float scales[TOKENS * MAX_COLS / 32];
