@@ -84,7 +84,7 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
                 memset(to, 0, p->a.head_dim * sizeof(float));
             }
         }
-        csimd_turn_floats(lines, n, n, t->keys + j * n);
+        p->kernels->turn_floats(lines, n, n, t->keys + j * n);
     }
     memset(lines, 0, n * sizeof(float));
     for (size_t j = 0; j < count; j++) {

@@ -275,10 +275,6 @@ typedef struct csimd_gemm {
     bool accumulate;
 } csimd_gemm;
 
-/// A panel of gemm_f32 from sixteen rows of k values, `stride` floats apart:
-/// to[i * 16 + r] = rows[r * stride + i].
-void csimd_turn_floats(const float* rows, size_t stride, size_t k, float* to);
-
 // --- the strongest activations ------------------------------------------------------------------
 
 /// Puts an activation that is greater than its neuron's floor among the strongest, behind those
@@ -338,6 +334,9 @@ typedef struct csimd_kernels {
     // Products in f32 (floats.inc).
     /// One fused multiply-add per k, ascending.
     void (*gemm_f32)(const csimd_gemm* g);
+    /// A panel of gemm_f32 from sixteen rows of k values, `stride` floats apart:
+    /// to[i * 16 + r] = rows[r * stride + i].
+    void (*turn_floats)(const float* rows, size_t stride, size_t k, float* to);
     /// sum_k w[k] x[k] with w F32, F16 or BF16.
     float (*dot)(csimd_type type, const void* w, const float* x, size_t n);
     /// y[k] += a * x[k] with x F32, F16 or BF16.

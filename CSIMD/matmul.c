@@ -371,7 +371,7 @@ static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t
                 memset(line, 0, k_count * sizeof(float));
             }
         }
-        csimd_turn_floats(lines, FLOAT_K, k_count, b);
+        p->kernels->turn_floats(lines, FLOAT_K, k_count, b);
     }
 }
 

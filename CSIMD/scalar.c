@@ -18,6 +18,14 @@ static void gemm_f32(const csimd_gemm* g) {
     }
 }
 
+static void turn_floats(const float* rows, size_t stride, size_t k, float* to) {
+    for (size_t i = 0; i < k; i++) {
+        for (size_t r = 0; r < CSIMD_GEMM_PANEL; r++) {
+            to[i * CSIMD_GEMM_PANEL + r] = rows[r * stride + i];
+        }
+    }
+}
+
 static float dot(csimd_type type, const void* w, const float* x, size_t n) {
     float sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -148,6 +156,7 @@ const csimd_kernels csimd_scalar_kernels = {
     .panel_product = csimd_scalar_panel_product,
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
+    .turn_floats = turn_floats,
     .dot = dot,
     .axpy = axpy,
     .rms_norm_row = rms_norm_row,

@@ -145,6 +145,19 @@ static void check_gemm(void) {
     report("gemm_f32");
 }
 
+static void check_turning(void) {
+    for (size_t k = 1; k <= 137; k++) {
+        const size_t stride = k + k % 5;
+        float *rows = buffer(0, k % 4), *y = buffer(1, 0), *z = buffer(2, 0);
+        fill(rows, 16 * stride);
+        tested->turn_floats(rows, stride, k, y);
+        scalar->turn_floats(rows, stride, k, z);
+        expect(memcmp(y, z, 16 * k * sizeof(float)) == 0, "k %zu", k);
+        expect_untouched(y, 16 * k, "turn_floats");
+    }
+    report("turn_floats");
+}
+
 static void check_dot_axpy(void) {
     static const csimd_type types[] = {CSIMD_F32, CSIMD_F16, CSIMD_BF16};
     for (int it = 0; it < 3; it++) {
@@ -462,6 +475,7 @@ int main(void) {
         tested = csimd_active();
         sets++;
         check_gemm();
+        check_turning();
         check_dot_axpy();
         check_weights();
         check_norms();
