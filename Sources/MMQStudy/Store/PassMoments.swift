@@ -152,14 +152,20 @@ extension PassMoments.Layer {
 
     /// Adds a sample's: one pass has them in the order of the tokens.
     fileprivate mutating func add(_ more: ModuleMoments, layer: Int, sample: UInt32) {
+        let first = layer * neurons * keep, counted = layer * above.count
+        let isEmpty = tokens == 0
         tokens += more.tokens
-        let counted = layer * above.count
         for i in above.indices { above[i] += more.above[counted + i] }
-        let first = layer * neurons * keep
-        for neuron in 0..<neurons where more.values[first + neuron * keep] > -.infinity {
-            let there = first + neuron * keep
-            merge(neuron) {
-                (more.values[there + $0], sample, more.places[there + $0])
+        if isEmpty {
+            let own = first..<first + neurons * keep
+            activations = Array(more.values[own])
+            places = Array(more.places[own])
+            for i in samples.indices where activations[i] > -.infinity { samples[i] = sample }
+            return
+        }
+        more.values.withUnsafeBufferPointer { values in
+            more.places.withUnsafeBufferPointer { places in
+                merge { i in (values[first + i], sample, places[first + i]) }
             }
         }
     }
@@ -167,10 +173,11 @@ extension PassMoments.Layer {
     fileprivate mutating func add(_ more: Self) {
         tokens += more.tokens
         for i in above.indices { above[i] += more.above[i] }
-        for neuron in 0..<neurons where more.activations[neuron * keep] > -.infinity {
-            let there = neuron * keep
-            merge(neuron) {
-                (more.activations[there + $0], more.samples[there + $0], more.places[there + $0])
+        more.activations.withUnsafeBufferPointer { values in
+            more.samples.withUnsafeBufferPointer { samples in
+                more.places.withUnsafeBufferPointer { places in
+                    merge { i in (values[i], samples[i], places[i]) }
+                }
             }
         }
     }
@@ -178,27 +185,41 @@ extension PassMoments.Layer {
     private typealias Moment = (activation: Float, sample: UInt32, place: UInt32)
 
     /// Whether a does not come behind b.
+    @inline(__always)
     private static func isFirst(_ a: Moment, _ b: Moment) -> Bool {
         a.activation != b.activation
             ? a.activation > b.activation : (a.sample, a.place) <= (b.sample, b.place)
     }
 
-    /// The strongest out of a neuron's and as many others, both in their order, in place.
-    private mutating func merge(_ neuron: Int, _ other: (Int) -> Moment) {
-        let first = neuron * keep
-        func mine(_ i: Int) -> Moment {
-            (activations[first + i], samples[first + i], places[first + i])
-        }
-        // How many of both are among them, then each to its place, the last first.
-        var (i, j) = (0, 0)
-        while i + j < keep {
-            if Self.isFirst(mine(i), other(j)) { i += 1 } else { j += 1 }
-        }
-        while j > 0 {
-            let at = first + i + j - 1
-            let takesMine = i > 0 && Self.isFirst(other(j - 1), mine(i - 1))
-            (activations[at], samples[at], places[at]) = takesMine ? mine(i - 1) : other(j - 1)
-            if takesMine { i -= 1 } else { j -= 1 }
+    /// Of every neuron the strongest out of its own and as many others, [neurons, keep], both in
+    /// their order, in place.
+    @inline(__always)
+    private mutating func merge(_ other: (Int) -> Moment) {
+        let (neurons, keep) = (neurons, keep)
+        activations.withUnsafeMutableBufferPointer { activations in
+            samples.withUnsafeMutableBufferPointer { samples in
+                places.withUnsafeMutableBufferPointer { places in
+                    for first in stride(from: 0, to: neurons * keep, by: keep)
+                    where other(first).activation > -.infinity {
+                        func mine(_ i: Int) -> Moment {
+                            (activations[first + i], samples[first + i], places[first + i])
+                        }
+                        // How many of both are among them, then each to its place, the last first.
+                        var (i, j) = (0, 0)
+                        while i + j < keep {
+                            if Self.isFirst(mine(i), other(first + j)) { i += 1 } else { j += 1 }
+                        }
+                        while j > 0 {
+                            let at = first + i + j - 1
+                            let theirs = other(first + j - 1)
+                            let takesMine = i > 0 && Self.isFirst(theirs, mine(i - 1))
+                            (activations[at], samples[at], places[at]) =
+                                takesMine ? mine(i - 1) : theirs
+                            if takesMine { i -= 1 } else { j -= 1 }
+                        }
+                    }
+                }
+            }
         }
     }
 
