@@ -257,7 +257,7 @@ static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i 
 
 #include "x86_few_ymm.inc"
 
-enum { ROW_STREAMS = 1 }; // two read a third slower (Zen 4)
+enum { ROW_STREAMS = 1 }; // two rows that follow each other read a third slower (Zen 4)
 #define ROW_PRODUCT csimd_avx2_row_product
 #include "x86_rows_int8.inc"
 

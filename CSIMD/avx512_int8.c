@@ -118,24 +118,22 @@ INLINE sixteen_rows begin_rows(const char* data, size_t row_bytes) {
 
 /// Words of 32 bits of the 16 bytes at `offset` of each row: out[i] holds word i of all.
 INLINE void load_words(const sixteen_rows* rows, size_t offset, __m512i out[4]) {
-    __m512i four[4]; // rows i, i + 4, i + 8, i + 12
+    sixteen_words four[4], words[4];
     for (size_t i = 0; i < 4; i++) {
         const char* p = rows->data + offset + i * rows->bytes;
 #define QUARTER(n) _mm_loadu_si128((const __m128i*)(p + 4 * (n)*rows->bytes))
-        four[i] = _mm512_castsi128_si512(QUARTER(0));
-        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0x00f0, QUARTER(1));
-        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0x0f00, QUARTER(2));
-        four[i] = _mm512_mask_broadcast_i32x4(four[i], 0xf000, QUARTER(3));
+        // Turned words would do; these merge on two ports, where inserts have one.
+        __m512i all = _mm512_castsi128_si512(QUARTER(0));
+        all = _mm512_mask_broadcast_i32x4(all, 0x00f0, QUARTER(1));
+        all = _mm512_mask_broadcast_i32x4(all, 0x0f00, QUARTER(2));
+        all = _mm512_mask_broadcast_i32x4(all, 0xf000, QUARTER(3));
 #undef QUARTER
+        four[i] = (sixteen_words)all;
     }
-    const __m512i low0 = _mm512_unpacklo_epi32(four[0], four[1]);
-    const __m512i high0 = _mm512_unpackhi_epi32(four[0], four[1]);
-    const __m512i low1 = _mm512_unpacklo_epi32(four[2], four[3]);
-    const __m512i high1 = _mm512_unpackhi_epi32(four[2], four[3]);
-    out[0] = _mm512_unpacklo_epi64(low0, low1);
-    out[1] = _mm512_unpackhi_epi64(low0, low1);
-    out[2] = _mm512_unpacklo_epi64(high0, high1);
-    out[3] = _mm512_unpackhi_epi64(high0, high1);
+    turn_four(four, words);
+    for (int i = 0; i < 4; i++) {
+        out[i] = (__m512i)words[i];
+    }
 }
 
 /// The blocks at `offset` of sixteen rows, as wide_weights, and the scales that lead them.
@@ -199,6 +197,60 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
+/// What one block of a tile multiplies: bytes between a token's words and the next token's, between
+/// one step's and the next, and what lies between tokens in sums and scales.
+typedef struct block_input {
+    const int8_t* q[CSIMD_PLANES];
+    size_t token_bytes, step_bytes;
+    const int32_t* sums[CSIMD_PLANES];
+    const float* scales;
+    size_t apart;
+} block_input;
+
+/// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total. `shift`: by
+/// how much a block's start is less than stored.
+INLINE void add_block(const int planes, const int panels, const int tokens, const int shift,
+                      const __m512i* const steps[PANELS], const __m512 scales[PANELS],
+                      const block_input x, __m512 (*total)[PANELS]) {
+    __m512i acc[TILE][PANELS];
+    for (int plane = 0; plane < planes; plane++) {
+        for (int t = 0; t < tokens; t++) {
+            __m512i start = broadcast_word_16(x.sums[plane] + (size_t)t * x.apart);
+            if (shift > 0) {
+                start = _mm512_srai_epi32(start, (unsigned)shift);
+            }
+            for (int p = 0; p < panels; p++) {
+                acc[t][p] =
+                    plane == 0
+                        ? start
+                        : _mm512_add_epi32(_mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
+            }
+        }
+#pragma clang loop unroll(disable)
+        for (size_t step = 0; step < CSIMD_STEPS; step++) {
+            __m512i four[PANELS];
+            for (int p = 0; p < panels; p++) {
+                four[p] = steps[p][step];
+            }
+            for (int t = 0; t < tokens; t++) {
+                const int8_t* q = x.q[plane] + (size_t)t * x.token_bytes + step * x.step_bytes;
+                __m512i word = broadcast_word_16(q);
+                __asm__("" : "+v"(word)); // else each product would load it anew
+                for (int p = 0; p < panels; p++) {
+                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
+                }
+            }
+        }
+    }
+    for (int t = 0; t < tokens; t++) {
+        const __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.apart]);
+        for (int p = 0; p < panels; p++) {
+            total[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
+                                          _mm512_mul_ps(scales[p], s), total[t][p]);
+        }
+    }
+}
+
 /// `panels` x 16 rows x `tokens` of `planes`.
 INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
                     const int tokens, csimd_output out) {
@@ -215,42 +267,19 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
         }
     }
     for (size_t b = 0; b < part.count; b++) {
-        __m512i acc[TILE][PANELS];
+        const __m512i* steps[PANELS];
+        __m512 scales[PANELS];
+        for (int p = 0; p < panels; p++) {
+            steps[p] = (const __m512i*)w[p][b].steps;
+            scales[p] = _mm512_load_ps(w[p][b].scales);
+        }
+        block_input block = {
+            .token_bytes = x.stride, .step_bytes = 4, .scales = x.scales + b, .apart = x.blocks};
         for (int plane = 0; plane < planes; plane++) {
-            const int8_t* q = x.plane[plane].q + b * CSIMD_BLOCK;
-            for (int t = 0; t < tokens; t++) {
-                const __m512i start =
-                    broadcast_word_16(x.plane[plane].sums + (size_t)t * x.blocks + b);
-                for (int p = 0; p < panels; p++) {
-                    acc[t][p] = plane == 0
-                                    ? start
-                                    : _mm512_add_epi32(
-                                          _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
-                }
-            }
-#pragma clang loop unroll(disable)
-            for (int step = 0; step < CSIMD_STEPS; step++) {
-                __m512i four[PANELS];
-                for (int p = 0; p < panels; p++) {
-                    four[p] = _mm512_load_si512(w[p][b].steps[step]);
-                }
-                for (int t = 0; t < tokens; t++) {
-                    __m512i word = broadcast_word_16(q + (size_t)t * x.stride + step * 4);
-                    __asm__("" : "+v"(word)); // else each product would load it anew
-                    for (int p = 0; p < panels; p++) {
-                        acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
-                    }
-                }
-            }
+            block.q[plane] = x.plane[plane].q + b * CSIMD_BLOCK;
+            block.sums[plane] = x.plane[plane].sums + b;
         }
-        for (int t = 0; t < tokens; t++) {
-            const __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.blocks + b]);
-            for (int p = 0; p < panels; p++) {
-                total[t][p] =
-                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
-                                    _mm512_mul_ps(_mm512_load_ps(w[p][b].scales), s), total[t][p]);
-            }
-        }
+        add_block(planes, panels, tokens, 0, steps, scales, block, total);
     }
     for (int t = 0; t < tokens; t++) {
         for (int p = 0; p < panels; p++) {
@@ -273,51 +302,12 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #include "panel_product.inc"
 
 enum { TILE_ROWS = PANELS * CSIMD_PANEL, TILES_AT_ONCE = 2 };
-
-/// Adds the products of a block of 32 rows with `tokens` tokens, which lie at x, to their lanes.
-INLINE void add_few(csimd_type type, const int planes, const int tokens,
-                    const __m512i steps[PANELS][CSIMD_STEPS], const __m512 scales[PANELS],
-                    const char* x, __m512 (*lanes)[PANELS]) {
-    const csimd_few_layout at = csimd_few_layout_of((size_t)tokens, planes);
-    __m512i acc[CSIMD_FEW_TILE][PANELS];
-    for (int plane = 0; plane < planes; plane++) {
-        const char* q = x + plane * tokens * CSIMD_BLOCK;
-        for (int t = 0; t < tokens; t++) {
-            __m512i start = broadcast_word_16(x + at.sums + (plane * tokens + t) * 4);
-            if (type == CSIMD_Q4_0) { // nibbles as they are, too large by 8
-                start = _mm512_srai_epi32(start, 4);
-            }
-            for (int p = 0; p < PANELS; p++) {
-                acc[t][p] =
-                    plane == 0
-                        ? start
-                        : _mm512_add_epi32(_mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
-            }
-        }
-#pragma clang loop unroll(disable)
-        for (int step = 0; step < CSIMD_STEPS; step++, q += tokens * 4) {
-            for (int t = 0; t < tokens; t++) {
-                __m512i word = broadcast_word_16(q + t * 4);
-                __asm__("" : "+v"(word));
-                for (int p = 0; p < PANELS; p++) {
-                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], steps[p][step], word);
-                }
-            }
-        }
-    }
-    for (int t = 0; t < tokens; t++) {
-        const __m512 s = _mm512_castsi512_ps(broadcast_word_16(x + at.scales + t * 4));
-        for (int p = 0; p < PANELS; p++) {
-            lanes[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
-                                          _mm512_mul_ps(scales[p], s), lanes[t][p]);
-        }
-    }
-}
+_Static_assert(CSIMD_FEW_TILE <= TILE, "a tile of few tokens fits add_block");
 
 INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
                      const char* x, const int tokens, csimd_output out) {
     const int tiles = tokens > CSIMD_FEW_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
-    const size_t layout = csimd_few_layout_of((size_t)each, planes).bytes;
+    const csimd_few_layout at = csimd_few_layout_of((size_t)each, planes);
     const size_t block_bytes = csimd_block_bytes(type);
     sixteen_rows panels[PANELS];
     for (size_t p = 0; p < PANELS; p++) {
@@ -336,9 +326,20 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         }
         // Into memory with it: the sums need the registers.
         __asm__ volatile("" : "+m"(steps), "+m"(scales));
+        const __m512i* const all[PANELS] = {steps[0], steps[1]};
         for (int tile = 0; tile < tiles; tile++) {
-            const char* from = x + ((size_t)tile * w.blocks + b) * layout;
-            add_few(type, planes, each, steps, scales, from, lanes[b % GROUP] + tile * each);
+            const char* from = x + ((size_t)tile * w.blocks + b) * at.bytes;
+            block_input block = {.token_bytes = 4,
+                                 .step_bytes = (size_t)each * 4,
+                                 .scales = (const float*)(from + at.scales),
+                                 .apart = 1};
+            for (int plane = 0; plane < planes; plane++) {
+                block.q[plane] = (const int8_t*)from + plane * each * CSIMD_BLOCK;
+                block.sums[plane] = (const int32_t*)(from + at.sums) + plane * each;
+            }
+            // Q4_0's nibbles as they are: too large by 8, not by 128.
+            add_block(planes, PANELS, each, type == CSIMD_Q4_0 ? 4 : 0, all, scales, block,
+                      lanes[b % GROUP] + tile * each);
         }
     }
     for (int t = 0; t < tokens; t++) {
