@@ -10,12 +10,17 @@ struct AddedTokenMatcher: Sendable {
         var id: Int32?
     }
 
+    /// A byte behind those that lead to it. A prompt of a tiled picture has thousands of bytes of
+    /// placeholders: children are a list in the nodes themselves, mostly of one.
     private struct Node {
-        var children: [UInt8: Int] = [:]
+        var byte: UInt8 = 0
+        var firstChild = 0
+        var sibling = 0
         /// Position in `tokens` plus one, 0 where no token ends.
         var token = 0
     }
 
+    /// The first is the root, and 0 is no child.
     private var nodes = [Node()]
     private var tokens: [AddedToken] = []
     private var startsToken = [Bool](repeating: false, count: 256)
@@ -29,17 +34,23 @@ struct AddedTokenMatcher: Sendable {
         startsToken[Int(first)] = true
         var node = 0
         for byte in pattern {
-            if let child = nodes[node].children[byte] {
-                node = child
-            } else {
-                nodes.append(Node())
-                nodes[node].children[byte] = nodes.count - 1
-                node = nodes.count - 1
+            var child = self.child(of: node, byte)
+            if child == 0 {
+                child = nodes.count
+                nodes.append(Node(byte: byte, sibling: nodes[node].firstChild))
+                nodes[node].firstChild = child
             }
+            node = child
         }
         guard nodes[node].token == 0 else { return }
         tokens.append(token)
         nodes[node].token = tokens.count
+    }
+
+    private func child(of node: Int, _ byte: UInt8) -> Int {
+        var child = nodes[node].firstChild
+        while child != 0, nodes[child].byte != byte { child = nodes[child].sibling }
+        return child
     }
 
     /// The longest token at `start`, and where it ends.
@@ -48,8 +59,8 @@ struct AddedTokenMatcher: Sendable {
         var node = 0
         var found: (AddedToken, Int)?
         for i in start..<text.endIndex {
-            guard let child = nodes[node].children[text[i]] else { break }
-            node = child
+            node = child(of: node, text[i])
+            guard node != 0 else { break }
             if nodes[node].token > 0 { found = (tokens[nodes[node].token - 1], i + 1) }
         }
         return found

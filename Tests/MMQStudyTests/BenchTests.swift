@@ -63,6 +63,80 @@ import Testing
         #expect(names["doc"] == ["doc/(row without a picture)", "doc/images/documents/page3.png"])
     }
 
+    /// What a shard's plan lets the walk pass by is what looking there would have found.
+    @Test(arguments: [
+        (Domain.ad, "train"), (.med, "train"), (.rs, "train"), (.com, "val"), (.doc, "val"),
+    ])
+    func aPlannedWalkIsTheWalk(domain: Domain, split: String) throws {
+        func begun() throws -> BenchSplit {
+            try BenchSplit(bench: bench, domain: domain, split: split, form: .full)
+        }
+        let refused = InputError.prompt("no")
+        let whole = try begun()
+        var items: [BenchItem] = []
+        while let item = try whole.next() { items.append(item) }
+        func place(_ item: BenchItem) -> Int {
+            switch item {
+            case .missing(let position, _): position
+            case .sample(let sample): sample.position
+            }
+        }
+        for count in [1, 2, 3] {
+            for number in 1...count {
+                for goal in [0, 2, 1000] {
+                    for looks in [false, true] {
+                        let shard = try #require(Shard(number, of: count))
+                        let walk = try begun()
+                        var seen = 0
+                        let own = try walk.plan(
+                            shard,
+                            tokens: looks
+                                ? { sample in
+                                    seen += 1
+                                    if sample.position % 5 == 4 { throw refused }
+                                    return sample.position
+                                } : nil
+                        ) { samples, _ in samples >= goal }
+                        #expect(walk.position == 0)
+                        var (samples, taken, passed) = (0, 0, 0)
+                        for (number, item) in items.enumerated() {
+                            // Half of the way begins again behind a skip.
+                            if number == items.count / 2 { try walk.skip(to: place(item)) }
+                            let isOwn = shard.takes(place(item))
+                            guard let known = walk.nextPassedBy() else {
+                                #expect(isOwn || samples >= goal)
+                                #expect(try walk.next() == item)
+                                #expect(walk.position == place(item) + 1)
+                                if case .sample(let sample) = item,
+                                    !(looks && sample.position % 5 == 4)
+                                {
+                                    if samples < goal { taken += 1 }
+                                    samples += 1
+                                }
+                                continue
+                            }
+                            passed += 1
+                            #expect(!isOwn && Int(known.position) == place(item))
+                            switch (known.outcome, item) {
+                            case (.missing, .missing): break
+                            case (.refused, .sample(let sample)):
+                                #expect(looks && sample.position % 5 == 4)
+                            case (.sample(let frames), .sample(let sample)):
+                                #expect(Int(frames) == sample.missing.count)
+                                samples += 1
+                            default: Issue.record("\(known) for \(item)")
+                            }
+                        }
+                        #expect(try walk.next() == nil)
+                        #expect(taken == own)
+                        #expect(seen == 0 || looks)
+                        if count == 3, goal == 1000 { #expect(passed > 0) }
+                    }
+                }
+            }
+        }
+    }
+
     @Test func attributesCarryTypes() throws {
         let rs = try BenchSplit(bench: bench, domain: .rs, split: "train", form: .simple)
         for sample in try samples(rs) {

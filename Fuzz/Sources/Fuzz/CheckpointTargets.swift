@@ -73,6 +73,7 @@ extension Targets {
     /// A copy of a golden checkpoint.
     private static func checkpoint(_ name: String) throws -> String {
         let folder = Scratch.path("copy-" + name.replacingOccurrences(of: "/", with: "-"))
+        try? FileManager.default.removeItem(atPath: folder)
         try FileManager.default.copyItem(
             atPath: "\(Golden.folder)/\(name)/checkpoint", toPath: folder)
         return folder

@@ -83,4 +83,19 @@ extension ModelParts {
         try backend.check(ids, imageTokens: count)
         return ids
     }
+
+    /// Throws what `ids` throws, without making them: placeholders behind each other have no text
+    /// between them, and are so many ids wherever the first is one.
+    func check(_ prompt: String, imageTokens count: Int) throws {
+        let ids = tokenizer.encode(prompt, addSpecialTokens: true)
+        guard count > 0, ids.count(where: { $0 == backend.imageToken }) == 1,
+            ids.count + count - 1 <= backend.contextLength,
+            PromptText.count(PromptText.image, in: prompt) == 1,
+            tokenizer.tables.processorMaximumLength == nil
+        else {
+            _ = try self.ids(prompt, imageTokens: count)
+            return
+        }
+        try backend.check(ids, imageTokens: 1)
+    }
 }

@@ -37,7 +37,7 @@ public final class Llava15Model: VisionLanguageModel {
     /// The tower's tokens, whatever the picture's size.
     public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
         _ = try images.resizedSize(of: size)
-        _ = try parts.ids(prompt, imageTokens: towers.tokensPerTile)
+        try parts.check(prompt, imageTokens: towers.tokensPerTile)
         return towers.vision.tokens
     }
 

@@ -47,7 +47,7 @@ public final class LlavaNextModel: VisionLanguageModel {
 
     /// Every tile's tokens.
     public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
-        _ = try parts.ids(prompt, imageTokens: imageTokens(size))
+        try parts.check(prompt, imageTokens: imageTokens(size))
         return images.tileCount(of: size) * vision.tokens
     }
 

@@ -121,3 +121,23 @@ public enum BenchItem: Sendable, Equatable {
     /// A sample whose picture is not there: the files that were looked for.
     case missing(position: Int, files: [String])
 }
+
+/// A place at which a plan of a part of the bench has looked.
+struct PlannedPlace {
+    /// What was found there.
+    enum Outcome {
+        /// No picture.
+        case missing
+        /// A sample that the model cannot take.
+        case refused
+        /// A sample, so many frames of whose picture are not there.
+        case sample(missingFrames: UInt32)
+    }
+
+    /// The place in the shuffled order.
+    let position: UInt32
+    /// Whether it is the planning part's.
+    let isOwn: Bool
+    /// What was found.
+    let outcome: Outcome
+}

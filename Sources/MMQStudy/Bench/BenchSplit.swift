@@ -27,6 +27,9 @@ public final class BenchSplit {
     /// Where the folder of the last picture really lies: the next is often in the same one.
     private var folder: (path: Substring, place: String)?
     private var seen: Set<String> = []
+    /// What a shard's plan found ahead of the walk, and how far the walk has come in it.
+    private var planned: [PlannedPlace] = []
+    private var walked = 0
 
     /// Opens a domain of the bench in folder `bench`.
     ///
@@ -75,35 +78,120 @@ public final class BenchSplit {
 
     /// The next sample or missing picture; nil at the end.
     public func next() throws -> BenchItem? {
+        if walked < planned.count {
+            let place = Int(planned[walked].position)
+            let item = try item(at: place)
+            walked += 1
+            position = place + 1
+            return item
+        }
+        guard let place = try nextPlace() else { return nil }
+        let item = try item(at: place)
+        position += 1
+        return item
+    }
+
+    /// The next place that is not another question about a picture which the walk has met; nil at the
+    /// end.
+    private func nextPlace() throws -> Int? {
         while position < table.count {
-            let place = position
-            if let key = try table.pictureKey(at: place), !seen.insert(key).inserted {
-                position += 1
-                continue
+            guard let key = try table.pictureKey(at: position), !seen.insert(key).inserted else {
+                return position
             }
-            let content = try table.content(at: place)
             position += 1
-            var found: [String] = []
-            var missing: [String] = []
-            for candidates in content.pictures {
-                if let file = candidates.first(where: isRegularFile) {
-                    try checkPlace(of: file)
-                    found.append(file)
-                } else {
-                    missing += candidates
-                }
-            }
-            guard !found.isEmpty else { return .missing(position: place, files: missing) }
-            return .sample(
-                BenchSample(
-                    domain: domain, position: place, index: content.index,
-                    question: content.question,
-                    prompt: domain.prompt(
-                        question: content.question, options: content.options, form: form),
-                    answer: content.answer, attributes: content.attributes, pictures: found,
-                    missing: missing))
         }
         return nil
+    }
+
+    private func item(at place: Int) throws -> BenchItem {
+        let content = try table.content(at: place)
+        let pictures = try look(for: content.pictures)
+        guard !pictures.found.isEmpty else {
+            return .missing(position: place, files: pictures.missing)
+        }
+        return .sample(
+            BenchSample(
+                domain: domain, position: place, index: content.index, question: content.question,
+                prompt: domain.prompt(
+                    question: content.question, options: content.options, form: form),
+                answer: content.answer, attributes: content.attributes, pictures: pictures.found,
+                missing: pictures.missing))
+    }
+
+    private func look(
+        for pictures: [[String]]
+    ) throws -> (found: [String], missing: [String]) {
+        var found: [String] = []
+        var missing: [String] = []
+        for candidates in pictures {
+            if let file = candidates.first(where: isRegularFile) {
+                try checkPlace(of: file)
+                found.append(file)
+            } else {
+                missing += candidates
+            }
+        }
+        return (found, missing)
+    }
+
+    /// Walks ahead to a goal that all parts of the bench have together, and begins again: other parts'
+    /// places can be passed by then (`nextPassedBy`) without a second look.
+    ///
+    /// - Parameters:
+    ///   - tokens: what a sample adds to what goals are counted in, with an error as a step throws it
+    ///     for samples that the model cannot take; nil where all samples count alike, of which the
+    ///     pictures are looked for, and texts not read.
+    ///   - isReached: asked with samples and tokens so far.
+    /// - Returns: how many of the samples are the shard's.
+    /// - Precondition: the walk has not begun.
+    func plan(
+        _ shard: Shard, tokens: ((BenchSample) throws -> Int)?,
+        isReached: (_ samples: Int, _ tokens: Int64) -> Bool
+    ) throws -> Int {
+        precondition(position == 0 && planned.isEmpty)
+        var (own, taken, sum) = (0, 0, Int64(0))
+        while !isReached(taken, sum), let place = try nextPlace() {
+            position += 1
+            let isOwn = shard.takes(place)
+            func remember(_ outcome: PlannedPlace.Outcome) {
+                planned.append(
+                    PlannedPlace(position: UInt32(place), isOwn: isOwn, outcome: outcome))
+            }
+            let missing: Int
+            if let tokens {
+                guard case .sample(let sample) = try item(at: place) else {
+                    remember(.missing)
+                    continue
+                }
+                do {
+                    sum += Int64(try tokens(sample))
+                } catch let error as InputError where error.reasonOfSample != nil {
+                    remember(.refused)
+                    continue
+                }
+                missing = sample.missing.count
+            } else {
+                let pictures = try look(for: table.pictures(at: place))
+                guard !pictures.found.isEmpty else {
+                    remember(.missing)
+                    continue
+                }
+                missing = pictures.missing.count
+            }
+            remember(.sample(missingFrames: UInt32(missing)))
+            taken += 1
+            if isOwn { own += 1 }
+        }
+        position = 0
+        return own
+    }
+
+    /// What a plan found at the next place, if another part takes that; the walk is behind it then.
+    func nextPassedBy() -> PlannedPlace? {
+        guard walked < planned.count, !planned[walked].isOwn else { return nil }
+        defer { walked += 1 }
+        position = Int(planned[walked].position) + 1
+        return planned[walked]
     }
 
     /// The samples that an earlier run passed over because their pictures were not there, and now
@@ -148,6 +236,14 @@ public final class BenchSplit {
 
     /// Moves the walk on to `place` as if it had been walked there, without looking at pictures.
     public func skip(to place: Int) throws {
+        while walked < planned.count, planned[walked].position < place {
+            position = Int(planned[walked].position) + 1
+            walked += 1
+        }
+        if walked < planned.count {
+            position = max(position, place)
+            return
+        }
         while position < min(place, table.count) {
             if let key = try table.pictureKey(at: position) { seen.insert(key) }
             position += 1
@@ -163,6 +259,8 @@ protocol BenchTable {
     var count: Int { get }
     /// What tells pictures apart; nil where every question counts, repeated pictures or not.
     func pictureKey(at place: Int) throws -> String?
+    /// For each picture of the sample at a place the files it may be, best first.
+    func pictures(at place: Int) throws -> [[String]]
     /// The sample at a place.
     func content(at place: Int) throws -> BenchContent
 }
@@ -201,5 +299,20 @@ extension Domain {
             return "<image>\nQuestion: \(question)\n"
                 + "Answer the question using a single word or phrase."
         }
+    }
+}
+
+/// The row of an annotation file that was read last: what tells its picture, its texts and where the
+/// picture lies are asked for one after the other.
+final class LastRow<Row> {
+    private var number: Int?
+    private var row: Row?
+
+    /// - Parameter read: reads a row that is not the last one.
+    func value(of number: Int, read: () throws -> Row) rethrows -> Row {
+        if number == self.number, let row { return row }
+        let row = try read()
+        (self.number, self.row) = (number, row)
+        return row
     }
 }

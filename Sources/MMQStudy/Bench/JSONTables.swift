@@ -87,6 +87,10 @@ struct AerialTable: BenchTable {
 
     func pictureKey(at place: Int) -> String? { images[Int(order[place])] }
 
+    func pictures(at place: Int) -> [[String]] {
+        [["\(folder)/\(images[Int(order[place])]).png"]]
+    }
+
     func content(at place: Int) throws -> BenchContent {
         let row = Int(order[place])
         var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
@@ -99,7 +103,7 @@ struct AerialTable: BenchTable {
         return BenchContent(
             index: place, question: try pythonText(record["question"] ?? .null, reader),
             answer: try answerReader.value(), attributes: attributes,
-            pictures: [["\(folder)/\(images[row]).png"]])
+            pictures: pictures(at: place))
     }
 }
 
@@ -178,6 +182,12 @@ struct EverydayTable: BenchTable {
 
     func pictureKey(at place: Int) -> String? { images[Int(order[place])] }
 
+    func pictures(at place: Int) -> [[String]] {
+        let image = images[Int(order[place])]
+        let zeros = String(repeating: "0", count: max(0, 12 - image.count))
+        return [["\(folder)/COCO_\(split)2014_\(zeros)\(image).jpg"]]
+    }
+
     func content(at place: Int) throws -> BenchContent {
         let row = Int(order[place])
         var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
@@ -195,11 +205,9 @@ struct EverydayTable: BenchTable {
             }
             answer = list
         }
-        let zeros = String(repeating: "0", count: max(0, 12 - images[row].count))
         return BenchContent(
             index: place, question: try pythonText(record["question"] ?? .null, reader),
-            answer: answer, attributes: attributes,
-            pictures: [["\(folder)/COCO_\(split)2014_\(zeros)\(images[row]).jpg"]])
+            answer: answer, attributes: attributes, pictures: pictures(at: place))
     }
 
     /// Where each question's annotation begins.

@@ -22,13 +22,17 @@ struct DrivingTable: BenchTable {
     /// Every question counts: the official code keeps repeated pictures here.
     func pictureKey(at place: Int) -> String? { nil }
 
+    func pictures(at place: Int) throws -> [[String]] {
+        try lines.record(Int(order[place])).texts("images").map { ["\(folder)/\($0)"] }
+    }
+
     func content(at place: Int) throws -> BenchContent {
         let record = try lines.record(Int(order[place]))
         return BenchContent(
             index: place, question: try record.text("question"),
             answer: .string(try record.text("answer")),
             attributes: record.attributes(["question_id", "segment_id"]),
-            pictures: try record.texts("images").map { ["\(folder)/\($0)"] })
+            pictures: try pictures(at: place))
     }
 }
 
@@ -69,11 +73,17 @@ struct DocumentTable: BenchTable {
         try lines.record(Int(order[place])).text("name")
     }
 
+    func pictures(at place: Int) throws -> [[String]] {
+        let record = try lines.record(Int(order[place]))
+        // A row without a picture in the data set is passed over there; here it counts as missing.
+        let picture =
+            try record.value["image"] == .null ? "(row without a picture)" : record.text("image")
+        return [["\(folder)/\(picture)"]]
+    }
+
     func content(at place: Int) throws -> BenchContent {
         let record = try lines.record(Int(order[place]))
-        let image = record.value["image"]
-        // A row without a picture in the data set is passed over there; here it counts as missing.
-        let picture = try image == .null ? "(row without a picture)" : record.text("image")
+        let pictures = try pictures(at: place)
         guard let answers = record.value["answers"] else {
             throw record.error("answers", "not there")
         }
@@ -87,7 +97,7 @@ struct DocumentTable: BenchTable {
         }
         return BenchContent(
             index: place, question: try record.text("question"), answer: answers,
-            attributes: attributes, pictures: [["\(folder)/\(picture)"]])
+            attributes: attributes, pictures: pictures)
     }
 }
 
@@ -95,6 +105,7 @@ struct DocumentTable: BenchTable {
 struct LineFile {
     let file: MappedFile
     private let starts: [Int]
+    private let last = LastRow<LineRecord>()
 
     var count: Int { starts.count }
 
@@ -125,6 +136,10 @@ struct LineFile {
 
     /// The object in a line, counted from 0 without empty lines.
     func record(_ number: Int) throws -> LineRecord {
+        try last.value(of: number) { try read(number) }
+    }
+
+    private func read(_ number: Int) throws -> LineRecord {
         let bytes = file.bytes
         var end = starts[number]
         while end < bytes.count, bytes[end] != UInt8(ascii: "\n") { end += 1 }

@@ -14,6 +14,7 @@ struct MedicalTable: BenchTable {
     private let answer: Int
     private let label: Int
     private let choices: [(name: String, column: Int)]
+    private let last = LastRow<[CSVFile.Cell]>()
 
     var files: [MappedFile] { [table.file] }
     var count: Int { order.count }
@@ -33,13 +34,20 @@ struct MedicalTable: BenchTable {
 
     private func row(at place: Int) -> Int { Int(order[place]) % table.count }
 
-    func pictureKey(at place: Int) throws -> String? {
-        try table.row(row(at: place))[figure].printed
+    private func cells(_ row: Int) throws -> [CSVFile.Cell] {
+        try last.value(of: row) { try table.row(row) }
+    }
+
+    func pictureKey(at place: Int) throws -> String? { try cells(row(at: place))[figure].printed }
+
+    func pictures(at place: Int) throws -> [[String]] {
+        let name = try cells(row(at: place))[figure].printed
+        return [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]]
     }
 
     func content(at place: Int) throws -> BenchContent {
         let row = row(at: place)
-        let cells = try table.row(row)
+        let cells = try cells(row)
         let letter = cells[label].printed
         let name = cells[figure].printed
         let isLetter = ["A", "B", "C", "D"].contains(letter)
@@ -55,6 +63,6 @@ struct MedicalTable: BenchTable {
             options: "[" + choices.map { cells[$0.column].repr }.joined(separator: ", ") + "]",
             answer: .string(isLetter ? letter : cells[answer].printed),
             attributes: attributes,
-            pictures: [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]])
+            pictures: try pictures(at: place))
     }
 }

@@ -154,7 +154,7 @@ final class CountingStep: RunStep {
             position: state.cursor, samples: state.samples, skipped: state.skipped,
             missingFrames: state.missingFrames, missing: state.missing)
         part = try ShardRun(progress) { shard in
-            try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) {
+            try samples.plan(shard, tokens: plannedTokens.callAsFunction) {
                 Self.isReached(plan.goal, samples: $0, visionTokens: $1)
             }
         }
@@ -204,6 +204,8 @@ final class CountingStep: RunStep {
     }
 
     func passBy(_ sample: BenchSample) throws { saw(Int64(try plannedTokens(sample))) }
+
+    func passBy(planned position: Int) throws { saw(Int64(try plannedTokens(at: position))) }
 
     private func saw(_ visionTokens: Int64) {
         state.visionTokensBefore = state.visionTokens

@@ -145,15 +145,16 @@ public struct GenerationPlan {
 
     /// The settings of a domain with what the study holds of each, its set begun if there is none.
     ///
-    /// - Parameter samples: the domain's; the walk over them does not move.
+    /// - Parameter samples: the domain's, of which the walk has not begun.
     func lanes(_ samples: BenchSplit) throws -> [Lane] {
         // The same for every setting.
         let total = try settings.shard.map { shard in
-            try ShardRun.plan(shard, samples) { taken, _ in taken >= settings.samples }
+            try samples.plan(shard, tokens: nil) { taken, _ in taken >= settings.samples }
         }
-        return try sets(samples.domain, bench: samples.fingerprint).map { set, held in
-            // Together: a set without its row in `shard` is taken for a whole one.
-            try study.atomically {
+        let sets = try sets(samples.domain, bench: samples.fingerprint)
+        // Together: a set without its row in `shard` is taken for a whole one.
+        return try study.atomically {
+            try sets.map { set, held in
                 if held != set { try study.begin(set) }
                 let done = try study.answeredPositions(
                     domain: set.domain, split: set.split, setting: set.setting)

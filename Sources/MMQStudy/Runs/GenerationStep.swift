@@ -5,8 +5,8 @@ import MMQModels
 /// sample setting by setting, so that a sample's pixels and features are computed once and then
 /// forgotten.
 ///
-/// Every answer is committed when it is complete. What a killed run leaves out, and only that, is
-/// computed by the next one; the study comes out the same. The walk begins anew with every run: a
+/// An answer is committed when it is complete, or with others of the same half second. What a killed
+/// run leaves out, and only that, is computed by the next one; the study comes out the same. The walk begins anew with every run: a
 /// later one may have more samples or other settings.
 final class GenerationStep: RunStep {
     /// One answer to give: a sample under a setting.
@@ -30,6 +30,8 @@ final class GenerationStep: RunStep {
 
     let samples: BenchSplit
     let start = RunCursor()
+    /// As counting does: a small model would spend its time writing.
+    let commitInterval = Duration.milliseconds(500)
     var width: Int { plan.settings.batch }
 
     private let plan: GenerationPlan

@@ -70,7 +70,7 @@ final class MeasuringStep: RunStep {
             missing: pass.missing)
         done = progress?.done ?? 0
         part = try ShardRun(progress) { shard in
-            try ShardRun.plan(shard, samples, tokens: plannedTokens.callAsFunction) { taken, _ in
+            try samples.plan(shard, tokens: plannedTokens.callAsFunction) { taken, _ in
                 taken >= plan.samples
             }
         }

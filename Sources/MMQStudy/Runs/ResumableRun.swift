@@ -106,6 +106,7 @@ public final class ResumableRun<Step: RunStep> {
             here.missing.removeAll { $0 == sample.position }
             return take(sample)
         }
+        if let place = step.samples.nextPassedBy() { return try pass(place) }
         let item = try step.samples.next()
         here.position = step.samples.position
         switch item {
@@ -129,6 +130,21 @@ public final class ResumableRun<Step: RunStep> {
             passed()
         case .sample(let sample): take(sample)
         }
+    }
+
+    private func pass(_ place: PlannedPlace) throws {
+        here.position = step.samples.position
+        switch place.outcome {
+        case .missing:
+            here.skipped += 1
+            here.missing.append(Int(place.position))
+        case .refused: here.skipped += 1
+        case .sample(let missingFrames):
+            try step.passBy(planned: Int(place.position))
+            here.samples += 1
+            here.missingFrames += Int(missingFrames)
+        }
+        passed()
     }
 
     private func take(_ sample: BenchSample) {

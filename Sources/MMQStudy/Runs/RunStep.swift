@@ -37,6 +37,8 @@ public protocol RunStep<Result>: AnyObject {
     ///
     /// - Throws: `InputError` with a `reasonOfSample` if the model cannot take the sample.
     func passBy(_ sample: BenchSample) throws
+    /// A sample that another machine takes, and that this one's plan has looked at, is passed by.
+    func passBy(planned position: Int) throws
     /// What there is to do with a sample, in the order in which it is to be begun; nothing where
     /// the study holds all of it.
     func jobs(of sample: BenchSample) -> [Job]
@@ -66,6 +68,8 @@ extension RunStep {
     public var shard: Shard? { nil }
     /// Nothing depends on it.
     public func passBy(_ sample: BenchSample) throws {}
+    /// Nothing depends on it.
+    public func passBy(planned position: Int) throws {}
     /// Jobs done one at a time, each committed by itself.
     public var width: Int { 1 }
     /// A commit whenever something is done.

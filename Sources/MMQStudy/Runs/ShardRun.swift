@@ -35,36 +35,6 @@ struct ShardRun {
         progress.cursor = progress.finished ? cursor.position : nil
         return progress
     }
-
-    /// How many samples of a part lie before the goal: planned from annotations, and from pictures'
-    /// headers where `tokens` looks at them.
-    ///
-    /// - Parameters:
-    ///   - bench: the bench; the walk over it does not move.
-    ///   - tokens: what a sample adds to what goals are counted in; throws as a step does for samples
-    ///     that the model cannot take.
-    ///   - isReached: asked with samples and tokens so far.
-    static func plan(
-        _ shard: Shard, _ bench: BenchSplit, tokens: (BenchSample) throws -> Int = { _ in 0 },
-        isReached: (_ samples: Int, _ tokens: Int64) -> Bool
-    ) throws -> Int {
-        let samples = BenchSplit(again: bench)
-        var own = 0
-        var taken = 0
-        var sum: Int64 = 0
-        while !isReached(taken, sum), let item = try samples.next() {
-            guard case .sample(let sample) = item else { continue }
-            do {
-                sum += Int64(try tokens(sample))
-            } catch let error as InputError {
-                guard error.reasonOfSample != nil else { throw error }
-                continue
-            }
-            taken += 1
-            if shard.takes(sample.position) { own += 1 }
-        }
-        return own
-    }
 }
 
 /// The vision tokens of a bench's samples, from pictures' headers: each is read once, though parts
@@ -74,6 +44,14 @@ final class PlannedTokens {
     private var known: [Int: Swift.Result<Int, InputError>] = [:]
 
     init(_ model: any CountingModel) { self.model = model }
+
+    /// Those of a sample that was planned.
+    func callAsFunction(at position: Int) throws -> Int {
+        guard let found = known[position] else {
+            preconditionFailure("sample \(position) was not planned")
+        }
+        return try found.get()
+    }
 
     /// - Throws: `InputError` with a `reasonOfSample` if the model cannot take the sample.
     func callAsFunction(_ sample: BenchSample) throws -> Int {

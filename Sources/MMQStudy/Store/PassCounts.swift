@@ -256,15 +256,13 @@ final class PassCounts {
             }
             return sizes[module]
         }
-        for row in try BlockRow.Record.fetchAll(
-            db, sql: "SELECT * FROM block WHERE pass = ?", arguments: [pass]
-        ).map(\.row) {
+        for row in try BlockRow.all(db, "SELECT * FROM block WHERE pass = ?", [pass]) {
             samples[row.block] = row.samples
         }
-        for row in try BlockCountRow.Record.fetchAll(
-            db, sql: "SELECT * FROM block_count WHERE pass = ? AND module = ifnull(?, module)",
-            arguments: [pass, module]
-        ).map(\.row) {
+        for row in try BlockCountRow.all(
+            db, "SELECT * FROM block_count WHERE pass = ? AND module = ifnull(?, module)",
+            [pass, module])
+        {
             let size = try size(row.module, BlockCountRow.table)
             guard let counts = row.counts.narrowNumbers(size) else {
                 throw StudyDamage(
@@ -282,9 +280,9 @@ final class PassCounts {
                 Fired(tokens: row.tokens, counts: counts)
         }
         guard module == nil else { return }
-        for row in try ActivationSumRow.Record.fetchAll(
-            db, sql: "SELECT * FROM activation_sum WHERE pass = ?", arguments: [pass]
-        ).map(\.row) {
+        for row in try ActivationSumRow.all(
+            db, "SELECT * FROM activation_sum WHERE pass = ?", [pass])
+        {
             let size = try size(row.module, ActivationSumRow.table)
             guard let sums = row.sums.numbers().flatMap({ ExactSums(words: $0) }),
                 let squares = row.squares.numbers().flatMap({ ExactSums(words: $0) }),

@@ -66,13 +66,21 @@ final class PassMoments {
         layers = (keep > 0 ? modules : []).map { module in
             Array(repeating: Layer(neurons: module.neurons, keep: keep), count: module.layers)
         }
-        floors = layers.map { layers in layers.flatMap { $0.floors } }
+        floors = layers.map { Array(repeating: 0, count: $0.count * ($0.first?.neurons ?? 0)) }
+        setFloors()
     }
 
     private init(keep: Int, layers: [[Layer]]) {
         self.keep = keep
         self.layers = layers
-        floors = layers.map { layers in layers.flatMap { $0.floors } }
+        floors = layers.map { Array(repeating: 0, count: $0.count * ($0.first?.neurons ?? 0)) }
+        setFloors()
+    }
+
+    private func setFloors() {
+        for module in layers.indices {
+            for layer in layers[module].indices { setFloors(module, layer) }
+        }
     }
 
     /// What the next sample is asked for; nil if nothing is kept.
@@ -128,9 +136,11 @@ final class PassMoments {
     }
 
     private func setFloors(_ module: Int, _ layer: Int) {
-        let least = layers[module][layer].floors
-        let first = layer * least.count
-        floors[module].replaceSubrange(first..<first + least.count, with: least)
+        let neurons = layers[module][layer].neurons
+        floors[module].withUnsafeMutableBufferPointer { floors in
+            layers[module][layer].setFloors(
+                UnsafeMutableBufferPointer(rebasing: floors[(layer * neurons)...].prefix(neurons)))
+        }
     }
 
     /// Everything is stored.
@@ -146,8 +156,12 @@ final class PassMoments {
 extension PassMoments.Layer {
     /// One below the least that is kept: of equal activations that of an earlier sample stays, which
     /// may be counted later.
-    fileprivate var floors: [Float] {
-        (0..<neurons).map { activations[$0 * keep + keep - 1].nextDown }
+    fileprivate func setFloors(_ floors: UnsafeMutableBufferPointer<Float>) {
+        activations.withUnsafeBufferPointer { activations in
+            for neuron in 0..<neurons {
+                floors[neuron] = activations[neuron * keep + keep - 1].nextDown
+            }
+        }
     }
 
     /// Adds a sample's: one pass has them in the order of the tokens.
@@ -155,7 +169,11 @@ extension PassMoments.Layer {
         let first = layer * neurons * keep, counted = layer * above.count
         let isEmpty = tokens == 0
         tokens += more.tokens
-        for i in above.indices { above[i] += more.above[counted + i] }
+        above.withUnsafeMutableBufferPointer { above in
+            more.above.withUnsafeBufferPointer { more in
+                for i in above.indices { above[i] += more[counted + i] }
+            }
+        }
         if isEmpty {
             let own = first..<first + neurons * keep
             activations = Array(more.values[own])
@@ -204,10 +222,16 @@ extension PassMoments.Layer {
                         func mine(_ i: Int) -> Moment {
                             (activations[first + i], samples[first + i], places[first + i])
                         }
-                        // How many of both are among them, then each to its place, the last first.
-                        var (i, j) = (0, 0)
-                        while i + j < keep {
-                            if Self.isFirst(mine(i), other(first + j)) { i += 1 } else { j += 1 }
+                        // There are few others, most times. As many as they are have no place, the
+                        // last of all; then each goes to its own, the last first.
+                        var (i, j) = (keep, 1)
+                        while j < keep, other(first + j).activation > -.infinity { j += 1 }
+                        for _ in 0..<j {
+                            if Self.isFirst(mine(i - 1), other(first + j - 1)) {
+                                j -= 1
+                            } else {
+                                i -= 1
+                            }
                         }
                         while j > 0 {
                             let at = first + i + j - 1

@@ -122,13 +122,13 @@ private struct AnswerRow: StudyRow {
     }
 
     func insert(_ db: Database) throws {
-        try db.execute(
-            sql: """
-                INSERT INTO answer (answer_set, position, sample, question, ground_truth,
-                    attributes, text, problem, tokens, prompt_tokens)
-                VALUES (:answer_set, :position, :sample, CAST(:question AS TEXT), :ground_truth,
-                    :attributes, CAST(:text AS TEXT), :problem, :tokens, :prompt_tokens)
-                """, arguments: StatementArguments(record.databaseDictionary))
+        try db.change(
+            """
+            INSERT INTO answer (answer_set, position, sample, question, ground_truth,
+                attributes, text, problem, tokens, prompt_tokens)
+            VALUES (:answer_set, :position, :sample, CAST(:question AS TEXT), :ground_truth,
+                :attributes, CAST(:text AS TEXT), :problem, :tokens, :prompt_tokens)
+            """, StatementArguments(record.databaseDictionary))
     }
 }
 
@@ -136,18 +136,16 @@ extension Study {
     /// The sets of answers that the study holds, by setting and split.
     func storedAnswerSets() throws -> [AnswerSet] {
         try read { db in
-            try AnswerSet.Record.fetchAll(
-                db, sql: "SELECT * FROM answer_set ORDER BY setting, split"
-            ).map(\.row)
+            try AnswerSet.all(db, "SELECT * FROM answer_set ORDER BY setting, split")
         }
     }
 
     /// The set of a domain under a mask setting; nil if the study holds none.
     public func answerSet(domain: Domain, split: String, setting: String) throws -> AnswerSet? {
         try read { db in
-            try AnswerSet.Record.fetchOne(
-                db, sql: "SELECT * FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
-                arguments: [domain.rawValue, split, setting])?.row
+            try AnswerSet.first(
+                db, "SELECT * FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
+                [domain.rawValue, split, setting])
         }
     }
 
@@ -170,11 +168,11 @@ extension Study {
         try read { db in
             try Set(
                 Int.fetchAll(
-                    db,
-                    sql: """
-                        SELECT position FROM answer JOIN answer_set ON answer_set = id
-                        WHERE domain = ? AND split = ? AND setting = ?
-                        """, arguments: [domain.rawValue, split, setting]))
+                    db.cachedStatement(
+                        sql: """
+                            SELECT position FROM answer JOIN answer_set ON answer_set = id
+                            WHERE domain = ? AND split = ? AND setting = ?
+                            """), arguments: [domain.rawValue, split, setting]))
         }
     }
 
@@ -184,9 +182,9 @@ extension Study {
     /// Puts a whole set in place of the one of the same domain, split and setting.
     func replace(_ set: AnswerSet, answers: [StoredAnswer]) throws {
         try write { db in
-            try db.execute(
-                sql: "DELETE FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
-                arguments: [set.domain.rawValue, set.split, set.setting])
+            try db.change(
+                "DELETE FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
+                [set.domain.rawValue, set.split, set.setting])
             try set.record.insert(db)
             for answer in answers { try insert(db, answer, set) }
             try removeShards(db, of: StudyItem(set))
@@ -203,8 +201,8 @@ extension Study {
     private func insert(_ db: Database, _ answer: StoredAnswer, _ set: AnswerSet) throws {
         guard
             let id = try Int64.fetchOne(
-                db,
-                sql: "SELECT id FROM answer_set WHERE domain = ? AND split = ? AND setting = ?",
+                db.cachedStatement(
+                    sql: "SELECT id FROM answer_set WHERE domain = ? AND split = ? AND setting = ?"),
                 arguments: [set.domain.rawValue, set.split, set.setting])
         else {
             throw InputError(

@@ -198,7 +198,7 @@ extension Study {
     /// Passes of a kind that the study holds, in the order of the domains.
     public func lensPasses(_ kind: LensPass.Kind) throws -> [LensPass] {
         try read { db in
-            try LensPass.Record.fetchAll(db, sql: "SELECT * FROM lens_pass ORDER BY id").map(\.row)
+            try LensPass.all(db, "SELECT * FROM lens_pass ORDER BY id")
         }.filter { $0.kind == kind }.sorted { $0.domain.place < $1.domain.place }
     }
 
@@ -227,12 +227,12 @@ extension Study {
     /// ids take 200 KB each.
     public func lensSample(_ pass: LensPass, place: Int) throws -> LensSample? {
         let row = try read { db in
-            try LensSampleRow.Record.fetchOne(
+            try LensSampleRow.first(
                 db,
-                sql: """
-                    SELECT lens_sample.* FROM lens_sample JOIN lens_pass ON pass = id
-                    WHERE \(LensPass.condition) AND place = ?
-                    """, arguments: pass.key + [place])?.row
+                """
+                SELECT lens_sample.* FROM lens_sample JOIN lens_pass ON pass = id
+                WHERE \(LensPass.condition) AND place = ?
+                """, pass.key + [place])
         }
         guard let row else { return nil }
         guard let sample = row.sample else {
@@ -245,13 +245,12 @@ extension Study {
     /// The samples of a pass of the deviation, by place and mask.
     public func deviationSamples(_ pass: LensPass) throws -> [DeviationSample] {
         let rows = try read { db in
-            try DeviationRow.Record.fetchAll(
+            try DeviationRow.all(
                 db,
-                sql: """
-                    SELECT deviation_sample.* FROM deviation_sample JOIN lens_pass ON pass = id
-                    WHERE \(LensPass.condition) ORDER BY place, mask
-                    """, arguments: pass.key
-            ).map(\.row)
+                """
+                SELECT deviation_sample.* FROM deviation_sample JOIN lens_pass ON pass = id
+                WHERE \(LensPass.condition) ORDER BY place, mask
+                """, pass.key)
         }
         return try rows.map { row in
             guard let sums = row.sums.doubles() else {
@@ -291,8 +290,7 @@ extension Study {
     /// Drops a pass and what it measured.
     func remove(_ pass: LensPass) throws {
         try write { db in
-            try db.execute(
-                sql: "DELETE FROM lens_pass WHERE \(LensPass.condition)", arguments: pass.key)
+            try db.change("DELETE FROM lens_pass WHERE \(LensPass.condition)", pass.key)
             try removeShards(db, of: StudyItem(pass))
         }
     }

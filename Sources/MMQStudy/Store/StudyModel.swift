@@ -37,8 +37,7 @@ extension Study {
     /// The model's fingerprint; nil in a study that nothing was counted into.
     public func model() throws -> String? {
         try read { db in
-            try SettingRow.Record.fetchOne(
-                db, sql: "SELECT * FROM setting WHERE key = ?", arguments: ["model"])?.row.value
+            try SettingRow.first(db, "SELECT * FROM setting WHERE key = ?", ["model"])?.value
         }
     }
 
@@ -47,8 +46,7 @@ extension Study {
 
     /// The modules: what other tables number them by is their place.
     static func modules(_ db: Database) throws -> [ModuleShape] {
-        let rows = try ModuleRow.Record.fetchAll(db, sql: "SELECT * FROM module ORDER BY ordinal")
-            .map(\.row)
+        let rows = try ModuleRow.all(db, "SELECT * FROM module ORDER BY ordinal")
         guard rows.map(\.ordinal) == Array(rows.indices),
             Set(rows.map(\.name)).count == rows.count
         else {
@@ -86,8 +84,7 @@ extension Study {
 
     /// The number under which other tables know a module; nil if there is no such module.
     func ordinal(of module: String, _ db: Database) throws -> Int? {
-        try ModuleRow.Record.fetchOne(
-            db, sql: "SELECT * FROM module WHERE name = ?", arguments: [module])?.row.ordinal
+        try ModuleRow.first(db, "SELECT * FROM module WHERE name = ?", [module])?.ordinal
     }
 
     /// Checks that the study's neurons are those of a model with these modules: neuron sets serve any

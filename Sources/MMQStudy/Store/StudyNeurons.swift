@@ -67,9 +67,8 @@ extension Study {
             guard let module = try ordinal(of: found.module.name, db) else {
                 throw InputError(.mismatch, file: path, item: found.module.name, "no such module")
             }
-            try db.execute(
-                sql: "DELETE FROM identification WHERE module = ? AND name = ?",
-                arguments: [module, set.name])
+            try db.change(
+                "DELETE FROM identification WHERE module = ? AND name = ?", [module, set.name])
             try IdentificationRow(
                 name: set.name, module: module, rule: found.settings.rule,
                 positions: found.settings.positions,
@@ -123,16 +122,15 @@ extension Study {
     {
         let module = try module(name)
         let (head, sets) = try read { db in
-            let head = try IdentificationRow.Record.fetchOne(
+            let head = try IdentificationRow.first(
                 db,
-                sql: """
-                    SELECT identification.* FROM identification JOIN module
-                    ON identification.module = ordinal
-                    WHERE module.name = ? AND identification.name = ?
-                    """, arguments: [name, set.name])?.row
-            let sets = try NeuronSetRow.Record.fetchAll(
-                db, sql: "SELECT * FROM neuron_set WHERE identification = ?", arguments: [head?.id]
-            ).map(\.row)
+                """
+                SELECT identification.* FROM identification JOIN module
+                ON identification.module = ordinal
+                WHERE module.name = ? AND identification.name = ?
+                """, [name, set.name])
+            let sets = try NeuronSetRow.all(
+                db, "SELECT * FROM neuron_set WHERE identification = ?", [head?.id])
             return (head, sets)
         }
         guard let head else { return nil }

@@ -111,7 +111,7 @@ extension Study {
     /// The passes that the study holds, in the order of the domains.
     public func passes() throws -> [PassState] {
         try read { db in
-            try PassState.Record.fetchAll(db, sql: "SELECT * FROM pass").map(\.row)
+            try PassState.all(db, "SELECT * FROM pass")
         }.sorted { $0.domain.place < $1.domain.place }
     }
 
@@ -119,9 +119,9 @@ extension Study {
     public func pass(domain: Domain, split: String, form: PromptForm = .simple) throws -> PassState?
     {
         try read { db in
-            try PassState.Record.fetchOne(
-                db, sql: "SELECT * FROM pass WHERE domain = ? AND split = ? AND form = ?",
-                arguments: [domain.rawValue, split, form.rawValue])?.row
+            try PassState.first(
+                db, "SELECT * FROM pass WHERE domain = ? AND split = ? AND form = ?",
+                [domain.rawValue, split, form.rawValue])
         }
     }
 
@@ -166,9 +166,8 @@ extension Study {
         let (rows, held) = try read { db in
             guard let id = try pass.id(db) else { return ([CountRow](), PassCounts()) }
             return (
-                try CountRow.Record.fetchAll(
-                    db, sql: "SELECT * FROM count WHERE pass = ?", arguments: [id]
-                ).map(\.row), try PassCounts(of: id, db)
+                try CountRow.all(db, "SELECT * FROM count WHERE pass = ?", [id]),
+                try PassCounts(of: id, db)
             )
         }
         let found = try modules.enumerated().compactMap { module, shape -> ModuleCounts? in
@@ -246,9 +245,9 @@ extension Study {
         let neurons = try modules()[module].neurons
         return try read { db in
             guard
-                let row = try MomentRow.Record.fetchOne(
-                    db, sql: "SELECT * FROM moment WHERE pass = ? AND module = ? AND layer = ?",
-                    arguments: [pass.id(db), module, layer])?.row
+                let row = try MomentRow.first(
+                    db, "SELECT * FROM moment WHERE pass = ? AND module = ? AND layer = ?",
+                    [pass.id(db), module, layer])
             else {
                 throw StudyDamage(
                     table: MomentRow.table, problem: "no layer \(layer) of module \(module)")
@@ -304,9 +303,9 @@ extension Study {
     /// Drops what was counted over a domain, and the neuron sets that were found from it.
     func removePass(domain: Domain, split: String, form: PromptForm = .simple) throws {
         try write { db in
-            try db.execute(
-                sql: "DELETE FROM pass WHERE domain = ? AND split = ? AND form = ?",
-                arguments: [domain.rawValue, split, form.rawValue])
+            try db.change(
+                "DELETE FROM pass WHERE domain = ? AND split = ? AND form = ?",
+                [domain.rawValue, split, form.rawValue])
             try removeIdentifications(db, domain: domain, split: split)
             try removeShards(
                 db,
@@ -316,8 +315,8 @@ extension Study {
     }
 
     private func removeIdentifications(_ db: Database, domain: Domain, split: String) throws {
-        try db.execute(
-            sql: "DELETE FROM identification WHERE split = ? AND ' ' || domains || ' ' LIKE ?",
-            arguments: [split, "% \(domain.rawValue) %"])
+        try db.change(
+            "DELETE FROM identification WHERE split = ? AND ' ' || domains || ' ' LIKE ?",
+            [split, "% \(domain.rawValue) %"])
     }
 }

@@ -18,10 +18,31 @@ extension StudyRow {
 
     var record: StudyRecord<Self> { StudyRecord(row: self) }
 
+    /// The rows of a query. Its statement is kept: runs ask the same again and again.
+    static func all(
+        _ db: Database, _ sql: String, _ arguments: StatementArguments = []
+    ) throws -> [Self] {
+        try Record.fetchAll(db.cachedStatement(sql: sql), arguments: arguments).map(\.row)
+    }
+
+    /// The first row of a query, likewise.
+    static func first(
+        _ db: Database, _ sql: String, _ arguments: StatementArguments = []
+    ) throws -> Self? {
+        try Record.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)?.row
+    }
+
     /// Names the first of some amounts or places that is negative or beyond what adds up safely.
     func firstBeyond(_ amounts: (String, Int)...) -> String? {
         amounts.first { !(0...StudyLimit.amount).contains($0.1) }
             .map { "\($0.0) is \($0.1)" }
+    }
+}
+
+extension Database {
+    /// Changes rows, by a statement that is kept.
+    func change(_ sql: String, _ arguments: StatementArguments) throws {
+        try cachedStatement(sql: sql).execute(arguments: arguments)
     }
 }
 

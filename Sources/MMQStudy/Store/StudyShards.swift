@@ -121,9 +121,8 @@ extension Study {
     /// shard.
     public func shards() throws -> [ShardProgress] {
         try read { db in
-            try ShardProgress.Record.fetchAll(
-                db, sql: "SELECT * FROM shard ORDER BY kind, domain, split, setting, part"
-            ).map(\.row)
+            try ShardProgress.all(
+                db, "SELECT * FROM shard ORDER BY kind, domain, split, setting, part")
         }
     }
 
@@ -134,7 +133,14 @@ extension Study {
 
     /// Parts of an item that the study holds; none where it holds all of it, or nothing.
     func shards(of item: StudyItem) throws -> [ShardProgress] {
-        try shards().filter { $0.item == item }
+        try read { db in
+            try ShardProgress.all(
+                db,
+                """
+                SELECT * FROM shard WHERE kind = ? AND domain = ? AND split = ? AND setting = ?
+                ORDER BY part
+                """, [item.kind.rawValue, item.domain.rawValue, item.split, item.setting])
+        }
     }
 
     /// Where a run over an item stands as a shard, or as the whole.
@@ -185,9 +191,9 @@ extension Study {
 
     /// Forgets the parts of an item that goes.
     func removeShards(_ db: Database, of item: StudyItem) throws {
-        try db.execute(
-            sql: "DELETE FROM shard WHERE kind = ? AND domain = ? AND split = ? AND setting = ?",
-            arguments: [item.kind.rawValue, item.domain.rawValue, item.split, item.setting])
+        try db.change(
+            "DELETE FROM shard WHERE kind = ? AND domain = ? AND split = ? AND setting = ?",
+            [item.kind.rawValue, item.domain.rawValue, item.split, item.setting])
     }
 
     /// What the study holds, with the samples of each and whether its goal is known to be reached.
