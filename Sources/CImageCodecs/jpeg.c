@@ -91,6 +91,13 @@ enum { FREE_SCANS = 16 };
 // many pixels times scans are decoded: about a second's work.
 static const uint64_t max_scanned_pixels = (uint64_t)1 << 27;
 
+// A block that is coded as nothing new costs a bit or none, and decoding it what any block costs.
+// Up to so many pixels and samples together (33 million pixels in grey, 17 in full colour) a file
+// may be of any size; beyond, it has a byte for so many of them. Pictures of that size have a few
+// at most.
+static const uint64_t free_work = (uint64_t)1 << 26;
+enum { MOST_WORK_A_BYTE = 64 };
+
 // The scans of a file, from the first one's marker at `position` on. Within a scan 0xFF stands
 // before a zero, a restart marker or the next segment.
 static uint64_t count_scans(const uint8_t* bytes, size_t count, size_t position) {
@@ -229,6 +236,18 @@ static image_codecs_status decode(decoding* state, uint64_t max_pixels,
         return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, reached(state),
                             "%llu scans of %llu pixels each; so many take too long",
                             (unsigned long long)state->scans, (unsigned long long)pixels);
+    }
+    uint64_t work = pixels;
+    for (int i = 0; i < info->num_components; i++) {
+        const jpeg_component_info* component = &info->comp_info[i];
+        work += (uint64_t)component->width_in_blocks * component->height_in_blocks * DCTSIZE2;
+    }
+    if (work > free_work && work / MOST_WORK_A_BYTE > state->source.count) {
+        return picture_fail(
+            picture, IMAGE_CODECS_UNSUPPORTED, reached(state),
+            "%u x %u pixels in %zu bytes; a picture of that size has a byte for every %d",
+            (unsigned)picture->width, (unsigned)picture->height, state->source.count,
+            MOST_WORK_A_BYTE);
     }
     switch (info->num_components) {
     case 1:

@@ -8,9 +8,9 @@ extension PixelSize {
     ///   short before its size, or empty. A picture that is broken further on is not noticed.
     public init(ofPicture path: String) throws {
         var header = try HeaderReader(path: path)
-        let head = try header.file.bytes(
-            at: 0, count: min(header.file.count, PictureFormat.telltaleBytes))
-        let format = try head.withUnsafeBytes { try PictureFormat.recognize($0, name: path) }
+        let format = try header.window.withUnsafeBytes {
+            try PictureFormat.recognize($0, name: path)
+        }
         let size =
             switch format {
             case .png: try header.png()
@@ -27,10 +27,14 @@ extension PixelSize {
 /// Reads a picture's header, a few kilobytes at a time.
 private struct HeaderReader {
     let file: InputFile
-    private var window: [UInt8] = []
+    /// Bytes from `start` on; at the beginning more than tells a format apart.
+    private(set) var window: [UInt8]
     private var start = 0
 
-    init(path: String) throws { file = try InputFile(path: path) }
+    init(path: String) throws {
+        file = try InputFile(path: path)
+        window = try file.bytes(at: 0, count: min(256, file.count))
+    }
 
     private mutating func byte(_ at: Int) throws -> Int {
         if at < start || at >= start + window.count {

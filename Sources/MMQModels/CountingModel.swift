@@ -23,10 +23,11 @@ public protocol CountingModel {
 
     /// What a picture of that size and a prompt would come to, without decoding or running anything.
     ///
+    /// - Parameter size: not asked for by models that see every picture alike.
     /// - Returns: tokens that the vision module would see.
     /// - Throws: what `count` would throw because the model cannot take the sample: a prompt that does
     ///   not fit, or a sequence that is too long.
-    func visionTokens(size: PixelSize, prompt: String) throws -> Int
+    func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws -> Int
 }
 
 extension CountingModel {

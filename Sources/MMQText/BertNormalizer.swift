@@ -24,7 +24,7 @@ struct BertNormalizer: Sendable, Equatable {
         for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
             if cleanText {
                 if Self.isDropped(scalar) { continue }
-                scalars.append(scalar.properties.isWhitespace ? " " : scalar)
+                scalars.append(scalar.isSpace ? " " : scalar)
             } else {
                 scalars.append(scalar)
             }
@@ -57,7 +57,7 @@ struct BertNormalizer: Sendable, Equatable {
         var i = text.startIndex
         while i < text.endIndex {
             let (scalar, next) = UTF8Scan.scalar(text, at: i)
-            let isSpace = scalar.properties.isWhitespace
+            let isSpace = scalar.isSpace
             if isSpace || isPunctuation(scalar) {
                 if start < i { words.append(text[start..<i]) }
                 if !isSpace { words.append(text[i..<next]) }

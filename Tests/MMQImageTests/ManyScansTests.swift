@@ -36,4 +36,16 @@ import Testing
         #expect(error?.description.contains("\(scans) scans of 16777216 pixels") == true)
         #expect(clock.now - start < .seconds(2))
     }
+
+    /// Three colours of 8,192 × 8,192 pixels in some kilobytes; of 2,048 × 2,048, which is little work,
+    /// in as many.
+    @Test func moreBlocksThanBytes() throws {
+        let bytes = try picture(scans: 1, side: 32)
+        let error = #expect(throws: InputError.self) { try decode(bytes) }
+        #expect(error?.code == .unsupported)
+        let found = "8192 x 8192 pixels in \(bytes.count) bytes"
+        #expect(error?.description.contains(found) == true, "\(error.debugDescription)")
+        let small = try decode(picture(scans: 1, side: 8))
+        #expect(small.width == 2048 && small.height == 2048)
+    }
 }

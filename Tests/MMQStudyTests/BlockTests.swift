@@ -110,7 +110,9 @@ import Testing
             let fingerprint = "wide"
             let visionModule = "lang"
             let modules = [ModuleShape(name: "lang", layers: 10, neurons: 10_000)]
-            func visionTokens(size: PixelSize, prompt: String) -> Int { 40_000 }
+            func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) -> Int {
+                40_000
+            }
             func count(
                 image: RGBImage, prompt: String, moments: MomentRequest?
             ) -> SampleCounts {

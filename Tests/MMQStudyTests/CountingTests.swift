@@ -22,8 +22,9 @@ struct PixelModel: CountingModel {
     /// A prompt that holds it has more tokens than are planned.
     var unplanned: String?
 
-    func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+    func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws -> Int {
         if let refused, prompt.contains(refused) { throw InputError.prompt("too odd") }
+        let size = try size()
         return size.width * size.height - (unplanned.map(prompt.contains) == true ? 1 : 0)
     }
 

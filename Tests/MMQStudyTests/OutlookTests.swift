@@ -22,8 +22,8 @@ import Testing
         var visionModule: String { pixels.visionModule }
         var modules: [ModuleShape] { pixels.modules }
 
-        func visionTokens(size: PixelSize, prompt: String) throws -> Int {
-            try pixels.visionTokens(size: size, prompt: prompt)
+        func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws -> Int {
+            try pixels.visionTokens(size: size(), prompt: prompt)
         }
 
         func count(

@@ -97,11 +97,32 @@ public func isRegularFile(_ path: String) -> Bool {
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
 }
 
-/// Whether a path is itself a link, wherever it leads.
-public func isLink(_ path: String) -> Bool {
-    var info = stat()
-    return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFLNK
+/// What lies at a path.
+public enum FileKind: Sendable {
+    /// A regular file.
+    case regular
+    /// A link, wherever it leads.
+    case link
+    /// A folder, a pipe, a device, or nothing that can be looked at.
+    case other
+
+    /// Looks once.
+    public init(of path: String) {
+        var info = stat()
+        guard lstat(path, &info) == 0 else {
+            self = .other
+            return
+        }
+        switch info.st_mode & S_IFMT {
+        case S_IFREG: self = .regular
+        case S_IFLNK: self = .link
+        default: self = .other
+        }
+    }
 }
+
+/// Whether a path is itself a link, wherever it leads.
+public func isLink(_ path: String) -> Bool { FileKind(of: path) == .link }
 
 /// The absolute path without links; nil if nothing lies there.
 public func realPath(_ path: String) -> String? {

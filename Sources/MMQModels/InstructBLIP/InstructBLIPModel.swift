@@ -57,7 +57,9 @@ public final class InstructBLIPModel: VisionLanguageModel {
     }
 
     /// The tower's tokens, whatever the picture's size.
-    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+    public func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws
+        -> Int
+    {
         _ = try ids(prompt)
         return vision.tokens
     }

@@ -35,8 +35,10 @@ public final class Llava15Model: VisionLanguageModel {
     }
 
     /// The tower's tokens, whatever the picture's size.
-    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
-        _ = try images.resizedSize(of: size)
+    public func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws
+        -> Int
+    {
+        _ = try images.resizedSize(of: size())
         try parts.check(prompt, imageTokens: towers.tokensPerTile)
         return towers.vision.tokens
     }

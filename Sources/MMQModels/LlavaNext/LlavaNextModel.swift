@@ -46,7 +46,10 @@ public final class LlavaNextModel: VisionLanguageModel {
     }
 
     /// Every tile's tokens.
-    public func visionTokens(size: PixelSize, prompt: String) throws -> Int {
+    public func visionTokens(size: @autoclosure () throws -> PixelSize, prompt: String) throws
+        -> Int
+    {
+        let size = try size()
         try parts.check(prompt, imageTokens: imageTokens(size))
         return images.tileCount(of: size) * vision.tokens
     }

@@ -103,8 +103,9 @@ public final class BenchSplit {
         return nil
     }
 
-    private func item(at place: Int) throws -> BenchItem {
-        let content = try table.content(at: place)
+    /// - Parameter isWhole: false for prompt and pictures alone.
+    private func item(at place: Int, isWhole: Bool = true) throws -> BenchItem {
+        let content = try table.content(at: place, isWhole: isWhole)
         let pictures = try look(for: content.pictures)
         guard !pictures.found.isEmpty else {
             return .missing(position: place, files: pictures.missing)
@@ -124,12 +125,15 @@ public final class BenchSplit {
         var found: [String] = []
         var missing: [String] = []
         for candidates in pictures {
-            if let file = candidates.first(where: isRegularFile) {
-                try checkPlace(of: file)
+            var isFound = false
+            for file in candidates where !isFound {
+                let kind = FileKind(of: file)
+                isFound = kind == .regular || kind == .link && isRegularFile(file)
+                guard isFound else { continue }
+                try checkPlace(of: file, isLink: kind == .link)
                 found.append(file)
-            } else {
-                missing += candidates
             }
+            if !isFound { missing += candidates }
         }
         return (found, missing)
     }
@@ -138,8 +142,8 @@ public final class BenchSplit {
     /// places can be passed by then (`nextPassedBy`) without a second look.
     ///
     /// - Parameters:
-    ///   - tokens: what a sample adds to what goals are counted in, with an error as a step throws it
-    ///     for samples that the model cannot take; nil where all samples count alike, of which the
+    ///   - tokens: what a sample, of which prompt and pictures are read, adds to what goals are counted
+    ///     in, with an error as a step throws it for samples that the model cannot take; nil where all samples count alike, of which the
     ///     pictures are looked for, and texts not read.
     ///   - isReached: asked with samples and tokens so far.
     /// - Returns: how many of the samples are the shard's.
@@ -159,7 +163,7 @@ public final class BenchSplit {
             }
             let missing: Int
             if let tokens {
-                guard case .sample(let sample) = try item(at: place) else {
+                guard case .sample(let sample) = try item(at: place, isWhole: false) else {
                     remember(.missing)
                     continue
                 }
@@ -212,8 +216,8 @@ public final class BenchSplit {
     }
 
     /// A picture outside the bench is read only where that was allowed.
-    private func checkPlace(of picture: String) throws {
-        guard let root, let place = place(of: picture) else { return }
+    private func checkPlace(of picture: String, isLink: Bool) throws {
+        guard let root, let place = place(of: picture, isLink: isLink) else { return }
         guard place.hasPrefix(root.hasSuffix("/") ? root : root + "/") else {
             throw InputError(
                 .badInput, file: picture, expected: "a picture within \(bench)",
@@ -223,8 +227,8 @@ public final class BenchSplit {
 
     /// Where a regular file really lies; nil if it is gone. Every shard walks over all pictures of a
     /// plan: that of a folder is looked up once for those that follow each other in it.
-    private func place(of picture: String) -> String? {
-        guard let slash = picture.lastIndex(of: "/"), !isLink(picture) else {
+    private func place(of picture: String, isLink: Bool) -> String? {
+        guard let slash = picture.lastIndex(of: "/"), !isLink else {
             return realPath(picture)
         }
         let path = picture[...slash]
@@ -262,7 +266,9 @@ protocol BenchTable {
     /// For each picture of the sample at a place the files it may be, best first.
     func pictures(at place: Int) throws -> [[String]]
     /// The sample at a place.
-    func content(at place: Int) throws -> BenchContent
+    ///
+    /// - Parameter isWhole: false where answer and attributes may be left out.
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent
 }
 
 /// A sample before its pictures are looked for.

@@ -91,18 +91,23 @@ struct AerialTable: BenchTable {
         [["\(folder)/\(images[Int(order[place])]).png"]]
     }
 
-    func content(at place: Int) throws -> BenchContent {
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent {
         let row = Int(order[place])
         var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
         let record = try reader.value()
+        let question = try pythonText(record["question"] ?? .null, reader)
+        guard isWhole else {
+            return BenchContent(
+                index: place, question: question, answer: .null, pictures: pictures(at: place))
+        }
         var answerReader = JSONReader(
             files[1], at: answers[Int(firstAnswers[row])], rules: .halfPairsReplaced)
         var attributes: [String: String] = [:]
         if let type = record["type"]?.text { attributes["type"] = type }
         if let id = record["id"]?.integer { attributes["question_id"] = String(id) }
         return BenchContent(
-            index: place, question: try pythonText(record["question"] ?? .null, reader),
-            answer: try answerReader.value(), attributes: attributes,
+            index: place, question: question, answer: try answerReader.value(),
+            attributes: attributes,
             pictures: pictures(at: place))
     }
 }
@@ -188,10 +193,15 @@ struct EverydayTable: BenchTable {
         return [["\(folder)/COCO_\(split)2014_\(zeros)\(image).jpg"]]
     }
 
-    func content(at place: Int) throws -> BenchContent {
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent {
         let row = Int(order[place])
         var reader = JSONReader(files[0], at: questions[row], rules: .halfPairsReplaced)
         let record = try reader.value()
+        let question = try pythonText(record["question"] ?? .null, reader)
+        guard isWhole else {
+            return BenchContent(
+                index: place, question: question, answer: .null, pictures: pictures(at: place))
+        }
         var answerReader = JSONReader(files[1], at: answers[row], rules: .halfPairsReplaced)
         var answer = try answerReader.value()
         var attributes: [String: String] = [:]
@@ -206,8 +216,8 @@ struct EverydayTable: BenchTable {
             answer = list
         }
         return BenchContent(
-            index: place, question: try pythonText(record["question"] ?? .null, reader),
-            answer: answer, attributes: attributes, pictures: pictures(at: place))
+            index: place, question: question, answer: answer, attributes: attributes,
+            pictures: pictures(at: place))
     }
 
     /// Where each question's annotation begins.

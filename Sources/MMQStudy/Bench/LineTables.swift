@@ -26,7 +26,7 @@ struct DrivingTable: BenchTable {
         try lines.record(Int(order[place])).texts("images").map { ["\(folder)/\($0)"] }
     }
 
-    func content(at place: Int) throws -> BenchContent {
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent {
         let record = try lines.record(Int(order[place]))
         return BenchContent(
             index: place, question: try record.text("question"),
@@ -81,7 +81,7 @@ struct DocumentTable: BenchTable {
         return [["\(folder)/\(picture)"]]
     }
 
-    func content(at place: Int) throws -> BenchContent {
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent {
         let record = try lines.record(Int(order[place]))
         let pictures = try pictures(at: place)
         guard let answers = record.value["answers"] else {

@@ -45,7 +45,7 @@ struct MedicalTable: BenchTable {
         return [["\(folder)/figures/\(name)", "\(folder)/images/\(name)"]]
     }
 
-    func content(at place: Int) throws -> BenchContent {
+    func content(at place: Int, isWhole: Bool) throws -> BenchContent {
         let row = row(at: place)
         let cells = try cells(row)
         let letter = cells[label].printed
