@@ -305,12 +305,12 @@ final class PassCounts {
     /// Stores what changed.
     func store(_ pass: Int64, _ db: Database) throws {
         for block in changed.sorted() {
-            try BlockRow(pass: pass, block: block, samples: samples[block] ?? 0).record.upsert(db)
+            try BlockRow(pass: pass, block: block, samples: samples[block] ?? 0).put(db)
             for (part, held) in fired[block] ?? [:] {
                 try BlockCountRow(
                     pass: pass, block: block, module: part.module, positions: part.positions,
                     tokens: held.tokens, counts: Blob(narrow: held.counts)
-                ).record.upsert(db)
+                ).put(db)
             }
         }
         guard !changed.isEmpty else { return }
@@ -319,7 +319,7 @@ final class PassCounts {
                 pass: pass, module: part.module, positions: part.positions,
                 sums: Blob(entry.sums.stored), squares: Blob(entry.squares.stored),
                 maxima: Blob(entry.maxima.map(\.bitPattern))
-            ).record.upsert(db)
+            ).put(db)
         }
     }
 }

@@ -357,7 +357,7 @@ extension PassMoments {
         guard isChanged else { return }
         for (module, layers) in layers.enumerated() {
             for (layer, held) in layers.enumerated() {
-                try held.row(pass: pass, module: module, layer: layer).record.upsert(db)
+                try held.row(pass: pass, module: module, layer: layer).put(db)
             }
         }
     }

@@ -266,7 +266,7 @@ extension Study {
     /// Stores where a pass stands and what it measured last, both or neither.
     func commit(_ pass: LensPass, _ measured: LensPass.Measurement? = nil) throws {
         try write { db in
-            try pass.record.upsert(db)
+            try pass.put(db)
             guard
                 let id = try Int64.fetchOne(
                     db, sql: "SELECT id FROM lens_pass WHERE \(LensPass.condition)",

@@ -277,7 +277,7 @@ extension Study {
                 try CountRow(
                     pass: pass, module: module, tokens: entry.tokens, counts: Blob(entry.counts),
                     sums: Blob(entry.sums)
-                ).record.upsert(db)
+                ).put(db)
             }
         }
     }
@@ -294,7 +294,7 @@ extension Study {
 
     private func commit(_ state: PassState, _ store: (Database, Int64) throws -> Void) throws {
         try write { db in
-            try state.record.upsert(db)
+            try state.put(db)
             try removeIdentifications(db, domain: state.domain, split: state.split)
             if let pass = try state.id(db) { try store(db, pass) }
         }

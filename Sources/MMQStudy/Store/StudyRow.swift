@@ -39,6 +39,21 @@ extension StudyRow {
     }
 }
 
+extension StudyRow {
+    /// Puts the row into its table, in place of the one that has its key. (GRDB's own `upsert` spells
+    /// its statement out for every row, and reads the row back.)
+    func put(_ db: Database) throws {
+        let values = try record.databaseDictionary.sorted { $0.key < $1.key }
+        let columns = values.map { "\"\($0.key)\"" }
+        let places = values.map { _ in "?" }.joined(separator: ", ")
+        let updates = columns.map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+        try db.change(
+            "INSERT INTO \(Self.table) (\(columns.joined(separator: ", "))) VALUES (\(places)) "
+                + "ON CONFLICT DO UPDATE SET \(updates)",
+            StatementArguments(values.map(\.value)))
+    }
+}
+
 extension Database {
     /// Changes rows, by a statement that is kept.
     func change(_ sql: String, _ arguments: StatementArguments) throws {

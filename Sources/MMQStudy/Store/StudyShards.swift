@@ -186,7 +186,7 @@ extension Study {
 
     /// Stores how far a shard has come.
     func store(_ progress: ShardProgress) throws {
-        try write { try progress.record.upsert($0) }
+        try write { try progress.put($0) }
     }
 
     /// Forgets the parts of an item that goes.
