@@ -202,9 +202,6 @@ static void activation_task(void* context, int64_t index) {
     if (a->site.moments) {
         moments = moments_from(a->site.moments, first);
         site.moments = &moments;
-        if (!site.scale && moments.keep <= CSIMD_MOST_RAISED) {
-            a->kernels->raise_floors(a->kind, a->x + first, a->tokens, a->n, columns, &moments);
-        }
     }
     for (size_t t = 0; t < a->tokens; t++, moments.token++) {
         const float* up = a->up ? a->up + t * a->n + first : NULL;

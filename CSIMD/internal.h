@@ -356,16 +356,7 @@ typedef struct csimd_kernels {
     /// the site's `fired` and `values`.
     void (*activate_row)(csimd_activation kind, float* x, const float* up, size_t n,
                          const csimd_site* site);
-    /// Raises floors of neurons that keep nothing yet, where x [tokens, stride], what
-    /// activate_row is about to see, shows that `keep` activations will be above: lists end as
-    /// they would, and far fewer tokens are entered into them on the way. Floors are raised or
-    /// not as the instruction set likes. keep is at most CSIMD_MOST_RAISED.
-    void (*raise_floors)(csimd_activation kind, const float* x, size_t tokens, size_t stride,
-                         size_t n, const csimd_moments* moments);
 } csimd_kernels;
-
-/// raise_floors: of how many parts of the tokens the greatest are looked at, for each that is kept.
-enum { CSIMD_PARTS_A_KEPT = 4, CSIMD_MOST_RAISED = 16 };
 
 // scalar_weights.c: the specification of to_f32 and from_f32.
 void csimd_scalar_to_f32(csimd_type type, const void* x, float* y, size_t n);

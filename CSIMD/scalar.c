@@ -145,12 +145,6 @@ static void activate_row(csimd_activation kind, float* x, const float* up, size_
     }
 }
 
-/// Nothing: lists are as they are without.
-static void raise_floors(csimd_activation kind, const float* x, size_t tokens, size_t stride,
-                         size_t n, const csimd_moments* moments) {
-    (void)kind, (void)x, (void)tokens, (void)stride, (void)n, (void)moments;
-}
-
 const csimd_kernels csimd_scalar_kernels = {
     .name = "scalar",
     .to_f32 = csimd_scalar_to_f32,
@@ -173,5 +167,4 @@ const csimd_kernels csimd_scalar_kernels = {
     .exp_sum = exp_sum,
     .rope_row = rope_row,
     .activate_row = activate_row,
-    .raise_floors = raise_floors,
 };

@@ -465,59 +465,6 @@ static void check_activations(void) {
     report("activate_row");
 }
 
-/// Lists end the same with floors raised before, and some are raised.
-static void check_floors(void) {
-    static kept found, want;
-    static const size_t all_tokens[] = {1, 31, 32, 33, 100, 577};
-    for (int kind = 0; kind < 3; kind++) {
-        long raised = 0;
-        FOR_LENGTHS(n) {
-            const size_t tokens = all_tokens[random_bits() % 6], stride = n + n % 3;
-            float* rows = malloc(tokens * stride * sizeof(float));
-            for (size_t i = 0; i < tokens * stride; i++) {
-                const uint32_t how = (uint32_t)(i % stride) % 5;
-                const float x = normal();
-                rows[i] = how == 0   ? x
-                          : how == 1 ? roundf(x * 2) // equal ones
-                          : how == 2 ? x * 0x1p-120f
-                          : how == 3 ? -fabsf(x)
-                                     : x * 30;
-                const uint32_t odd = random_bits() % 2000;
-                rows[i] = odd == 0 ? NAN : odd == 1 ? FLT_MAX : odd == 2 ? -INFINITY : rows[i];
-            }
-            fill_kept(&found, rows, n);
-            for (size_t i = 0; i < n; i++) {
-                if (random_bits() % 4 == 0) {
-                    continue;
-                }
-                found.floors[i] = -INFINITY;
-                for (size_t k = 0; k < KEPT; k++) {
-                    found.values[k * MAX_NEURONS + i] = -INFINITY;
-                }
-            }
-            want = found;
-            csimd_moments m = moments_of(&found), w = moments_of(&want);
-            tested->raise_floors(kind, rows, tokens, stride, n, &m);
-            for (size_t i = 0; i < n; i++) {
-                raised += found.floors[i] > want.floors[i];
-            }
-            float *row = buffer(0, 0), *again = buffer(1, 0);
-            for (size_t t = 0; t < tokens; t++, m.token++, w.token++) {
-                memcpy(row, rows + t * stride, n * sizeof(float));
-                memcpy(again, row, n * sizeof(float));
-                const csimd_site site = {.moments = &m}, plain = {.moments = &w};
-                tested->activate_row(kind, row, NULL, n, &site);
-                tested->activate_row(kind, again, NULL, n, &plain);
-            }
-            expect(memcmp(&found, &want, sizeof found) == 0, "floors of kind %d n %zu tokens %zu",
-                   kind, n, tokens);
-            free(rows);
-        }
-        expect(raised > 0, "no floor was raised, kind %d", kind);
-    }
-    report("raise_floors");
-}
-
 int main(void) {
     int sets = 0;
     for (int i = 0; csimd_isa_name(i); i++) {
@@ -535,7 +482,6 @@ int main(void) {
         check_simple();
         check_exp();
         check_activations();
-        check_floors();
         for (int planes = 1; planes <= CSIMD_PLANES; planes++) {
             static const csimd_type types[] = {CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL,
                                                CSIMD_Q4_1, CSIMD_Q5_0, CSIMD_Q5_1,
