@@ -143,8 +143,8 @@ public final class BenchSplit {
     ///
     /// - Parameters:
     ///   - tokens: what a sample, of which prompt and pictures are read, adds to what goals are counted
-    ///     in, with an error as a step throws it for samples that the model cannot take; nil where all samples count alike, of which the
-    ///     pictures are looked for, and texts not read.
+    ///     in, with an error as a step throws it for samples that the model cannot take; nil where all
+    ///     samples count alike: pictures are looked for then, and texts not read.
     ///   - isReached: asked with samples and tokens so far.
     /// - Returns: how many of the samples are the shard's.
     /// - Precondition: the walk has not begun.

@@ -6,8 +6,8 @@ import MMQModels
 /// forgotten.
 ///
 /// An answer is committed when it is complete, or with others of the same half second. What a killed
-/// run leaves out, and only that, is computed by the next one; the study comes out the same. The walk begins anew with every run: a
-/// later one may have more samples or other settings.
+/// run leaves out, and only that, is computed by the next one; the study comes out the same. The walk
+/// begins anew with every run: a later one may have more samples or other settings.
 final class GenerationStep: RunStep {
     /// One answer to give: a sample under a setting.
     struct Job {

@@ -106,7 +106,11 @@ public final class ResumableRun<Step: RunStep> {
             here.missing.removeAll { $0 == sample.position }
             return take(sample)
         }
-        if let place = step.samples.nextPassedBy() { return try pass(place) }
+        if let place = step.samples.nextPassedBy() {
+            let position = Int(place.position)
+            if case .sample = place.outcome { try step.passBy(planned: position) }
+            return pass(position, place.outcome)
+        }
         let item = try step.samples.next()
         here.position = step.samples.position
         switch item {
@@ -114,37 +118,34 @@ public final class ResumableRun<Step: RunStep> {
             outcome = .exhausted
             isPending = true
         case .missing(let position, let files):
-            here.skipped += 1
-            here.missing.append(position)
             if isOwn(position) { tell(.missing(files: files)) }
-            passed()
+            pass(position, .missing)
         case .sample(let sample) where !isOwn(sample.position):
             do {
                 try step.passBy(sample)
-                here.samples += 1
-                here.missingFrames += sample.missing.count
-            } catch let error as InputError {
-                guard error.reasonOfSample != nil else { throw error }
-                here.skipped += 1
+                pass(sample.position, .sample(missingFrames: UInt32(sample.missing.count)))
+            } catch let error as InputError where error.reasonOfSample != nil {
+                pass(sample.position, .refused)
             }
-            passed()
         case .sample(let sample): take(sample)
         }
     }
 
-    private func pass(_ place: PlannedPlace) throws {
+    /// A sample of another machine, or one without its picture, lies behind.
+    private func pass(_ position: Int, _ outcome: PlannedPlace.Outcome) {
         here.position = step.samples.position
-        switch place.outcome {
+        switch outcome {
         case .missing:
             here.skipped += 1
-            here.missing.append(Int(place.position))
+            here.missing.append(position)
         case .refused: here.skipped += 1
         case .sample(let missingFrames):
-            try step.passBy(planned: Int(place.position))
             here.samples += 1
             here.missingFrames += Int(missingFrames)
         }
-        passed()
+        // That alone is no reason to store anything.
+        isPending = true
+        if underWay == 0, waiting.isEmpty { settled = here }
     }
 
     private func take(_ sample: BenchSample) {
@@ -155,13 +156,6 @@ public final class ResumableRun<Step: RunStep> {
     }
 
     private func isOwn(_ position: Int) -> Bool { step.shard?.takes(position) ?? true }
-
-    /// A sample of another machine, or without its picture, lies behind: that alone is no reason to
-    /// store anything.
-    private func passed() {
-        isPending = true
-        if underWay == 0, waiting.isEmpty { settled = here }
-    }
 
     /// Something is done, or passed over: stores it if it is time, and tells.
     private func settle(done count: Int) throws {

@@ -66,21 +66,13 @@ final class PassMoments {
         layers = (keep > 0 ? modules : []).map { module in
             Array(repeating: Layer(neurons: module.neurons, keep: keep), count: module.layers)
         }
-        floors = layers.map { Array(repeating: 0, count: $0.count * ($0.first?.neurons ?? 0)) }
-        setFloors()
+        floors = layers.map { layers in layers.flatMap { $0.floors } }
     }
 
     private init(keep: Int, layers: [[Layer]]) {
         self.keep = keep
         self.layers = layers
-        floors = layers.map { Array(repeating: 0, count: $0.count * ($0.first?.neurons ?? 0)) }
-        setFloors()
-    }
-
-    private func setFloors() {
-        for module in layers.indices {
-            for layer in layers[module].indices { setFloors(module, layer) }
-        }
+        floors = layers.map { layers in layers.flatMap { $0.floors } }
     }
 
     /// What the next sample is asked for; nil if nothing is kept.
@@ -136,11 +128,9 @@ final class PassMoments {
     }
 
     private func setFloors(_ module: Int, _ layer: Int) {
-        let neurons = layers[module][layer].neurons
-        floors[module].withUnsafeMutableBufferPointer { floors in
-            layers[module][layer].setFloors(
-                UnsafeMutableBufferPointer(rebasing: floors[(layer * neurons)...].prefix(neurons)))
-        }
+        let least = layers[module][layer].floors
+        let first = layer * least.count
+        floors[module].replaceSubrange(first..<first + least.count, with: least)
     }
 
     /// Everything is stored.
@@ -156,12 +146,8 @@ final class PassMoments {
 extension PassMoments.Layer {
     /// One below the least that is kept: of equal activations that of an earlier sample stays, which
     /// may be counted later.
-    fileprivate func setFloors(_ floors: UnsafeMutableBufferPointer<Float>) {
-        activations.withUnsafeBufferPointer { activations in
-            for neuron in 0..<neurons {
-                floors[neuron] = activations[neuron * keep + keep - 1].nextDown
-            }
-        }
+    fileprivate var floors: [Float] {
+        (0..<neurons).map { activations[$0 * keep + keep - 1].nextDown }
     }
 
     /// Adds a sample's: one pass has them in the order of the tokens.

@@ -32,14 +32,6 @@ extension StudyRow {
         try Record.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)?.row
     }
 
-    /// Names the first of some amounts or places that is negative or beyond what adds up safely.
-    func firstBeyond(_ amounts: (String, Int)...) -> String? {
-        amounts.first { !(0...StudyLimit.amount).contains($0.1) }
-            .map { "\($0.0) is \($0.1)" }
-    }
-}
-
-extension StudyRow {
     /// Puts the row into its table, in place of the one that has its key. (GRDB's own `upsert` spells
     /// its statement out for every row, and reads the row back.)
     func put(_ db: Database) throws {
@@ -51,6 +43,12 @@ extension StudyRow {
             "INSERT INTO \(Self.table) (\(columns.joined(separator: ", "))) VALUES (\(places)) "
                 + "ON CONFLICT DO UPDATE SET \(updates)",
             StatementArguments(values.map(\.value)))
+    }
+
+    /// Names the first of some amounts or places that is negative or beyond what adds up safely.
+    func firstBeyond(_ amounts: (String, Int)...) -> String? {
+        amounts.first { !(0...StudyLimit.amount).contains($0.1) }
+            .map { "\($0.0) is \($0.1)" }
     }
 }
 
