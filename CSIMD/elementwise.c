@@ -11,6 +11,8 @@ enum {
     // and the floor as much again), the intervention (8) and a row's piece stay in the first-level
     // cache while all tokens pass.
     ACTIVATION_COLUMNS = 512,
+    // Tokens whose activations wait for what is noted of them: they fit the first cache.
+    MOMENT_TOKENS = 8,
 };
 
 // Activation functions end at -0.28, 0 is where a neuron fires, and its values lie over several
@@ -182,15 +184,6 @@ static void record_row(const activation* a, const csimd_site* site, uint8_t* bit
     }
 }
 
-/// One token's activations, copied; the product with `up` comes behind, where the kernel has left
-/// it out: the same multiplication, so that a pass whose values are kept computes the same bits.
-static void keep_row(float* values, float* x, const float* up, size_t columns) {
-    memcpy(values, x, columns * sizeof(float));
-    for (size_t i = 0; up && i < columns; i++) {
-        x[i] *= up[i];
-    }
-}
-
 /// All tokens of one range of neurons: their counts and sums have one writer, and sums are added up
 /// in the order of the tokens whatever the number of threads.
 static void activation_task(void* context, int64_t index) {
@@ -199,21 +192,29 @@ static void activation_task(void* context, int64_t index) {
     const size_t columns = min_size(ACTIVATION_COLUMNS, a->n - first);
     csimd_site site = site_from(&a->site, first);
     csimd_moments moments = {0};
+    float noted[MOMENT_TOKENS * ACTIVATION_COLUMNS];
     if (a->site.moments) {
         moments = moments_from(a->site.moments, first);
-        site.moments = &moments;
     }
-    for (size_t t = 0; t < a->tokens; t++, moments.token++) {
-        const float* up = a->up ? a->up + t * a->n + first : NULL;
-        const float* factor = site.values ? NULL : up;
-        float* x = a->x + t * a->n + first;
-        if (site.fired) {
-            record_row(a, &site, site.fired + t * units(a->n, 8), x, factor, columns);
-        } else {
-            a->kernels->activate_row(a->kind, x, factor, columns, &site);
+    // Where activations of a token are kept, if they are, and what lies between two tokens.
+    const size_t stride = a->site.values ? a->n : ACTIVATION_COLUMNS;
+    for (size_t t = 0, count = 0; t < a->tokens; t += count, moments.token += (uint32_t)count) {
+        count = min_size(MOMENT_TOKENS, a->tokens - t);
+        float* values = a->site.values    ? a->site.values + t * a->n + first
+                        : a->site.moments ? noted
+                                          : NULL;
+        for (size_t i = t; i < t + count; i++) {
+            const float* up = a->up ? a->up + i * a->n + first : NULL;
+            float* x = a->x + i * a->n + first;
+            site.values = values ? values + (i - t) * stride : NULL;
+            if (site.fired) {
+                record_row(a, &site, site.fired + i * units(a->n, 8), x, up, columns);
+            } else {
+                a->kernels->activate_row(a->kind, x, up, columns, &site);
+            }
         }
-        if (site.values) {
-            keep_row(site.values + t * a->n, x, up, columns);
+        if (a->site.moments) {
+            a->kernels->note_moments(&moments, values, stride, count, columns);
         }
     }
 }
@@ -233,6 +234,11 @@ void csimd_activate_gated(csimd_activation kind, float* gate, const float* up, s
 void csimd_activate(csimd_activation kind, float* x, size_t tokens, size_t n,
                     const csimd_site* site) {
     csimd_activate_gated(kind, x, NULL, tokens, n, site);
+}
+
+void csimd_add_strongest(const csimd_strongest* all, const float* values, const uint32_t* samples,
+                         const uint32_t* tokens, size_t n) {
+    csimd_active()->add_strongest(all, values, samples, tokens, n);
 }
 
 /// Arguments of csimd_add_squares.

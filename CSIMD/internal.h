@@ -275,36 +275,6 @@ typedef struct csimd_gemm {
     bool accumulate;
 } csimd_gemm;
 
-// --- the strongest activations ------------------------------------------------------------------
-
-/// Puts an activation that is greater than its neuron's floor among the strongest, behind those
-/// that are as great: their tokens came before.
-static inline void csimd_keep_moment(const csimd_moments* m, size_t neuron, float value) {
-    float* values = m->values + neuron;
-    uint32_t* tokens = m->tokens + neuron;
-    const size_t last = (m->keep - 1) * m->stride;
-    size_t at = last;
-    for (; at > 0 && value > values[at - m->stride]; at -= m->stride) {
-        values[at] = values[at - m->stride];
-        tokens[at] = tokens[at - m->stride];
-    }
-    values[at] = value;
-    tokens[at] = m->token;
-    // Below the floor while there are fewer than `keep`.
-    const float least = values[last];
-    m->floors[neuron] = least > m->floors[neuron] ? least : m->floors[neuron];
-}
-
-/// The specification of what a leaf does with an activation, NaN included.
-static inline void csimd_note_moment(const csimd_moments* m, size_t neuron, float value) {
-    if (value > m->floors[neuron]) {
-        csimd_keep_moment(m, neuron, value);
-    }
-    for (size_t e = 0; e < CSIMD_EDGES && value > csimd_edges[e]; e++) {
-        m->above[e * m->stride + neuron]++;
-    }
-}
-
 // --- the table ----------------------------------------------------------------------------------
 
 typedef struct csimd_kernels {
@@ -352,10 +322,16 @@ typedef struct csimd_kernels {
     /// x = exp(x - shift) in place; returns the sum. exp(-inf) is 0.
     float (*exp_sum)(float* x, float shift, size_t n);
     void (*rope_row)(float* x, const float* cos_sin, size_t heads, size_t head_dim);
-    /// One token's activations x[0 ..< n] in place; up may be NULL (no product). Knows nothing of
-    /// the site's `fired` and `values`.
+    /// One token's activations x[0 ..< n] in place; up may be NULL (no product). Of the site, whose
+    /// `values` are the token's, it knows nothing of `fired` and `moments`.
     void (*activate_row)(csimd_activation kind, float* x, const float* up, size_t n,
                          const csimd_site* site);
+    /// What the activations of following tokens, values [tokens, n] in rows of `stride`, change.
+    void (*note_moments)(const csimd_moments* m, const float* values, size_t stride, size_t tokens,
+                         size_t n);
+    /// csimd_add_strongest.
+    void (*add_strongest)(const csimd_strongest* all, const float* values, const uint32_t* samples,
+                          const uint32_t* tokens, size_t n);
 } csimd_kernels;
 
 // scalar_weights.c: the specification of to_f32 and from_f32.

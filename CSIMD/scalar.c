@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "internal.h"
+#include "moments.h"
 
 static void gemm_f32(const csimd_gemm* g) {
     for (size_t i = 0; i < g->m; i++) {
@@ -138,10 +139,26 @@ static void activate_row(csimd_activation kind, float* x, const float* up, size_
         if (site->maxima) {
             site->maxima[i] = v > site->maxima[i] ? v : site->maxima[i];
         }
-        if (site->moments) {
-            csimd_note_moment(site->moments, i, v);
+        if (site->values) {
+            site->values[i] = v;
         }
         x[i] = up ? v * up[i] : v;
+    }
+}
+
+static void note_moments(const csimd_moments* m, const float* values, size_t stride, size_t tokens,
+                         size_t n) {
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t i = 0; i < n; i++) {
+            csimd_note_moment(m, i, m->token + (uint32_t)t, values[t * stride + i]);
+        }
+    }
+}
+
+static void add_strongest(const csimd_strongest* all, const float* values, const uint32_t* samples,
+                          const uint32_t* tokens, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        csimd_add_strongest_of(all, i, values, samples, tokens);
     }
 }
 
@@ -167,4 +184,6 @@ const csimd_kernels csimd_scalar_kernels = {
     .exp_sum = exp_sum,
     .rope_row = rope_row,
     .activate_row = activate_row,
+    .note_moments = note_moments,
+    .add_strongest = add_strongest,
 };

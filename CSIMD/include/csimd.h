@@ -147,9 +147,12 @@ enum { CSIMD_EDGES = 12 };
 /// Ascending, and the same for every module, so that histograms of whatever passes add up.
 extern const float csimd_edges[CSIMD_EDGES];
 
+/// At most so many activations of a neuron are kept.
+enum { CSIMD_MOST_KEPT = 64 };
+
 /// The strongest activations of each neuron so far, and a histogram of all.
 typedef struct csimd_moments {
-    size_t keep;    // how many of a neuron's are kept, 1 or more
+    size_t keep;    // how many of a neuron's are kept, 1 ... CSIMD_MOST_KEPT
     size_t stride;  // numbers from one row of `values`, `tokens` and `above` to the next
     uint32_t token; // where the first token stands
     float*
@@ -158,6 +161,21 @@ typedef struct csimd_moments {
     uint32_t* tokens; // [keep, stride], where they were; untouched where there is none
     uint32_t* above;  // [CSIMD_EDGES, stride], += tokens whose activation is greater than the edge
 } csimd_moments;
+
+/// The strongest activations of each neuron in several samples.
+typedef struct csimd_strongest {
+    size_t keep;       // how many of a neuron's are kept, 1 ... CSIMD_MOST_KEPT
+    size_t stride;     // numbers from one row to the next
+    float* values;     // [keep, stride], descending, equal ones by sample; -inf: none
+    uint32_t* samples; // [keep, stride], of which sample; 0 where there is none
+    uint32_t* tokens;  // [keep, stride], at which of its tokens; 0 where there is none
+    float* floors;     // [n], one below the least of `keep`, -inf where there are fewer
+} csimd_strongest;
+
+/// Adds those of other samples, which may be earlier ones and later ones: values, samples and
+/// tokens [keep, all->stride], in the same order.
+void csimd_add_strongest(const csimd_strongest* all, const float* values, const uint32_t* samples,
+                         const uint32_t* tokens, size_t n);
 
 /// What an observed site does to activations besides computing them. Every pointer may be NULL.
 typedef struct csimd_site {

@@ -10,7 +10,7 @@ public enum MomentHistogram {
 
 /// Which activations a counting pass keeps beside its counts.
 public struct MomentRequest: Sendable {
-    /// How many of each neuron's, 1 or more.
+    /// How many of each neuron's, 1...64.
     public let keep: Int
     /// [module][layers × neurons]: an activation has to be greater to be kept.
     public let floors: [[Float]]
@@ -19,7 +19,7 @@ public struct MomentRequest: Sendable {
     ///
     /// - Parameter floors: as many as the modules have neurons; -infinity keeps whatever comes.
     public init(keep: Int, floors: [[Float]]) {
-        precondition(keep >= 1)
+        precondition((1...Int(CSIMD_MOST_KEPT)).contains(keep))
         self.keep = keep
         self.floors = floors
     }
@@ -42,13 +42,25 @@ public struct ModuleMoments: Sendable, Equatable {
     public let keep: Int
     /// Tokens that each layer saw.
     public var tokens: Int64 = 0
-    /// [layers, neurons, keep]: the activations, descending; -infinity where there is none.
+    /// [layers, keep, neurons]: the activations, descending; -infinity where there is none.
     public var values: [Float]
-    /// [layers, neurons, keep]: at which of the tokens that the module saw; of equal activations the
+    /// [layers, keep, neurons]: at which of the tokens that the module saw; of equal activations the
     /// first come first.
     public var places: [UInt32]
     /// [layers, edges, neurons]: tokens whose activation is greater than the edge.
     public var above: [UInt32]
+
+    init(
+        shape: ModuleShape, keep: Int, tokens: Int64, values: [Float], places: [UInt32],
+        above: [UInt32]
+    ) {
+        self.shape = shape
+        self.keep = keep
+        self.tokens = tokens
+        self.values = values
+        self.places = places
+        self.above = above
+    }
 
     /// Nothing seen.
     public init(shape: ModuleShape, keep: Int) {

@@ -30,12 +30,14 @@ enum MomentFile {
                 func places(_ numbers: (PassMoments.Layer) -> [UInt32]) -> [Int64] {
                     layers.flatMap { layer in
                         // No sample and no token where there is no activation.
-                        zip(layer.activations, numbers(layer)).map {
-                            $0 == -.infinity ? -1 : Int64($1)
-                        }
+                        layer.byNeuron(
+                            zip(layer.activations, numbers(layer)).map {
+                                $0 == -.infinity ? -1 : Int64($1)
+                            })
                     }
                 }
-                try writer.write(module.name + "_top", layers.flatMap(\.activations))
+                try writer.write(
+                    module.name + "_top", layers.flatMap { $0.byNeuron($0.activations) })
                 try writer.write(module.name + "_sample", places(\.samples))
                 try writer.write(module.name + "_token", places(\.places))
                 try writer.write(

@@ -211,7 +211,9 @@ public final class NeuronCards {
 extension PassMoments.Layer {
     /// A neuron's strongest activations, the strongest first.
     fileprivate func moments(of neuron: Int) -> [NeuronCard.Moment] {
-        (neuron * keep..<(neuron + 1) * keep).prefix { activations[$0] > -.infinity }.map {
+        stride(from: neuron, to: neurons * keep, by: neurons).prefix {
+            activations[$0] > -.infinity
+        }.map {
             .init(value: activations[$0], sample: Int(samples[$0]), token: Int(places[$0]))
         }
     }

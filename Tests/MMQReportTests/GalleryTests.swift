@@ -114,11 +114,15 @@ import Testing
                     let card = neuron.card
                     let held = try #require(
                         try study.moments(pass, module: number, layer: card.layer))
-                    let range = card.neuron * held.keep..<(card.neuron + 1) * held.keep
-                    #expect(neuron.moments.map(\.moment.value) == Array(held.activations[range]))
+                    let ranks = stride(
+                        from: card.neuron, to: held.neurons * held.keep, by: held.neurons)
                     #expect(
-                        neuron.moments.map(\.moment.sample) == held.samples[range].map(Int.init))
-                    #expect(neuron.moments.map(\.moment.token) == held.places[range].map(Int.init))
+                        neuron.moments.map(\.moment.value) == ranks.map { held.activations[$0] })
+                    #expect(
+                        neuron.moments.map(\.moment.sample)
+                            == ranks.map { Int(held.samples[$0]) })
+                    #expect(
+                        neuron.moments.map(\.moment.token) == ranks.map { Int(held.places[$0]) })
                     let pictured = Set(
                         neuron.moments.filter { $0.picture != nil }.map(\.moment.sample))
                     #expect(pictured.count <= ReportGallery.picturesEach)

@@ -66,11 +66,11 @@ struct PixelModel: CountingModel {
             let values = values.map { Float($0) }
             let strongest = values.indices.filter { values[$0] > floors[neuron] }
                 .sorted { (-values[$0], $0) < (-values[$1], $1) }.prefix(keep)
-            for (rank, token) in strongest.enumerated() {
-                found.values[neuron * keep + rank] = values[token]
-                found.places[neuron * keep + rank] = UInt32(token)
-            }
             let (layer, index) = neuron.quotientAndRemainder(dividingBy: shape.neurons)
+            for (rank, token) in strongest.enumerated() {
+                let at = (layer * keep + rank) * shape.neurons + index
+                (found.values[at], found.places[at]) = (values[token], UInt32(token))
+            }
             for (number, edge) in MomentHistogram.edges.enumerated() {
                 found.above[
                     (layer * MomentHistogram.edges.count + number) * shape.neurons + index] =

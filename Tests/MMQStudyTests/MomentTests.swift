@@ -51,7 +51,7 @@ import Testing
     }
 
     private func strongest(_ layer: PassMoments.Layer, _ neuron: Int) -> [Moment] {
-        (neuron * layer.keep..<(neuron + 1) * layer.keep)
+        stride(from: neuron, to: layer.keep * layer.neurons, by: layer.neurons)
             .filter { layer.activations[$0] > -.infinity }
             .map {
                 Moment(
@@ -83,7 +83,8 @@ import Testing
             let samples = try expected.integers(module.name + "_sample")
             let tokens = try expected.integers(module.name + "_token")
             assertClose(
-                layers.flatMap(\.activations), top, tolerance: 1e-4, "\(golden) \(module.name)")
+                layers.flatMap { $0.byNeuron($0.activations) }, top, tolerance: 1e-4,
+                "\(golden) \(module.name)")
             for (layer, held) in layers.enumerated() {
                 for neuron in 0..<module.neurons {
                     let first = (layer * module.neurons + neuron) * 8
@@ -135,8 +136,9 @@ import Testing
                 moments: MomentRequest(keep: 64, of: model.modules))
             for (module, moments) in found.moments.enumerated() {
                 for i in above[module].indices { above[module][i] += moments.above[i] }
+                let neurons = moments.shape.neurons
                 for i in moments.values.indices where moments.values[i] > -.infinity {
-                    all[module][i / 64].append(
+                    all[module][i / (64 * neurons) * neurons + i % neurons].append(
                         Moment(
                             value: moments.values[i], sample: sample.position,
                             token: Int(moments.places[i])))
@@ -159,9 +161,7 @@ import Testing
         for (module, counts) in try study.counts(domain: domain, split: "train").enumerated() {
             let layers = held.layers[module]
             #expect(layers.allSatisfy { $0.tokens == counts.tokens })
-            let greatest = layers.flatMap { layer in
-                (0..<layer.neurons).map { layer.activations[$0 * keep] }
-            }
+            let greatest = layers.flatMap { $0.activations.prefix($0.neurons) }
             #expect(greatest == counts.maxima)
             let zero = try #require(MomentHistogram.edges.firstIndex(of: 0))
             let fired = layers.flatMap { layer in
@@ -183,8 +183,8 @@ import Testing
                 // Few different values: most are ties.
                 let values = (0..<Int(numbers.next() % 4)).map { _ in Float(numbers.next() % 3) }
                 for (rank, value) in values.sorted(by: >).enumerated() {
-                    moments.values[neuron * 3 + rank] = value
-                    moments.places[neuron * 3 + rank] = UInt32(rank)
+                    moments.values[rank * 2 + neuron] = value
+                    moments.places[rank * 2 + neuron] = UInt32(rank)
                 }
             }
             pass.add([moments], sample: sample)
@@ -260,9 +260,7 @@ import Testing
             let counts = try study.counts(domain: .rs, split: "train")
             for (layers, counts) in try zip(study.passMoments(pass).layers, counts) {
                 #expect(
-                    layers.flatMap { layer in
-                        (0..<layer.neurons).map { layer.activations[$0 * layer.keep] }
-                    } == counts.maxima)
+                    layers.flatMap { $0.activations.prefix($0.neurons) } == counts.maxima)
             }
         }
         #expect(digests.count == 1)
@@ -314,13 +312,16 @@ import Testing
         for (shape, layers) in zip(PixelModel().modules, held.layers) {
             let kept = [shape.layers, shape.neurons, 4]
             #expect(try file.tensor(shape.name + "_top").shape == kept)
-            #expect(try file.floats(shape.name + "_top") == layers.flatMap(\.activations))
+            #expect(
+                try file.floats(shape.name + "_top")
+                    == layers.flatMap { $0.byNeuron($0.activations) })
             #expect(
                 try file.integers(shape.name + "_token")
                     == layers.flatMap { layer in
-                        layer.places.indices.map {
-                            layer.activations[$0] > -.infinity ? Int64(layer.places[$0]) : -1
-                        }
+                        layer.byNeuron(
+                            layer.places.indices.map {
+                                layer.activations[$0] > -.infinity ? Int64(layer.places[$0]) : -1
+                            })
                     })
             #expect(
                 try file.integers(shape.name + "_above")

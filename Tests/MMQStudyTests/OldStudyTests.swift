@@ -1,5 +1,6 @@
 import CSIMD
 import Foundation
+import GRDB
 import MMQBase
 import MMQModels
 import Support
@@ -26,6 +27,21 @@ import Testing
             try $0.execute(sql: "ALTER TABLE pass RENAME COLUMN cursor TO place")
         }
         #expect(try !study.read(StudySchema.isCurrent))
+    }
+
+    /// Files made at once are those that were brought up to date.
+    @Test func newTablesAreThoseOfTheMigrations() throws {
+        let (made, migrated) = try (DatabaseQueue(), DatabaseQueue())
+        try StudySchema.make(made)
+        try StudySchema.migrator.migrate(migrated)
+        for database in [made, migrated] {
+            #expect(try database.read(StudySchema.isCurrent))
+            #expect(try database.read(StudySchema.migrator.hasCompletedMigrations))
+            #expect(try !database.read(StudySchema.isEmpty))
+        }
+        let tables = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
+        let rows = try [made, migrated].map { try $0.read { try Row.fetchAll($0, sql: tables) } }
+        #expect(rows[0].map(\.description).sorted() == rows[1].map(\.description).sorted())
     }
 
     @Test func aHalfMadeStudyEndsAsTheVersionBeforeEndsIt() throws {

@@ -23,7 +23,7 @@ final class MomentMemory {
             return numbers
         }
         let size = shape.layers * shape.neurons
-        precondition(keep >= 1 && least.count == size)
+        precondition((1...Int(CSIMD_MOST_KEPT)).contains(keep) && least.count == size)
         self.shape = shape
         self.keep = keep
         rows = Array(repeating: 0, count: shape.layers)
@@ -54,29 +54,14 @@ final class MomentMemory {
         return UnsafePointer(told)
     }
 
-    /// What is in it. Kernels have neurons side by side, ranks one below the other.
+    /// What is in it.
     var moments: ModuleMoments {
-        var moments = ModuleMoments(shape: shape, keep: keep)
-        let neurons = shape.neurons
-        moments.values.withUnsafeMutableBufferPointer { values in
-            moments.places.withUnsafeMutableBufferPointer { places in
-                for layer in 0..<shape.layers {
-                    let first = layer * neurons * keep
-                    for neuron in 0..<neurons {
-                        var (from, to) = (first + neuron, first + neuron * keep)
-                        for _ in 0..<keep where self.values[from] > -.infinity {
-                            (values[to], places[to]) = (self.values[from], self.places[from])
-                            from += neurons
-                            to += 1
-                        }
-                    }
-                }
-            }
+        func numbers<Number>(_ memory: UnsafeMutablePointer<Number>, _ count: Int) -> [Number] {
+            Array(UnsafeBufferPointer(start: memory, count: count))
         }
-        moments.above.withUnsafeMutableBufferPointer {
-            _ = $0.update(fromContentsOf: UnsafeBufferPointer(start: above, count: $0.count))
-        }
-        moments.tokens = Int64(rows.first ?? 0)
-        return moments
+        return ModuleMoments(
+            shape: shape, keep: keep, tokens: Int64(rows.first ?? 0),
+            values: numbers(values, size * keep), places: numbers(places, size * keep),
+            above: numbers(above, size * MomentHistogram.edges.count))
     }
 }

@@ -1,3 +1,4 @@
+import CSIMD
 import GRDB
 import MMQBase
 import MMQModels
@@ -31,23 +32,14 @@ final class PassMoments {
         let neurons: Int
         let keep: Int
         var tokens: Int64 = 0
-        /// [neurons, keep], descending; -infinity where there is none.
+        /// [keep, neurons], descending; -infinity where there is none.
         var activations: [Float]
-        /// [neurons, keep]: the sample's place in the bench's order; 0 where there is none.
+        /// [keep, neurons]: the sample's place in the bench's order; 0 where there is none.
         var samples: [UInt32]
-        /// [neurons, keep]: the token among those of the sample that the module saw; likewise.
+        /// [keep, neurons]: the token among those of the sample that the module saw; likewise.
         var places: [UInt32]
         /// [edges, neurons]: tokens whose activation is greater than the edge.
         var above: [UInt32]
-
-        init(neurons: Int, keep: Int) {
-            self.neurons = neurons
-            self.keep = keep
-            activations = Array(repeating: -.infinity, count: neurons * keep)
-            samples = Array(repeating: 0, count: neurons * keep)
-            places = Array(repeating: 0, count: neurons * keep)
-            above = Array(repeating: 0, count: neurons * MomentHistogram.edges.count)
-        }
     }
 
     /// How many of a neuron's are kept; 0 for none.
@@ -103,12 +95,8 @@ final class PassMoments {
     /// - Parameter sample: its place in the bench's order.
     func add(_ moments: [ModuleMoments], sample: Int) {
         for (module, more) in moments.enumerated() {
-            for layer in layers[module].indices {
-                layers[module][layer].add(more, layer: layer, sample: UInt32(sample))
-                setFloors(module, layer)
-            }
+            for layer in layers[module].indices { add(more[layer, sample], to: module, layer) }
         }
-        isChanged = true
     }
 
     /// Adds what another pass kept, exactly: in whatever order, the whole is the same.
@@ -119,18 +107,17 @@ final class PassMoments {
             try checkRoom(module, more.map(\.tokens).max() ?? 0)
         }
         for (module, more) in other.layers.enumerated() {
-            for layer in more.indices {
-                layers[module][layer].add(more[layer])
-                setFloors(module, layer)
-            }
+            for layer in more.indices { add(more[layer], to: module, layer) }
         }
-        isChanged = true
     }
 
-    private func setFloors(_ module: Int, _ layer: Int) {
-        let least = layers[module][layer].floors
-        let first = layer * least.count
-        floors[module].replaceSubrange(first..<first + least.count, with: least)
+    private func add(_ more: Layer, to module: Int, _ layer: Int) {
+        let neurons = more.neurons
+        floors[module].withUnsafeMutableBufferPointer {
+            layers[module][layer].add(
+                more, floors: $0.extracting(layer * neurons..<(layer + 1) * neurons))
+        }
+        isChanged = true
     }
 
     /// Everything is stored.
@@ -144,111 +131,68 @@ final class PassMoments {
 }
 
 extension PassMoments.Layer {
+    /// Nothing.
+    fileprivate init(neurons: Int, keep: Int) {
+        self.init(
+            neurons: neurons, keep: keep,
+            activations: Array(repeating: -.infinity, count: neurons * keep),
+            samples: Array(repeating: 0, count: neurons * keep),
+            places: Array(repeating: 0, count: neurons * keep),
+            above: Array(repeating: 0, count: neurons * MomentHistogram.edges.count))
+    }
+
     /// One below the least that is kept: of equal activations that of an earlier sample stays, which
     /// may be counted later.
     fileprivate var floors: [Float] {
-        (0..<neurons).map { activations[$0 * keep + keep - 1].nextDown }
+        activations.suffix(neurons).map(\.nextDown)
     }
 
-    /// Adds a sample's: one pass has them in the order of the tokens.
-    fileprivate mutating func add(_ more: ModuleMoments, layer: Int, sample: UInt32) {
-        let first = layer * neurons * keep, counted = layer * above.count
-        let isEmpty = tokens == 0
+    /// Adds those of other samples, and lifts the floors.
+    fileprivate mutating func add(_ more: Self, floors: UnsafeMutableBufferPointer<Float>) {
         tokens += more.tokens
         above.withUnsafeMutableBufferPointer { above in
             more.above.withUnsafeBufferPointer { more in
-                for i in above.indices { above[i] += more[counted + i] }
+                for i in above.indices { above[i] += more[i] }
             }
         }
-        if isEmpty {
-            let own = first..<first + neurons * keep
-            activations = Array(more.values[own])
-            places = Array(more.places[own])
-            for i in samples.indices where activations[i] > -.infinity { samples[i] = sample }
-            return
-        }
-        more.values.withUnsafeBufferPointer { values in
-            more.places.withUnsafeBufferPointer { places in
-                merge { i in (values[first + i], sample, places[first + i]) }
-            }
-        }
-    }
-
-    fileprivate mutating func add(_ more: Self) {
-        tokens += more.tokens
-        for i in above.indices { above[i] += more.above[i] }
-        more.activations.withUnsafeBufferPointer { values in
-            more.samples.withUnsafeBufferPointer { samples in
-                more.places.withUnsafeBufferPointer { places in
-                    merge { i in (values[i], samples[i], places[i]) }
-                }
-            }
-        }
-    }
-
-    private typealias Moment = (activation: Float, sample: UInt32, place: UInt32)
-
-    /// Whether a does not come behind b.
-    @inline(__always)
-    private static func isFirst(_ a: Moment, _ b: Moment) -> Bool {
-        a.activation != b.activation
-            ? a.activation > b.activation : (a.sample, a.place) <= (b.sample, b.place)
-    }
-
-    /// Of every neuron the strongest out of its own and as many others, [neurons, keep], both in
-    /// their order, in place.
-    @inline(__always)
-    private mutating func merge(_ other: (Int) -> Moment) {
-        let (neurons, keep) = (neurons, keep)
         activations.withUnsafeMutableBufferPointer { activations in
             samples.withUnsafeMutableBufferPointer { samples in
                 places.withUnsafeMutableBufferPointer { places in
-                    for first in stride(from: 0, to: neurons * keep, by: keep)
-                    where other(first).activation > -.infinity {
-                        func mine(_ i: Int) -> Moment {
-                            (activations[first + i], samples[first + i], places[first + i])
-                        }
-                        // There are few others, most times. As many as they are have no place, the
-                        // last of all; then each goes to its own, the last first.
-                        var (i, j) = (keep, 1)
-                        while j < keep, other(first + j).activation > -.infinity { j += 1 }
-                        for _ in 0..<j {
-                            if Self.isFirst(mine(i - 1), other(first + j - 1)) {
-                                j -= 1
-                            } else {
-                                i -= 1
-                            }
-                        }
-                        while j > 0 {
-                            let at = first + i + j - 1
-                            let theirs = other(first + j - 1)
-                            let takesMine = i > 0 && Self.isFirst(theirs, mine(i - 1))
-                            (activations[at], samples[at], places[at]) =
-                                takesMine ? mine(i - 1) : theirs
-                            if takesMine { i -= 1 } else { j -= 1 }
-                        }
-                    }
+                    var all = csimd_strongest(
+                        keep: keep, stride: neurons, values: activations.baseAddress,
+                        samples: samples.baseAddress, tokens: places.baseAddress,
+                        floors: floors.baseAddress)
+                    csimd_add_strongest(
+                        &all, more.activations, more.samples, more.places, neurons)
                 }
             }
         }
+    }
+
+    /// [neurons, keep], as files hold it, of what is kept here by rank.
+    func byNeuron<Number>(_ numbers: [Number]) -> [Number] {
+        turned(numbers, columns: neurons)
     }
 
     /// What is wrong with it that no run would write; nil if nothing is.
     fileprivate func damage(before cursor: Int) -> String? {
         for neuron in 0..<neurons {
-            let first = neuron * keep
-            for at in first..<first + keep {
+            for at in stride(from: neuron, to: neurons * keep, by: neurons) {
                 guard activations[at] < .infinity else { return "an activation is not finite" }
                 guard Int(samples[at]) < max(cursor, 1), Int64(places[at]) < max(tokens, 1) else {
                     return "sample \(samples[at]), token \(places[at]) were not counted"
                 }
-                if at == first { continue }
-                let (a, b) = (activations[at - 1], activations[at])
+                guard activations[at] > -.infinity || (samples[at], places[at]) == (0, 0) else {
+                    return "sample \(samples[at]), token \(places[at]) of no activation"
+                }
+                if at == neuron { continue }
+                let before = at - neurons
+                let (a, b) = (activations[before], activations[at])
                 let isAfter =
                     a != b
                     ? a > b
                     : a == -.infinity
-                        || (samples[at - 1], places[at - 1]) < (samples[at], places[at])
+                        || (samples[before], places[before]) < (samples[at], places[at])
                 guard isAfter else { return "activations are not in their order" }
             }
             var less = UInt32(tokens)
@@ -284,9 +228,9 @@ extension PassMoments.Layer {
         self.neurons = neurons
         self.keep = keep
         tokens = row.tokens
-        activations = bits.map { Float(bitPattern: $0) }
-        self.samples = samples
-        self.places = places
+        activations = turned(bits, columns: keep).map { Float(bitPattern: $0) }
+        self.samples = turned(samples, columns: keep)
+        self.places = turned(places, columns: keep)
         self.above = above
         if let problem = self.damage(before: cursor) { throw damage(problem) }
     }
@@ -294,8 +238,40 @@ extension PassMoments.Layer {
     fileprivate func row(pass: Int64, module: Int, layer: Int) -> MomentRow {
         MomentRow(
             pass: pass, module: module, layer: layer, tokens: tokens,
-            activations: Blob(activations.map(\.bitPattern)), samples: Blob(narrow: samples),
-            places: Blob(narrow: places), above: Blob(narrow: above))
+            activations: Blob(byNeuron(activations).map(\.bitPattern)),
+            samples: Blob(narrow: byNeuron(samples)), places: Blob(narrow: byNeuron(places)),
+            above: Blob(narrow: above))
+    }
+}
+
+extension ModuleMoments {
+    /// What a layer kept, all of it of one sample.
+    fileprivate subscript(layer: Int, sample: Int) -> PassMoments.Layer {
+        func part<Number>(_ numbers: [Number]) -> [Number] {
+            let size = numbers.count / shape.layers
+            return Array(numbers[layer * size..<(layer + 1) * size])
+        }
+        let values = part(self.values)
+        return PassMoments.Layer(
+            neurons: shape.neurons, keep: keep, tokens: tokens, activations: values,
+            samples: Array(repeating: UInt32(sample), count: values.count), places: part(places),
+            above: part(above))
+    }
+}
+
+/// Rows of `columns` numbers, turned over: [columns, rows].
+private func turned<Number>(_ numbers: [Number], columns: Int) -> [Number] {
+    let rows = numbers.count / columns
+    return Array(unsafeUninitializedCapacity: numbers.count) { turned, count in
+        numbers.withUnsafeBufferPointer { numbers in
+            for row in 0..<rows {
+                for column in 0..<columns {
+                    turned.initializeElement(
+                        at: column * rows + row, to: numbers[row * columns + column])
+                }
+            }
+        }
+        count = numbers.count
     }
 }
 

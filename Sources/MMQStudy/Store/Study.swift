@@ -62,7 +62,7 @@ public final class Study {
             identity = nil
             (database, location) = try Self.translating(path) {
                 let database = try DatabaseQueue()
-                try StudySchema.migrator.migrate(database)
+                try StudySchema.make(database)
                 return (database, path)
             }
             return
@@ -152,7 +152,11 @@ public final class Study {
         }
         // Even with nothing to do, migrating writes: who only looks at a study would change it, and
         // its date.
-        if try !database.read(migrator.hasCompletedMigrations) { try migrator.migrate(database) }
+        if try database.read(StudySchema.isEmpty) {
+            try StudySchema.make(database)
+        } else if try !database.read(migrator.hasCompletedMigrations) {
+            try migrator.migrate(database)
+        }
         try database.read(StudySchema.check)
         return database
     }
@@ -169,11 +173,7 @@ public final class Study {
         configuration.busyMode = .timeout(30)
         try DatabaseQueue(path: location, configuration: configuration).read { db in
             let id = try Int32.fetchOne(db, sql: "PRAGMA application_id")
-            // What a process killed right after making the file leaves behind: nothing but the
-            // list of migrations.
-            let tables = try Int.fetchOne(
-                db, sql: "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'grdb_migrations'")
-            guard id == StudySchema.applicationID || tables == 0 else {
+            guard try id == StudySchema.applicationID || StudySchema.isEmpty(db) else {
                 throw InputError(.badInput, file: path, "a database, but not a study")
             }
             guard whole else { return }

@@ -9,17 +9,48 @@ enum StudySchema {
 
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        migrator.registerMigration("1 counts and neuron sets") { try $0.execute(sql: counts) }
-        migrator.registerMigration("answers") { try $0.execute(sql: answers) }
-        migrator.registerMigration("lens and deviation") { try $0.execute(sql: lens) }
-        migrator.registerMigration("blocks and positions") { try $0.execute(sql: blocks) }
-        migrator.registerMigration("sets side by side") { try $0.execute(sql: sets) }
-        migrator.registerMigration("shards") { try $0.execute(sql: shards) }
-        migrator.registerMigration("ends of shards") { try $0.execute(sql: shardEnds) }
-        migrator.registerMigration("missing pictures") { try $0.execute(sql: missing) }
-        migrator.registerMigration("moments") { try $0.execute(sql: moments) }
+        for change in changes {
+            migrator.registerMigration(change.name) { try $0.execute(sql: change.sql) }
+        }
         return migrator
     }
+
+    /// Whether a file has no tables but, at most, the list of migrations, which has none then: a
+    /// new one, or one whose making was interrupted.
+    static func isEmpty(_ db: Database) throws -> Bool {
+        try Int.fetchOne(
+            db, sql: "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'grdb_migrations'") == 0
+    }
+
+    /// Makes the tables of a new file, at once: a process killed on the way leaves none, and a
+    /// transaction for each change takes several milliseconds.
+    static func make(_ database: DatabaseQueue) throws {
+        try database.write { db in
+            // As GRDB's migrator makes it and fills it.
+            try db.execute(
+                sql:
+                    "CREATE TABLE IF NOT EXISTS grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)"
+            )
+            for change in changes {
+                try db.execute(sql: change.sql)
+                try db.execute(
+                    sql: "INSERT INTO grdb_migrations (identifier) VALUES (?)",
+                    arguments: [change.name])
+            }
+        }
+    }
+
+    private static let changes: [(name: String, sql: String)] = [
+        ("1 counts and neuron sets", counts),
+        ("answers", answers),
+        ("lens and deviation", lens),
+        ("blocks and positions", blocks),
+        ("sets side by side", sets),
+        ("shards", shards),
+        ("ends of shards", shardEnds),
+        ("missing pictures", missing),
+        ("moments", moments),
+    ]
 
     private static let counts = """
         PRAGMA application_id = \(applicationID);
@@ -266,7 +297,7 @@ enum StudySchema {
     /// Table → column → type, as a new file has them.
     private static let columns = Result {
         let database = try DatabaseQueue()
-        try migrator.migrate(database)
+        try make(database)
         return try database.read(tables)
     }
 

@@ -57,6 +57,10 @@ static inline bool near(double got, double want, double bound) {
     return (isnan(got) && isnan(want)) || got == want || fabs(got - want) <= bound;
 }
 
+// --- check_leaves_moments.c --------------------------------------------------------------------
+
+void check_moments(void);
+
 // --- check_leaves_weights.c --------------------------------------------------------------------
 
 /// to_f32 and from_f32 of every type: the bits of plain C.
