@@ -1,10 +1,14 @@
 import Foundation
 import MMQBase
+import MMQFormats
 import MMQImage
-import MMQModels
+
+@testable import MMQModels
 
 extension Targets {
-    /// The descriptions in a checkpoint folder: read for a conversion, without its writing.
+    /// The descriptions in a checkpoint folder: read by themselves, and of eight inputs one for an
+    /// inspection and one for a conversion without its writing, which read tokenizers and weights
+    /// too and take ten times as long.
     static func config() throws -> Target {
         let folders = FolderCases()
         for name in [
@@ -20,9 +24,12 @@ extension Targets {
                 ])
         }
         return folders.target { chosen, choice in
-            if choice % 2 == 1 {
+            switch choice % 8 {
+            case 6: break
+            case 7:
                 let inspection = try Inspection(path: chosen.folder)
                 return precondition(inspection.problems.allSatisfy { $0.utf8.count < 4096 })
+            default: return try describe(chosen)
             }
             let options = ConversionOptions(type: .q8_0)
             if try JudgeConverter.accepts(checkpoint: chosen.folder) {
@@ -30,6 +37,21 @@ extension Targets {
             } else {
                 _ = try Converter(checkpoint: chosen.folder, options: options)
             }
+        }
+    }
+
+    /// Reads what describes a model, and where its weights are if the input says that.
+    private static func describe(_ chosen: FolderCases.Case) throws {
+        let folder = CheckpointFolder(path: chosen.folder)
+        let config = folder.file("config.json")
+        if chosen.file.hasSuffix("index.json") {
+            _ = try SafetensorsCheckpoint(folder: chosen.folder)
+        } else if try JudgeConverter.accepts(checkpoint: chosen.folder) {
+            _ = try LingoJudgeConfig(json: JSONValue(file: config), file: config)
+        } else {
+            let model = try Architectures.configuration(configFile: config)
+            let template = model.architecture.chatTemplate(try folder.template())
+            _ = try ProcessorMetadata.read(folder, model: model, template: template)
         }
     }
 
