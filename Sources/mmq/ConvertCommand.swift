@@ -6,6 +6,8 @@ import MMQModels
 extension StoredType: ExpressibleByArgument {}
 
 extension WeightTypes: ExpressibleByArgument {
+    public var defaultValueDescription: String { name }
+
     /// A type or recipe by its name.
     public init?(argument: String) { self.init(named: argument) }
 

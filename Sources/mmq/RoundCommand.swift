@@ -1,5 +1,4 @@
 import ArgumentParser
-import CSIMD
 import Foundation
 import MMQModels
 import MMQStudy
@@ -84,7 +83,7 @@ struct RoundCommand: ParsableCommand {
         _ rounding: WeightRounding, _ taken: [RoundingPlan.Samples], _ interrupt: InterruptFlag
     ) throws {
         let layers = rounding.layers
-        let seconds = rounding.operations * Double(layers) / Self.speed()
+        let seconds = try rounding.secondsALayer() * Double(layers)
         Diagnostics.note(
             String(
                 format: "%d positions, %d layers: about %@, at most %.1f GB of memory beside the "
@@ -107,28 +106,6 @@ struct RoundCommand: ParsableCommand {
             String(
                 format: "%d positions of %d samples, %.1f s", result.positions,
                 taken.reduce(0) { $0 + $1.samples }, result.seconds))
-    }
-
-    /// Multiplications and additions a second of products in f32, measured in a moment.
-    private static func speed() -> Double {
-        let side = 1024
-        let values = [Float](repeating: 1, count: side * side)
-        var products = values
-        let clock = ContinuousClock()
-        func multiply() {
-            values.withUnsafeBufferPointer { x in
-                var matrix = csimd_matrix(
-                    type: CSIMD_F32, data: x.baseAddress, rows: side, cols: side)
-                var input = csimd_input(
-                    x: x.baseAddress, tokens: side, cols: side, stride: side,
-                    integers: CSIMD_INT8, quantized: nil)
-                csimd_matmul(&matrix, nil, &input, &products, side)
-            }
-        }
-        multiply()
-        let start = clock.now
-        multiply()
-        return 2 * pow(Double(side), 3) / max(1e-6, clock.seconds(since: start))
     }
 
     private struct Report: Encodable {

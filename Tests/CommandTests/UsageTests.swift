@@ -179,6 +179,8 @@ import Testing
         for arguments in [["help", command], [command, "--help"]] {
             let result = try expectExit(0, arguments)
             #expect(result.errors == "")
+            // A default is shown as one would type it.
+            #expect(!result.output.contains("MMQModels"), "\(result.output)")
             // Usage lines name the options too; each is to have a line of its own.
             let lines = result.output.split(separator: "\n").map { $0.drop { $0 == " " } }
             for option in options {

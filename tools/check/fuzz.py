@@ -16,6 +16,7 @@ runtime, as the Linux ones of swift.org have.
 """
 
 import collections
+import fcntl
 import json
 import os
 import re
@@ -99,12 +100,22 @@ class Totals:
 
     def __init__(self):
         self.path = BUILD / "executions.json"
-        self.held = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.held = self.read()
+
+    def read(self) -> dict:
+        return json.loads(self.path.read_text()) if self.path.is_file() else {}
 
     def executions(self, target: str) -> int:
         return self.held.get(target, {}).get("executions", 0)
 
     def add(self, target: str, text: str, seconds: float, fine: bool) -> None:
+        # Another process may have added others in the meantime: a core each.
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.held = self.read()
+            self.add_alone(target, text, seconds, fine)
+
+    def add_alone(self, target: str, text: str, seconds: float, fine: bool) -> None:
         held = self.held.setdefault(target, {
             "executions": 0, "seconds": 0.0, "fastest": 0, "slowest": 0, "megabytes": 0, "findings": 0})
         # Those before this are of inputs that were there.

@@ -124,7 +124,8 @@ extension Targets {
     ) throws {
         let study = try Study(path: path, access: .writing)
         let plan = try CountingPlan(
-            study: study, model: model, bench: Golden.folder + "/bench", goal: .samples(12),
+            study: study, model: model, bench: Golden.folder + "/bench", goal: .samples(4),
+            blocks: 3,
             shard: shard)
         for domain in [Domain.rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
     }

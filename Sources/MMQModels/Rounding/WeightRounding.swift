@@ -141,23 +141,6 @@ public final class WeightRounding {
         return kept + SecondMoments.bytes(inputs: widest) + largest * 8 + weights * 2
     }
 
-    /// Multiplications and additions of one layer.
-    public var operations: Double {
-        guard let layer = decoder.layers.first else { return 0 }
-        let tokens = Double(positions)
-        func moments(_ linear: Linear) -> Double {
-            let n = Double(linear.inputs)
-            return tokens * n * n + n * n * n
-        }
-        let forward = layer.products.reduce(0.0) { $0 + 2 * Double($1.inputs * $1.outputs) }
-        let rounding = layer.products.reduce(0.0) {
-            $0 + Double($1.inputs * $1.outputs) * Double($1.inputs + 512)
-        }
-        let (attention, mlp) = (layer.attention, layer.mlp)
-        return 2 * tokens * forward + rounding
-            + [attention.query, attention.output, mlp.gate, mlp.down].reduce(0) { $0 + moments($1) }
-    }
-
     /// How much a position counts: text and image positions together, however many there are of each.
     func weight() -> (Bool) -> Float {
         let images = prompts.reduce(0) { $0 + $1.isImage.count { $0 } }
