@@ -88,7 +88,12 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
 enum { PANELS = 2, TILE = 8, PART = 4 };
 
 enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE };
+enum { LEVEL_SINGLE_BLOCKS = 1024 }; // their integers lie on the stack
+#define LEVEL_SINGLE single_k
+static void single_k(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
 #include "level_products.inc"
+
+#include "avx512_k_rows.inc"
 
 #define DOT_BYTES _mm256_dpbusd_epi32
 #include "x86_vnni_ymm.inc"
