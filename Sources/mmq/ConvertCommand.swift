@@ -6,6 +6,7 @@ import MMQModels
 extension StoredType: ExpressibleByArgument {}
 
 extension WeightTypes: ExpressibleByArgument {
+    /// The name, as one would type it.
     public var defaultValueDescription: String { name }
 
     /// A type or recipe by its name.
