@@ -6,12 +6,10 @@
 enum {
     // Elements that make a task worth handing to a thread.
     TASK_ELEMENTS = 16 * 1024,
-    // Columns of an activation task: what is counted (28 bytes a neuron; the histogram's lower
-    // edges
-    // and the floor as much again), the intervention (8) and a row's piece stay in the first-level
-    // cache while all tokens pass.
+    // Columns of an activation task: what is counted (28 bytes a neuron), the intervention (8) and
+    // the activations that wait stay in the first-level cache while all tokens pass.
     ACTIVATION_COLUMNS = 512,
-    // Tokens whose activations wait for what is noted of them: they fit the first cache.
+    // Tokens whose activations wait until it is noted which are the strongest.
     MOMENT_TOKENS = 8,
 };
 

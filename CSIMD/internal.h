@@ -6,6 +6,14 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/// Asks for the lines of `bytes` that lie there: of the next row, while one is read, for a row is
+/// too short for the hardware to run ahead in.
+INLINE void csimd_ask_for(const char* p, size_t bytes) {
+    for (size_t line = 0; line < bytes; line += 64) {
+        __builtin_prefetch(p + line);
+    }
+}
+
 static inline size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }

@@ -7,9 +7,6 @@
 
 #include "internal.h"
 
-/// How many are kept unless somebody says otherwise: leaves have lists of so many in registers.
-enum { CSIMD_USUAL_KEEP = 8 };
-
 /// Puts an activation that is greater than its neuron's floor among the strongest, behind those
 /// that are as great: their tokens came before.
 static inline void csimd_keep_moment(const csimd_moments* m, size_t neuron, uint32_t token,

@@ -147,8 +147,9 @@ enum { CSIMD_EDGES = 12 };
 /// Ascending, and the same for every module, so that histograms of whatever passes add up.
 extern const float csimd_edges[CSIMD_EDGES];
 
-/// At most so many activations of a neuron are kept.
-enum { CSIMD_MOST_KEPT = 64 };
+/// How many activations of a neuron are kept at most, and unless somebody says otherwise: kernels
+/// have lists of so many in registers.
+enum { CSIMD_MOST_KEPT = 64, CSIMD_USUAL_KEEP = 8 };
 
 /// The strongest activations of each neuron so far, and a histogram of all.
 typedef struct csimd_moments {

@@ -10,7 +10,12 @@ public enum MomentHistogram {
 
 /// Which activations a counting pass keeps beside its counts.
 public struct MomentRequest: Sendable {
-    /// How many of each neuron's, 1...64.
+    /// How many of each neuron's can be kept.
+    public static let mostKept = Int(CSIMD_MOST_KEPT)
+    /// How many are kept unless said otherwise: kernels are fastest with it.
+    public static let usuallyKept = Int(CSIMD_USUAL_KEEP)
+
+    /// How many of each neuron's, 1...``mostKept``.
     public let keep: Int
     /// [module][layers × neurons]: an activation has to be greater to be kept.
     public let floors: [[Float]]
@@ -19,7 +24,7 @@ public struct MomentRequest: Sendable {
     ///
     /// - Parameter floors: as many as the modules have neurons; -infinity keeps whatever comes.
     public init(keep: Int, floors: [[Float]]) {
-        precondition((1...Int(CSIMD_MOST_KEPT)).contains(keep))
+        precondition((1...Self.mostKept).contains(keep))
         self.keep = keep
         self.floors = floors
     }

@@ -234,7 +234,7 @@ import Testing
         let files = try whole.run { _ in }
         #expect(files.count == 2 && whole.positions > 0 && whole.memory > 0)
         let estimate = try whole.secondsALayer()
-        #expect(estimate > 0 && estimate < 60)
+        #expect(estimate > 0 && estimate.isFinite)
         for stop in 1..<whole.layers {
             let name = "stopped\(stop)"
             #expect(throws: Stop.self) {

@@ -103,6 +103,8 @@ import Testing
         "activations = CAST(substr(activations, 1, 4) || x'0000807f' || substr(activations, 9) AS BLOB)",
         "activations = CAST(x'0000c07f' || substr(activations, 5) AS BLOB)",
         "activations = CAST(x'000000c0' || substr(activations, 5) AS BLOB)",
+        // A sample where no activation is.
+        "activations = CAST(substr(activations, 1, 28) || x'000080ff' || substr(activations, 33) AS BLOB)",
         "samples = x'00'", "samples = CAST(zeroblob(length(samples) - 1) || x'ff' AS BLOB)",
         "places = zeroblob(length(places) - 1)", "above = zeroblob(3)",
         "above = CAST(zeroblob(length(above) - 1) || x'ff' AS BLOB)",

@@ -23,7 +23,7 @@ final class MomentMemory {
             return numbers
         }
         let size = shape.layers * shape.neurons
-        precondition((1...Int(CSIMD_MOST_KEPT)).contains(keep) && least.count == size)
+        precondition((1...MomentRequest.mostKept).contains(keep) && least.count == size)
         self.shape = shape
         self.keep = keep
         rows = Array(repeating: 0, count: shape.layers)

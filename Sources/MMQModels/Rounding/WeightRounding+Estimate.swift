@@ -3,11 +3,10 @@ import MMQBase
 
 extension WeightRounding {
     /// Seconds that a layer takes, from a trial of each of its parts on small matrices, which takes
-    /// some tenths of a second. Large moments lie in memory where the trial's lie in a cache: expect
-    /// this to be short by a part.
+    /// some tenths of a second. Attention, norms and files are left out.
     public func secondsALayer() throws -> Double {
         guard let layer = decoder.layers.first else { return 0 }
-        let trial = try RoundingTrial()
+        let trial = try RoundingTrial(model.backend.workspace.activations.kernel)
         let (attention, mlp) = (layer.attention, layer.mlp)
         let tokens = Double(positions)
         var seconds = 0.0
@@ -15,16 +14,14 @@ extension WeightRounding {
             let n = Double(first.inputs)
             seconds += trial.moments * tokens * n * n + trial.splitting * n * n * n
         }
-        var passes: [String: Double] = [:]
         // Once for the moments of `down`, once for the next layer.
-        for twice in [mlp.gate, mlp.up] { passes[twice.name ?? ""] = 2 }
+        let twice = [mlp.gate.name, mlp.up.name]
         for product in layer.products {
-            guard let type = types[product.name ?? ""]?.kernelType else { continue }
+            guard let name = product.name, let type = types[name]?.kernelType else { continue }
             let weights = Double(product.inputs * product.outputs)
+            let passes = twice.contains(name) ? 2.0 : 1
             let cost = try trial.cost(of: type)
-            seconds +=
-                weights
-                * (cost.rounding + tokens * (passes[product.name ?? ""] ?? 1) * cost.product)
+            seconds += weights * (cost.rounding + tokens * passes * cost.product)
             if RoundedMatrix.takes(type) {
                 seconds += weights * Double(product.inputs) / 2 * trial.carrying
             }
@@ -41,14 +38,17 @@ private final class RoundingTrial {
     let splitting: Double
     /// Of an error that is carried to one later column of its row.
     let carrying: Double
+    private let integers: csimd_integers
     private let split: SplitMoments
     private let values: FloatBuffer
     private var costs: [UInt32: (rounding: Double, product: Double)] = [:]
 
     private static let side = 1024, rows = 64
 
-    init() throws {
+    /// - Parameter integers: what products round activations to.
+    init(_ integers: csimd_integers) throws {
         let side = Self.side
+        self.integers = integers
         values = FloatBuffer(count: side * side)
         var state: UInt32 = 1
         for i in 0..<values.count {
@@ -59,16 +59,13 @@ private final class RoundingTrial {
         let rows = Rows(values.pointer, count: side, width: side)
         let cube = Double(side * side * side)
         second.add(rows) { _ in 0 }  // what a first call takes beside
-        moments = Self.seconds { second.add(rows) { _ in 1 } } / cube
-        var made: SplitMoments?
-        splitting =
-            try Self.seconds { made = try second.split(damping: 1, of: "trial", in: "") } / cube
-        guard let made else { preconditionFailure() }
-        split = made
+        moments = Self.timed { second.add(rows) { _ in 1 } }.seconds / cube
+        let made = try Self.timed { try second.split(damping: 1, of: "trial", in: "trial") }
+        (split, splitting) = (made.result, made.seconds / cube)
         carrying = Self.product(
             csimd_matrix(
                 type: CSIMD_F32, data: values.pointer, rows: Int(CSIMD_BLOCK), cols: side),
-            values, tokens: side)
+            values, integers)
     }
 
     /// Of a type: to round a weight, what is carried left out, and to multiply it with a token.
@@ -76,17 +73,14 @@ private final class RoundingTrial {
         if let cost = costs[type.rawValue] { return cost }
         let (rows, side) = (Self.rows, Self.side)
         let source = csimd_matrix(type: CSIMD_F32, data: values.pointer, rows: rows, cols: side)
-        var rounded: RoundedMatrix?
-        let whole = try Self.seconds {
-            rounded = try RoundedMatrix(
-                rounding: source, to: type, by: split, name: "trial", in: "")
+        let rounded = try Self.timed {
+            try RoundedMatrix(rounding: source, to: type, by: split, name: "trial", in: "trial")
         }
         let carried = RoundedMatrix.takes(type) ? Double(side) / 2 * carrying : 0
-        guard let rounded else { preconditionFailure() }
         let cost = (
-            rounding: max(0, whole / Double(rows * side) - carried),
-            product: withExtendedLifetime(rounded) {
-                Self.product(rounded.matrix, values, tokens: side)
+            rounding: max(0, rounded.seconds / Double(rows * side) - carried),
+            product: withExtendedLifetime(rounded.result) {
+                Self.product(rounded.result.matrix, values, integers)
             }
         )
         costs[type.rawValue] = cost
@@ -95,25 +89,28 @@ private final class RoundingTrial {
 
     /// Of a weight with a token.
     private static func product(
-        _ matrix: csimd_matrix, _ values: FloatBuffer, tokens: Int
+        _ matrix: csimd_matrix, _ values: FloatBuffer, _ integers: csimd_integers
     ) -> Double {
+        let tokens = side
         let out = FloatBuffer(count: tokens * matrix.rows)
-        let integers = UnsafeMutableRawPointer.allocate(
-            byteCount: csimd_quantized_bytes(tokens, matrix.cols, CSIMD_INT8), alignment: 64)
-        defer { integers.deallocate() }
+        let quantized = UnsafeMutableRawPointer.allocate(
+            byteCount: csimd_quantized_bytes(tokens, matrix.cols, integers), alignment: 64)
+        defer { quantized.deallocate() }
         var matrix = matrix
         var input = csimd_input(
             x: values.pointer, tokens: tokens, cols: matrix.cols, stride: matrix.cols,
-            integers: CSIMD_INT8, quantized: integers)
+            integers: integers, quantized: quantized)
         csimd_quantize_activations(&input)
-        csimd_matmul(&matrix, nil, &input, out.pointer, matrix.rows)
-        let taken = seconds { csimd_matmul(&matrix, nil, &input, out.pointer, matrix.rows) }
-        return taken / Double(tokens * matrix.rows * matrix.cols)
+        func multiply() { csimd_matmul(&matrix, nil, &input, out.pointer, matrix.rows) }
+        multiply()
+        return timed(multiply).seconds / Double(tokens * matrix.rows * matrix.cols)
     }
 
-    private static func seconds(_ work: () throws -> Void) rethrows -> Double {
+    private static func timed<Result>(
+        _ work: () throws -> Result
+    ) rethrows -> (result: Result, seconds: Double) {
         let clock = ContinuousClock(), start = clock.now
-        try work()
-        return clock.seconds(since: start)
+        let result = try work()
+        return (result, clock.seconds(since: start))
     }
 }

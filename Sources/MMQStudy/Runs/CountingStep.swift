@@ -26,7 +26,7 @@ public struct CountingPlan {
     /// Blocks of samples unless said otherwise.
     public static let usualBlocks = 16
     /// How many of a neuron's strongest activations are kept unless said otherwise.
-    public static let usualKeepTop = 8
+    public static let usualKeepTop = MomentRequest.usuallyKept
 
     /// Counting with a model over the bench in a folder.
     ///

@@ -39,7 +39,7 @@ public struct PassState: Sendable, Equatable, Codable {
     /// How many blocks a pass may have.
     public static let blockRange = 2...256
     /// How many of a neuron's strongest activations can be kept.
-    public static let keepRange = 0...64
+    public static let keepRange = 0...MomentRequest.mostKept
 
     /// Stands for the annotations of counts that came from a file.
     public static let imported = "imported"

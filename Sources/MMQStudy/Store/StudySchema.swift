@@ -28,9 +28,8 @@ enum StudySchema {
         try database.write { db in
             // As GRDB's migrator makes it and fills it.
             try db.execute(
-                sql:
-                    "CREATE TABLE IF NOT EXISTS grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)"
-            )
+                sql: "CREATE TABLE IF NOT EXISTS grdb_migrations "
+                    + "(identifier TEXT NOT NULL PRIMARY KEY)")
             for change in changes {
                 try db.execute(sql: change.sql)
                 try db.execute(
