@@ -121,7 +121,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return (group_i)unsigned_dot((__m256i)w, _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0 }; // as the other tiles of 256 bits
 #include "level_products.inc"
 
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
@@ -160,7 +160,7 @@ void csimd_avx2_pack_panel(const csimd_weight_rows* w, void* panel) {
 INLINE void tile_bytes(csimd_panel_part part, const size_t half, csimd_q8_rows x, const int planes,
                        const int tokens, csimd_output out) {
     const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
-    const split_block* w = (const split_block*)part.panel + part.first;
+    const split_block* w = part.panel;
     out.y += half * 8;
     __m256 total[TILE];
     for (int t = 0; t < tokens; t++) {

@@ -21,6 +21,7 @@ const csimd_kernels csimd_avx512_kernels = {
     .panel_bytes = csimd_panel_bytes,
     .pack_panel = csimd_avx512_pack_panel,
     .panels_at_once = 2,
+    .tiled = true,
     .panel_product = csimd_avx512_panel_product,
     .row_product = csimd_avx512_row_product,
     FLOAT_LEAVES,

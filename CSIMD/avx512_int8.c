@@ -85,9 +85,9 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
 
 /// Most panels and tokens of a tile: 16 integer sums, two registers of weights, one of a token's
 /// word. The f32 sums stay in memory, where a block's products are added between those of others.
-enum { PANELS = 2, TILE = 8, PART = 4 };
+enum { PANELS = 2, TILE = CSIMD_TILE, PART = 4, TILED = 1 };
 
-enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE };
+enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE, LEVEL_TILED = TILED };
 enum { LEVEL_SINGLE_BLOCKS = 1024 }; // their integers lie on the stack
 #define LEVEL_SINGLE single_k
 static void single_k(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
@@ -202,21 +202,11 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// What one block of a tile multiplies: bytes between a token's words and the next token's, between
-/// one step's and the next, and what lies between tokens in sums and scales.
-typedef struct block_input {
-    const int8_t* q[CSIMD_PLANES];
-    size_t token_bytes, step_bytes;
-    const int32_t* sums[CSIMD_PLANES];
-    const float* scales;
-    size_t apart;
-} block_input;
-
 /// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total. `shift`: by
 /// how much a block's start is less than stored.
 INLINE void add_block(const int planes, const int panels, const int tokens, const int shift,
                       const __m512i* const steps[PANELS], const __m512 scales[PANELS],
-                      const block_input x, __m512 (*total)[PANELS]) {
+                      const csimd_block_input x, __m512 (*total)[PANELS]) {
     __m512i acc[TILE][PANELS];
     for (int plane = 0; plane < planes; plane++) {
         for (int t = 0; t < tokens; t++) {
@@ -238,7 +228,7 @@ INLINE void add_block(const int planes, const int panels, const int tokens, cons
                 four[p] = steps[p][step];
             }
             for (int t = 0; t < tokens; t++) {
-                const int8_t* q = x.q[plane] + (size_t)t * x.token_bytes + step * x.step_bytes;
+                const int8_t* q = x.q[plane] + (size_t)t * x.token_bytes + step * x.word_bytes;
                 __m512i word = broadcast_word_16(q);
                 __asm__("" : "+v"(word)); // else each product would load it anew
                 for (int p = 0; p < panels; p++) {
@@ -256,13 +246,13 @@ INLINE void add_block(const int planes, const int panels, const int tokens, cons
     }
 }
 
-/// `panels` x 16 rows x `tokens` of `planes`.
+/// `panels` x 16 rows x `tokens` of `planes`. `tiled`: from x's tile.
 INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
-                    const int tokens, csimd_output out) {
+                    const int tokens, const bool tiled, csimd_output out) {
     const csimd_panel_block* w[PANELS];
     for (int p = 0; p < panels; p++) {
         const char* panel = (const char*)part.panel + (size_t)p * part.stride;
-        w[p] = (const csimd_panel_block*)panel + part.first;
+        w[p] = (const csimd_panel_block*)panel;
     }
     __m512 total[TILE][PANELS];
     for (int t = 0; t < tokens; t++) {
@@ -271,6 +261,7 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
             total[t][p] = part.first == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(y);
         }
     }
+    const char* from = x.tiles;
     for (size_t b = 0; b < part.count; b++) {
         const __m512i* steps[PANELS];
         __m512 scales[PANELS];
@@ -278,11 +269,10 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
             steps[p] = (const __m512i*)w[p][b].steps;
             scales[p] = _mm512_load_ps(w[p][b].scales);
         }
-        block_input block = {
-            .token_bytes = x.stride, .step_bytes = 4, .scales = x.scales + b, .apart = x.blocks};
-        for (int plane = 0; plane < planes; plane++) {
-            block.q[plane] = x.plane[plane].q + b * CSIMD_BLOCK;
-            block.sums[plane] = x.plane[plane].sums + b;
+        csimd_block_input block = csimd_block_of_rows(x, planes, b);
+        if (tiled) {
+            block = csimd_block_of_tile(from, planes, (size_t)tokens);
+            from += csimd_tile_layout_of((size_t)tokens, planes).bytes;
         }
         add_block(planes, panels, tokens, 0, steps, scales, block, total);
     }
@@ -295,10 +285,17 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
 
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
-    if (part.panels == PANELS) {
-        tile_of(part, x, planes, PANELS, tokens, out);
+    const bool both = part.panels == PANELS;
+    if (tokens == TILE && x.tiles) {
+        if (both) {
+            tile_of(part, x, planes, PANELS, tokens, true, out);
+        } else {
+            tile_of(part, x, planes, 1, tokens, true, out);
+        }
+    } else if (both) {
+        tile_of(part, x, planes, PANELS, tokens, false, out);
     } else {
-        tile_of(part, x, planes, 1, tokens, out);
+        tile_of(part, x, planes, 1, tokens, false, out);
     }
 }
 
@@ -307,18 +304,17 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #include "panel_product.inc"
 
 enum { TILE_ROWS = PANELS * CSIMD_PANEL, TILES_AT_ONCE = 2 };
-_Static_assert(CSIMD_FEW_TILE <= TILE, "a tile of few tokens fits add_block");
 
 INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
                      const char* x, const int tokens, csimd_output out) {
-    const int tiles = tokens > CSIMD_FEW_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
-    const csimd_few_layout at = csimd_few_layout_of((size_t)each, planes);
+    const int tiles = tokens > CSIMD_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
+    const size_t tile_bytes = csimd_tile_layout_of((size_t)each, planes).bytes;
     const size_t block_bytes = csimd_block_bytes(type);
     sixteen_rows panels[PANELS];
     for (size_t p = 0; p < PANELS; p++) {
         panels[p] = begin_rows(rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes);
     }
-    __m512 lanes[GROUP][TILES_AT_ONCE * CSIMD_FEW_TILE][PANELS];
+    __m512 lanes[GROUP][TILES_AT_ONCE * CSIMD_TILE][PANELS];
     for (int lane = 0; lane < GROUP; lane++) {
         memset(lanes[lane], 0, (size_t)tokens * sizeof lanes[lane][0]);
     }
@@ -333,15 +329,8 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         __asm__ volatile("" : "+m"(steps), "+m"(scales));
         const __m512i* const all[PANELS] = {steps[0], steps[1]};
         for (int tile = 0; tile < tiles; tile++) {
-            const char* from = x + ((size_t)tile * w.blocks + b) * at.bytes;
-            block_input block = {.token_bytes = 4,
-                                 .step_bytes = (size_t)each * 4,
-                                 .scales = (const float*)(from + at.scales),
-                                 .apart = 1};
-            for (int plane = 0; plane < planes; plane++) {
-                block.q[plane] = (const int8_t*)from + plane * each * CSIMD_BLOCK;
-                block.sums[plane] = (const int32_t*)(from + at.sums) + plane * each;
-            }
+            const char* from = x + ((size_t)tile * w.blocks + b) * tile_bytes;
+            const csimd_block_input block = csimd_block_of_tile(from, planes, (size_t)each);
             // Q4_0's nibbles as they are: too large by 8, not by 128.
             add_block(planes, PANELS, each, type == CSIMD_Q4_0 ? 4 : 0, all, scales, block,
                       lanes[b % GROUP] + tile * each);

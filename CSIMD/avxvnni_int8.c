@@ -64,7 +64,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
                               _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 6 }; // as the other tiles of 256 bits
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0 }; // as the other tiles of 256 bits
 #include "level_products.inc"
 
 void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {

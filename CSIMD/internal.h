@@ -143,10 +143,10 @@ typedef struct csimd_level_panel_block {
 } csimd_level_panel_block;
 _Static_assert(sizeof(csimd_level_panel_block) == 768, "eight registers of bytes and four of f32");
 
-/// Blocks [first, first + count) of one packed panel, or of several that follow each other.
+/// Blocks [first, first + count) of a panel, packed, or of several that follow each other.
 typedef struct csimd_panel_part {
     csimd_type type;
-    const void* panel; // its block 0; 64-byte aligned
+    const void* panel; // block `first`; 64-byte aligned
     size_t first, count;
     int panels;    // csimd_kernels.panels_at_once at most
     size_t stride; // bytes from one to the next
@@ -183,13 +183,13 @@ typedef struct csimd_q8_rows {
     const float* scales; // [tokens, blocks]
     const float* totals; // [tokens, blocks], the sum of the 32 integers times the scale
     const float* halves; // [tokens, blocks, 2], the same of each sixteen
-    const void* few;     // the same once more for tiles of few tokens, or NULL: csimd_few_layout
+    const void* tiles;   // q, scales and sums once more, or NULL: csimd_tile_layout
     size_t tokens;
     size_t blocks; // of a token: a token's scales lie this far from the next one's
     size_t stride;
 } csimd_q8_rows;
 
-/// `tokens` tokens from `first` on, from block `block` on. Without `few`, which holds whole tiles.
+/// `tokens` tokens from `first` on, from block `block` on. Without tiles: csimd_whole_tiles.
 static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, size_t tokens,
                                           size_t block) {
     csimd_q8_rows part = *x;
@@ -200,7 +200,7 @@ static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, 
     part.scales += first * x->blocks + block;
     part.totals += first * x->blocks + block;
     part.halves += (first * x->blocks + block) * 2;
-    part.few = NULL;
+    part.tiles = NULL;
     part.tokens = tokens;
     return part;
 }
@@ -242,28 +242,81 @@ static inline bool csimd_q8_scale_of_bits(uint32_t max_bits, float most, float* 
 }
 
 enum {
-    /// Most tokens that are laid out once more for tiles of few tokens; one alone never is.
+    /// Most tokens that have tiles whatever the instruction set; one alone never has.
     CSIMD_FEW = 64,
-    /// Tokens of such a tile. The last tile of a call has what is left.
-    CSIMD_FEW_TILE = 8,
+    /// Tokens of a tile. The last tile of a call has what is left.
+    CSIMD_TILE = 8,
 };
 
-/// Where things lie in one block of a tile of few tokens: first eight words of four q for each
-/// token, [8, tokens], of each plane, then `scales` [tokens], then `sums` [tokens] of each plane,
-/// at these bytes. Tiles follow each other, and in a tile its blocks: so a tile reads one stream,
-/// whatever its number of tokens.
-typedef struct csimd_few_layout {
+/// Where things lie in one block of a tile: first eight words of four q for each token,
+/// [8, tokens], of each plane, then `scales` [tokens], then `sums` [tokens] of each plane, at these
+/// bytes. Tiles follow each other, and in a tile its blocks: so a product reads one stream where
+/// rows would be one for each token, and three with their scales and sums.
+typedef struct csimd_tile_layout {
     size_t scales, sums, bytes;
-} csimd_few_layout;
+} csimd_tile_layout;
 
-static inline csimd_few_layout csimd_few_layout_of(size_t tokens, int planes) {
+static inline csimd_tile_layout csimd_tile_layout_of(size_t tokens, int planes) {
     const size_t count = (size_t)planes * tokens, scales = CSIMD_BLOCK * count;
     const size_t sums = scales + tokens * sizeof(float);
-    return (csimd_few_layout){scales, sums, sums + count * sizeof(int32_t)};
+    return (csimd_tile_layout){scales, sums, sums + count * sizeof(int32_t)};
 }
 
-/// Writes block `block` of x's tokens to `few`.
-void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few);
+/// Writes block `block` of tile `tile` of x's tokens to its place in `tiles`.
+void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles);
+
+/// Block `block` of the tile that token `token` begins; NULL if x has no tiles.
+static inline const void* csimd_tile_at(const csimd_q8_rows* x, size_t token, size_t block) {
+    if (!x->tiles) {
+        return NULL;
+    }
+    const size_t tokens = min_size(x->tokens - token, CSIMD_TILE);
+    return (const char*)x->tiles + token * x->blocks * csimd_tile_layout_of(1, x->planes).bytes +
+           block * csimd_tile_layout_of(tokens, x->planes).bytes;
+}
+
+/// csimd_q8_part from block 0 on with its tiles, where x has them: `first` begins one, and each is
+/// whole or x's last one.
+static inline csimd_q8_rows csimd_whole_tiles(const csimd_q8_rows* x, size_t first, size_t tokens) {
+    csimd_q8_rows part = csimd_q8_part(x, first, tokens, 0);
+    part.tiles = csimd_tile_at(x, first, 0);
+    return part;
+}
+
+/// One block of some tokens, as rows or as a tile: word i of token t of a plane lies at
+/// q + t * token_bytes + i * word_bytes, its sum at sums[t * apart], the scale likewise.
+typedef struct csimd_block_input {
+    const int8_t* q[CSIMD_PLANES];
+    size_t token_bytes, word_bytes;
+    const int32_t* sums[CSIMD_PLANES];
+    const float* scales;
+    size_t apart;
+} csimd_block_input;
+
+INLINE csimd_block_input csimd_block_of_rows(csimd_q8_rows x, const int planes, size_t block) {
+    csimd_block_input input = {
+        .token_bytes = x.stride, .word_bytes = 4, .scales = x.scales + block, .apart = x.blocks};
+    for (int p = 0; p < planes; p++) {
+        input.q[p] = x.plane[p].q + block * CSIMD_BLOCK;
+        input.sums[p] = x.plane[p].sums + block;
+    }
+    return input;
+}
+
+/// The block of a tile of `tokens` that lies there.
+INLINE csimd_block_input csimd_block_of_tile(const void* tile, const int planes, size_t tokens) {
+    const char* from = tile;
+    const csimd_tile_layout at = csimd_tile_layout_of(tokens, planes);
+    csimd_block_input input = {.token_bytes = 4,
+                               .word_bytes = tokens * 4,
+                               .scales = (const float*)(from + at.scales),
+                               .apart = 1};
+    for (int p = 0; p < planes; p++) {
+        input.q[p] = (const int8_t*)from + (size_t)p * tokens * CSIMD_BLOCK;
+        input.sums[p] = (const int32_t*)(from + at.sums) + (size_t)p * tokens;
+    }
+    return input;
+}
 
 // --- products in f32 ----------------------------------------------------------------------------
 
@@ -303,6 +356,9 @@ typedef struct csimd_kernels {
     void (*pack_panel)(const csimd_weight_rows* w, void* panel);
     /// Most panels that panel_product takes at once.
     int panels_at_once;
+    /// Whether panel_product takes whole tiles of tokens from x's tiles: then any number of tokens
+    /// has them.
+    bool tiled;
     /// out (+)= the product of the panels' 16 rows each with all tokens of x over the part's
     /// blocks. Overwrites where they begin with block 0, else adds.
     void (*panel_product)(const csimd_panel_part* part, const csimd_q8_rows* x, csimd_output out);

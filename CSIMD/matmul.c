@@ -14,8 +14,8 @@ enum {
     // 32-value blocks of a panel per pass, after which the sums go to memory and come back. They
     // stream from the second-level cache; a chunk that stays in the first gains less than that.
     PANEL_CHUNK = 128,
-    // Packed panels that share one walk over the tokens, so that tokens are read from far caches
-    // once for this many bytes of panel.
+    // Packed chunks of panels that share one walk over the tokens, so that tokens are read from far
+    // caches once for this many bytes of panel, however many columns there are.
     PANEL_GROUP_BYTES = 384 * 1024,
     // f32 products: rows of a task, and k per pass: each pass is a chain of its own, and their
     // packed columns stay in the first-level cache while all tokens pass over them.
@@ -29,6 +29,8 @@ enum {
     INTEGER_COLUMNS = 1024,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
     MATVEC_ROWS = 64,
+    // Blocks of a tile that one task lays out.
+    LAYOUT_BLOCKS = 32,
 };
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
@@ -53,8 +55,7 @@ static size_t q_stride(size_t cols) {
 }
 
 // The integer form of activations: the planes of q, then scales, the planes' sums, totals and
-// halves, each part 64-byte aligned; then, for few tokens, all of it once more as their tiles take
-// it.
+// halves, each part 64-byte aligned; then, where it has them, its tiles.
 static int planes_of(csimd_integers integers) {
     return integers == CSIMD_INT16 ? 2 : 1;
 }
@@ -67,9 +68,9 @@ static size_t scale_bytes(size_t tokens, size_t cols) {
     return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
 }
 
-static size_t few_bytes(size_t tokens, size_t cols, int planes) {
-    return tokens > 1 && tokens <= CSIMD_FEW
-               ? cols / CSIMD_BLOCK * csimd_few_layout_of(tokens, planes).bytes
+static size_t tiles_bytes(size_t tokens, size_t cols, int planes) {
+    return tokens > 1 && (tokens <= CSIMD_FEW || csimd_active()->tiled)
+               ? cols / CSIMD_BLOCK * csimd_tile_layout_of(tokens, planes).bytes
                : 0;
 }
 
@@ -78,7 +79,7 @@ size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers
     return cols % CSIMD_BLOCK ? 0
                               : (size_t)planes * q_bytes(tokens, cols) +
                                     (size_t)(4 + planes) * scale_bytes(tokens, cols) +
-                                    few_bytes(tokens, cols, planes);
+                                    tiles_bytes(tokens, cols, planes);
 }
 
 static csimd_q8_rows quantized_rows(const csimd_input* input) {
@@ -104,7 +105,7 @@ static csimd_q8_rows quantized_rows(const csimd_input* input) {
     at += scales;
     rows.halves = (const float*)at;
     at += 2 * scales;
-    rows.few = few_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
+    rows.tiles = tiles_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
     return rows;
 }
 
@@ -163,37 +164,46 @@ void csimd_total_activations(const csimd_q8_rows* x) {
     }
 }
 
-void csimd_interleave_block(const csimd_q8_rows* x, size_t block, void* few) {
-    char* tile = few;
-    for (size_t first = 0; first < x->tokens; first += CSIMD_FEW_TILE) {
-        const size_t count = min_size(x->tokens - first, CSIMD_FEW_TILE);
-        const csimd_few_layout at = csimd_few_layout_of(count, x->planes);
-        char* to = tile + block * at.bytes;
-        for (size_t t = 0; t < count; t++) {
-            const csimd_q8_rows from = csimd_q8_part(x, first + t, 1, block);
-            memcpy(to + at.scales + t * 4, from.scales, 4);
-            for (size_t p = 0; p < (size_t)x->planes; p++) {
-                char* words = to + p * count * CSIMD_BLOCK;
-                for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
-                    memcpy(words + (word * count + t) * 4, from.plane[p].q + word * 4, 4);
-                }
-                memcpy(to + at.sums + (p * count + t) * 4, from.plane[p].sums, 4);
+void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles) {
+    csimd_q8_rows to = *x;
+    to.tiles = tiles;
+    const size_t first = tile * CSIMD_TILE, count = min_size(x->tokens - first, CSIMD_TILE);
+    const csimd_block_input at =
+        csimd_block_of_tile(csimd_tile_at(&to, first, block), x->planes, count);
+    for (size_t t = 0; t < count; t++) {
+        const csimd_q8_rows from = csimd_q8_part(x, first + t, 1, block);
+        ((float*)at.scales)[t] = *from.scales;
+        for (int p = 0; p < x->planes; p++) {
+            char* words = (char*)at.q[p] + t * at.token_bytes;
+            for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
+                memcpy(words + word * at.word_bytes, from.plane[p].q + word * 4, 4);
             }
+            ((int32_t*)at.sums[p])[t] = *from.plane[p].sums;
         }
-        tile += x->blocks * at.bytes;
     }
 }
 
-static void interleave_task(void* context, int64_t block) {
-    const csimd_q8_rows rows = quantized_rows(context);
-    csimd_interleave_block(&rows, (size_t)block, (void*)rows.few);
+/// What the tasks of a layout need: each takes `blocks` blocks of a tile.
+typedef struct layout {
+    csimd_q8_rows rows;
+    size_t blocks, parts; // tasks of a tile
+} layout;
+
+static void lay_out_task(void* context, int64_t index) {
+    const layout* l = context;
+    const size_t tile = (size_t)index / l->parts, first = (size_t)index % l->parts * l->blocks;
+    for (size_t b = first; b < min_size(first + l->blocks, l->rows.blocks); b++) {
+        csimd_lay_out_block(&l->rows, tile, b, (void*)l->rows.tiles);
+    }
 }
 
 void csimd_quantize_activations(const csimd_input* input) {
     quantization rows = {.kernels = csimd_active(), .input = input};
     csimd_parallel(quantize_task, &rows, (int64_t)input->tokens);
-    if (few_bytes(input->tokens, input->cols, planes_of(input->integers))) {
-        csimd_parallel(interleave_task, (void*)input, (int64_t)(input->cols / CSIMD_BLOCK));
+    layout l = {.rows = quantized_rows(input), .blocks = LAYOUT_BLOCKS};
+    if (l.rows.tiles) {
+        l.parts = units(l.rows.blocks, LAYOUT_BLOCKS);
+        csimd_parallel(lay_out_task, &l, (int64_t)(units(input->tokens, CSIMD_TILE) * l.parts));
     }
 }
 
@@ -207,16 +217,16 @@ typedef struct product {
     size_t task_rows;
 } product;
 
-static void add_bias(const product* p, size_t row0, size_t rows, size_t first, size_t tokens) {
+static void add_bias(const product* p, size_t row0, size_t rows) {
     if (!p->bias) {
         return;
     }
-    for (size_t t = first; t < first + tokens; t++) {
+    for (size_t t = 0; t < p->input->tokens; t++) {
         p->kernels->add(csimd_output_at(p->out, t, row0).y, p->bias + row0, rows);
     }
 }
 
-/// Copies a tile computed beside y, because it was wider than the rows that are left.
+/// Copies what was computed beside y, because it was wider than the rows that are left.
 static void copy_tile(csimd_output to, csimd_output tile, size_t rows, size_t tokens) {
     for (size_t t = 0; t < tokens; t++) {
         memcpy(to.y + t * to.stride, tile.y + t * tile.stride, rows * sizeof(float));
@@ -291,71 +301,61 @@ static void direct_rows(const product* p, size_t row0, size_t rows) {
             dot_row(p, r, p->w->type, (const char*)p->w->data + r * p->row_bytes);
         }
     }
-    add_bias(p, row0, rows, 0, p->input->tokens);
+    add_bias(p, row0, rows);
 }
 
-/// Packed panels of a task, and what is computed beside y.
-typedef struct panels {
-    char* packed;
-    size_t bytes; // of one
-    csimd_output beside;
-} panels;
-
-/// `count` panels from row `row` on for the tokens of x, the first of which is `first`.
-static void panel_product(const product* p, const panels* of, size_t number, size_t count,
-                          size_t row, const csimd_q8_rows* x, size_t first) {
-    const size_t blocks = p->w->cols / CSIMD_BLOCK;
-    const size_t rows = min_size(p->w->rows - row, count * CSIMD_PANEL);
-    const csimd_output to = csimd_output_at(p->out, first, row);
-    const bool whole = rows == count * CSIMD_PANEL;
-    for (size_t b = 0; b < blocks; b += PANEL_CHUNK) {
-        const csimd_panel_part part = {.type = p->w->type,
-                                       .panel = of->packed + number * of->bytes,
-                                       .first = b,
-                                       .count = min_size(blocks - b, PANEL_CHUNK),
-                                       .panels = (int)count,
-                                       .stride = of->bytes};
-        p->kernels->panel_product(&part, x, whole ? to : of->beside);
-    }
-    if (!whole) {
-        copy_tile(to, of->beside, rows, x->tokens);
-    }
-    add_bias(p, row, rows, first, x->tokens);
+/// Bytes of a packed chunk of a panel.
+static size_t chunk_bytes(const product* p) {
+    return p->kernels->panel_bytes(p->w->type, min_size(p->w->cols, PANEL_CHUNK * CSIMD_BLOCK));
 }
 
 static void int8_task(void* context, int64_t index) {
     const product* p = context;
     const csimd_kernels* kernels = p->kernels;
-    const size_t tokens = p->input->tokens;
+    const size_t tokens = p->input->tokens, blocks = p->w->cols / CSIMD_BLOCK;
     const size_t row0 = (size_t)index * p->task_rows;
     const size_t rows = min_size(p->w->rows - row0, p->task_rows);
     const size_t count = units(rows, CSIMD_PANEL), whole = rows / CSIMD_PANEL;
-    const size_t panel_bytes = round_up(kernels->panel_bytes(p->w->type, p->w->cols), 64);
+    const size_t panel_bytes = round_up(chunk_bytes(p), 64);
     const csimd_q8_rows x = quantized_rows(p->input);
-    char* packed = scratch(count * panel_bytes + TOKEN_BLOCK * CSIMD_PANEL * sizeof(float));
+    char* packed = scratch(count * panel_bytes + tokens * CSIMD_PANEL * sizeof(float));
     if (!packed) {
         direct_rows(p, row0, rows);
         return;
     }
-    const panels of = {packed, panel_bytes, {(float*)(packed + count * panel_bytes), CSIMD_PANEL}};
-
-    for (size_t n = 0; n < count; n++) {
-        const size_t first = n * CSIMD_PANEL;
-        const csimd_weight_rows w =
-            weight_rows(p, row0 + first, min_size(rows - first, CSIMD_PANEL));
-        kernels->pack_panel(&w, packed + n * panel_bytes);
-    }
-    for (size_t first = 0; first < tokens; first += TOKEN_BLOCK) {
-        const csimd_q8_rows some =
-            csimd_q8_part(&x, first, min_size(tokens - first, TOKEN_BLOCK), 0);
-        // A panel that is not whole goes alone.
-        for (size_t n = 0; n < count;) {
-            const size_t together =
-                n < whole ? min_size(whole - n, (size_t)kernels->panels_at_once) : 1;
-            panel_product(p, &of, n, together, row0 + n * CSIMD_PANEL, &some, first);
-            n += together;
+    // A panel that is not whole goes alone, and beside y.
+    const csimd_output beside = {(float*)(packed + count * panel_bytes), CSIMD_PANEL};
+    for (size_t first = 0; first < blocks; first += PANEL_CHUNK) {
+        csimd_panel_part part = {.type = p->w->type,
+                                 .first = first,
+                                 .count = min_size(blocks - first, PANEL_CHUNK),
+                                 .stride = panel_bytes};
+        for (size_t n = 0; n < count; n++) {
+            const size_t row = n * CSIMD_PANEL;
+            csimd_weight_rows w = weight_rows(p, row0 + row, min_size(rows - row, CSIMD_PANEL));
+            w.data += csimd_row_bytes(w.type, first * CSIMD_BLOCK);
+            w.blocks = part.count;
+            kernels->pack_panel(&w, packed + n * panel_bytes);
+        }
+        for (size_t token = 0; token < tokens; token += TOKEN_BLOCK) {
+            const csimd_q8_rows some =
+                csimd_whole_tiles(&x, token, min_size(tokens - token, TOKEN_BLOCK));
+            for (size_t n = 0; n < count; n += (size_t)part.panels) {
+                part.panel = packed + n * panel_bytes;
+                part.panels =
+                    n < whole ? (int)min_size(whole - n, (size_t)kernels->panels_at_once) : 1;
+                const csimd_output to = n < whole
+                                            ? csimd_output_at(p->out, token, row0 + n * CSIMD_PANEL)
+                                            : csimd_output_at(beside, token, 0);
+                kernels->panel_product(&part, &some, to);
+            }
         }
     }
+    if (count > whole) {
+        const size_t row = whole * CSIMD_PANEL;
+        copy_tile(csimd_output_at(p->out, 0, row0 + row), beside, rows - row, tokens);
+    }
+    add_bias(p, row0, rows);
 }
 
 /// Panels of sixteen rows of w each, k in [k0, k0 + k_count); missing rows are zeros. lines: room
@@ -415,7 +415,7 @@ static void float_task(void* context, int64_t index) {
         copy_tile(to, out, rows, tokens);
     }
     free(beside);
-    add_bias(p, row0, rows, 0, tokens);
+    add_bias(p, row0, rows);
 }
 
 static product make_product(const csimd_matrix* w, const float* bias, const csimd_input* input,
@@ -437,7 +437,7 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
     }
     // As many panels to a task as the cache holds, but enough tasks to share out evenly.
     size_t panels = units(w->rows, CSIMD_PANEL), once = (size_t)p.kernels->panels_at_once;
-    size_t group = PANEL_GROUP_BYTES / p.kernels->panel_bytes(w->type, w->cols);
+    size_t group = PANEL_GROUP_BYTES / chunk_bytes(&p);
     size_t even = panels / (4 * (size_t)csimd_threads());
     group = even >= 1 && group > even ? even : group;
     group = group < once ? once : group - group % once;

@@ -32,13 +32,13 @@ void csimd_i8mm_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-enum { TILE = 4, PART = 2, PAIRS = CSIMD_PANEL / 2 }; // tokens at once: 16 sums of 2 x 2
+enum { TILE = 4, PART = 2, TILED = 0, PAIRS = CSIMD_PANEL / 2 }; // tokens at once: 16 sums of 2 x 2
 
 /// 16 rows x `tokens` <= TILE tokens; a missing token of a pair is zeros.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
     enum { PARTS = CSIMD_BLOCK / 8 }; // of eight k, in each plane
-    const pairs_block* w = (const pairs_block*)part.panel + part.first;
+    const pairs_block* w = part.panel;
     for (size_t b = 0; b < part.count; b++, w++) {
         int32x4_t acc[TILE / 2][PAIRS];
         for (int p = 0; p < (tokens + 1) / 2; p++) {

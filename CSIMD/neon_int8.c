@@ -70,7 +70,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return sums;
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 4 }; // as the tile below
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 4, LEVEL_TILED = 0 }; // as the tile below
 #include "level_products.inc"
 
 void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
@@ -95,12 +95,16 @@ void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-enum { TILE = 4, PART = 1 }; // tokens at once: 16 sums, the weights of a step and the tokens
+enum {
+    TILE = 4,
+    PART = 1,
+    TILED = 0
+}; // tokens at once: 16 sums, the weights of a step and the tokens
 
 /// 16 rows x `tokens` <= TILE tokens.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
-    const csimd_panel_block* w = (const csimd_panel_block*)part.panel + part.first;
+    const csimd_panel_block* w = part.panel;
     for (size_t b = 0; b < part.count; b++, w++) {
         int32x4_t acc[TILE][4];
         for (int t = 0; t < tokens; t++) {

@@ -116,7 +116,7 @@ static int32_t dot_planes(const int8_t* a, const csimd_q8_rows* x, size_t at) {
 void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_rows* x,
                                 csimd_output out) {
     if (csimd_has_levels(part->type)) {
-        const scalar_levels* w = (const scalar_levels*)part->panel + part->first;
+        const scalar_levels* w = part->panel;
         for (size_t t = 0; t < x->tokens; t++) {
             float* y = csimd_output_at(out, t, 0).y;
             for (size_t r = 0; r < CSIMD_PANEL; r++) {
@@ -130,7 +130,7 @@ void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_row
         }
         return;
     }
-    const scalar_block* w = (const scalar_block*)part->panel + part->first;
+    const scalar_block* w = part->panel;
     for (size_t t = 0; t < x->tokens; t++) {
         const csimd_q8_rows token = csimd_q8_part(x, t, 1, part->first);
         float* y = csimd_output_at(out, t, 0).y;

@@ -189,6 +189,19 @@ static csimd_q8_rows quantize(const csimd_kernels* kernels, int planes, quantize
     return rows;
 }
 
+/// The same with its tiles, which are the next call's too.
+static csimd_q8_rows with_tiles(csimd_q8_rows x) {
+    static char tiles[TOKENS * MAX_COLS * 3];
+    memset(tiles, 0xff, sizeof tiles);
+    for (size_t first = 0; first < x.tokens; first += CSIMD_TILE) {
+        for (size_t block = 0; block < x.blocks; block++) {
+            csimd_lay_out_block(&x, first / CSIMD_TILE, block, tiles);
+        }
+    }
+    x.tiles = tiles;
+    return x;
+}
+
 /// Writes `count` blocks of any levels with scales as weights have them, zeros and the least among
 /// them, to w; some have nothing but the greatest level, so that sums become as large as they can.
 static void random_blocks(csimd_type type, uint8_t* w, size_t count) {
@@ -297,10 +310,18 @@ void check_integers(csimd_type type, int planes) {
                                                .panels = (int)panels,
                                                .stride = stride};
                 csimd_panel_part tail = head;
+                tail.panel = panel_a + tested->panel_bytes(type, head.count * 32);
                 tail.first = head.count;
                 tail.count = blocks - head.count;
                 for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
-                    const csimd_q8_rows some = csimd_q8_part(&a, TOKENS - tokens, tokens, 0);
+                    csimd_q8_rows some = csimd_q8_part(&a, TOKENS - tokens, tokens, 0);
+                    if (tested->tiled && tokens % 3 > 0) {
+                        // Of a part, its whole tiles; those before it belong to others.
+                        const csimd_q8_rows all = with_tiles(a);
+                        some = (TOKENS - tokens) % CSIMD_TILE == 0
+                                   ? csimd_whole_tiles(&all, TOKENS - tokens, tokens)
+                                   : with_tiles(some);
+                    }
                     const csimd_q8_rows others = csimd_q8_part(&b, TOKENS - tokens, tokens, 0);
                     memset(y, 0xff, sizeof y);
                     memset(z, 0xff, sizeof z);
@@ -321,15 +342,12 @@ void check_integers(csimd_type type, int planes) {
             }
         }
         for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
-            static char few[TOKENS * MAX_COLS * 3];
             memset(y, 0xff, sizeof y);
             memset(z, 0xff, sizeof z);
             size_t row0 = tokens % 3;
             a.tokens = b.tokens = tokens;
-            for (size_t k = 0; tokens > 1 && k < blocks; k++) {
-                csimd_interleave_block(&a, k, few);
-            }
-            a.few = tokens > 1 ? few : NULL;
+            a.tiles = NULL;
+            a = tokens > 1 ? with_tiles(a) : a;
             const csimd_weight_rows some = {type, (char*)w + row0 * row_bytes, row_bytes, blocks,
                                             rows - row0};
             tested->row_product(&some, &a, (csimd_output){y + row0, 40});
