@@ -60,6 +60,7 @@ void csimd_avx2_quantize_row(const float* x, size_t cols, const csimd_q8_output*
         }
         if (!wide) {
             store_plane(to, 0, b, n);
+            to->sums[1][b] = 0;
             continue;
         }
         for (int i = 0; i < 4; i++) {
@@ -84,10 +85,15 @@ static inline __m256i tile_step(csimd_type type, __m256i sums, __m256i w, __m256
                               : _mm256_add_epi32(sums, signed_dot(w, x));
 }
 
+static inline int tile_start(int plane) {
+    return plane;
+}
+
 static inline __m256i tile_sum(csimd_type type, __m256i sums) {
     return type == CSIMD_Q4_0 ? _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) : sums;
 }
 
+enum { LIFTED = 0 }; // eight sums become f32 by a conversion, as their four-bit halves widen
 #include "x86_panels_ymm.inc"
 
 /// A panel's block of eight-bit values: csimd_panel_block, but each step in two registers, low
@@ -121,7 +127,8 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return (group_i)unsigned_dot((__m256i)w, _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0 }; // as the other tiles of 256 bits
+// As the other tiles of 256 bits.
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0, LEVEL_LIFTED = 0 };
 #include "level_products.inc"
 
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols) {
@@ -150,7 +157,7 @@ void csimd_avx2_pack_panel(const csimd_weight_rows* w, void* panel) {
     if (csimd_has_levels(w->type)) {
         pack_levels(w, panel);
     } else if (w->type == CSIMD_Q4_0) {
-        pack_bytes(*w, panel);
+        pack_bytes(*w, 0, panel);
     } else {
         pack_nibbles(*w, panel);
     }
@@ -198,7 +205,7 @@ INLINE void tile_bytes(csimd_panel_part part, const size_t half, csimd_q8_rows x
         __m256 weight_scales = _mm256_load_ps(w->scales + half * 8);
         for (int t = 0; t < tokens; t++) {
             __m256 s = _mm256_broadcast_ss(x.scales + (size_t)t * x.blocks + b);
-            total[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t]), _mm256_mul_ps(weight_scales, s),
+            total[t] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[t]), weight_scales), s,
                                        total[t]);
         }
     }
@@ -210,7 +217,7 @@ INLINE void tile_bytes(csimd_panel_part part, const size_t half, csimd_q8_rows x
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
     if (part.type == CSIMD_Q4_0) {
-        tile_16(part, x, planes, tokens, 0, out);
+        tile_16(part, x, planes, tokens, out);
     } else {
         tile_bytes(part, 0, x, planes, tokens, out);
         tile_bytes(part, 1, x, planes, tokens, out);
@@ -230,14 +237,19 @@ static inline int32_t offset_of(csimd_type type) {
     return type == CSIMD_Q4_0 ? 8 : 0;
 }
 
-/// Stored is -4 x the sum, twice.
-static inline int32_t sum_of(int32_t stored) {
-    return (int16_t)stored / -4;
+/// Stored is -4 x the sum of each plane, twice.
+static inline int32_t sum_of(const csimd_q8_rows* x, size_t b) {
+    int32_t sum = 0;
+    for (int plane = 0; plane < x->planes; plane++) {
+        sum = sum * (1 << CSIMD_PLANE_SHIFT) + (int16_t)x->plane[plane].sums[b] / -4;
+    }
+    return sum;
 }
 
 /// A block's start as it is stored takes out the offset of Q4_0.
-static inline __m256i few_start(csimd_type type, __m256i stored) {
-    return type == CSIMD_Q4_0 ? stored : _mm256_setzero_si256();
+static inline int few_start(csimd_type type, int planes, int plane) {
+    (void)planes;
+    return type == CSIMD_Q4_0 ? plane : -1;
 }
 
 static inline __m256i byte_dot(csimd_type type, __m256i w, __m256i x) {

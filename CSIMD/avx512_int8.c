@@ -14,7 +14,8 @@
 #include "levels.inc"
 #include "x86_blocks.inc"
 
-enum { STORED_SUM = -128 };
+#define DOT_BYTES _mm256_dpbusd_epi32
+#include "x86_vnni_ymm.inc"
 
 /// The sum of 32 signed bytes, by sums of eight unsigned ones each.
 static inline int32_t sum_bytes(__m256i bytes) {
@@ -24,13 +25,12 @@ static inline int32_t sum_bytes(__m256i bytes) {
     return _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_srli_si128(two, 8))) - 32 * 128;
 }
 
-/// Block b of a plane from 32 integers.
-static inline void store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
-                               __m512i n1) {
+/// Block b of a plane from 32 integers; returns their sum.
+static inline int32_t store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
+                                  __m512i n1) {
     const __m256i bytes = _mm256_set_m128i(_mm512_cvtepi32_epi8(n1), _mm512_cvtepi32_epi8(n0));
     _mm256_storeu_si256((__m256i*)(to->q[plane] + b * CSIMD_BLOCK), bytes);
-    // Stored as -128 x the sum: it takes the 128 out that makes bytes unsigned.
-    to->sums[plane][b] = STORED_SUM * sum_bytes(bytes);
+    return sum_bytes(bytes);
 }
 
 void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
@@ -51,14 +51,16 @@ void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
             n1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, inverse));
         }
         if (!wide) {
-            store_plane(to, 0, b, n0, n1);
+            store_sum(to, b, store_plane(to, 0, b, n0, n1));
             continue;
         }
         __m512i high0 = _mm512_srai_epi32(_mm512_add_epi32(n0, half), CSIMD_PLANE_SHIFT);
         __m512i high1 = _mm512_srai_epi32(_mm512_add_epi32(n1, half), CSIMD_PLANE_SHIFT);
-        store_plane(to, 0, b, high0, high1);
-        store_plane(to, 1, b, _mm512_sub_epi32(n0, _mm512_slli_epi32(high0, CSIMD_PLANE_SHIFT)),
-                    _mm512_sub_epi32(n1, _mm512_slli_epi32(high1, CSIMD_PLANE_SHIFT)));
+        const int32_t high = store_plane(to, 0, b, high0, high1);
+        const int32_t low =
+            store_plane(to, 1, b, _mm512_sub_epi32(n0, _mm512_slli_epi32(high0, CSIMD_PLANE_SHIFT)),
+                        _mm512_sub_epi32(n1, _mm512_slli_epi32(high1, CSIMD_PLANE_SHIFT)));
+        store_sum(to, b, high * (1 << CSIMD_PLANE_SHIFT) + low);
     }
 }
 
@@ -87,16 +89,13 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
 /// word. The f32 sums stay in memory, where a block's products are added between those of others.
 enum { PANELS = 2, TILE = CSIMD_TILE, PART = 4, TILED = 1 };
 
-enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE, LEVEL_TILED = TILED };
+enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE, LEVEL_TILED = TILED, LEVEL_LIFTED = 1 };
 enum { LEVEL_SINGLE_BLOCKS = 1024 }; // their integers lie on the stack
 #define LEVEL_SINGLE single_k
 static void single_k(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
 #include "level_products.inc"
 
 #include "avx512_k_rows.inc"
-
-#define DOT_BYTES _mm256_dpbusd_epi32
-#include "x86_vnni_ymm.inc"
 
 /// few_weights of 64 bytes.
 static inline __m512i wide_weights(csimd_type type, __m512i values) {
@@ -202,23 +201,26 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total. `shift`: by
-/// how much a block's start is less than stored.
-INLINE void add_block(const int planes, const int panels, const int tokens, const int shift,
+/// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total. `nibbles`: of
+/// Q4_0's as they are, too large by 8 in place of 128.
+INLINE void add_block(const int planes, const int panels, const int tokens, const bool nibbles,
                       const __m512i* const steps[PANELS], const __m512 scales[PANELS],
                       const csimd_block_input x, __m512 (*total)[PANELS]) {
     __m512i acc[TILE][PANELS];
     for (int plane = 0; plane < planes; plane++) {
+        const int from = start_of(nibbles, planes, plane);
         for (int t = 0; t < tokens; t++) {
-            __m512i start = broadcast_word_16(x.sums[plane] + (size_t)t * x.apart);
-            if (shift > 0) {
-                start = _mm512_srai_epi32(start, (unsigned)shift);
+            __m512i start = _mm512_setzero_si512();
+            if (from >= 0) {
+                start = broadcast_word_16(x.sums[from] + (size_t)t * x.apart);
             }
             for (int p = 0; p < panels; p++) {
-                acc[t][p] =
-                    plane == 0
-                        ? start
-                        : _mm512_add_epi32(_mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT), start);
+                if (plane == 0) {
+                    acc[t][p] = start;
+                    continue;
+                }
+                acc[t][p] = _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT);
+                acc[t][p] = from < 0 ? acc[t][p] : _mm512_add_epi32(acc[t][p], start);
             }
         }
 #pragma clang loop unroll(disable)
@@ -237,11 +239,17 @@ INLINE void add_block(const int planes, const int panels, const int tokens, cons
             }
         }
     }
+    __m512 lifts[PANELS];
+    for (int p = 0; p < panels; p++) {
+        lifts[p] = _mm512_mul_ps(scales[p], _mm512_set1_ps(CSIMD_LIFTED));
+    }
     for (int t = 0; t < tokens; t++) {
         const __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.apart]);
         for (int p = 0; p < panels; p++) {
-            total[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]),
-                                          _mm512_mul_ps(scales[p], s), total[t][p]);
+            const __m512 scaled =
+                planes == 1 ? _mm512_fmsub_ps(_mm512_castsi512_ps(acc[t][p]), scales[p], lifts[p])
+                            : _mm512_mul_ps(_mm512_cvtepi32_ps(acc[t][p]), scales[p]);
+            total[t][p] = _mm512_fmadd_ps(scaled, s, total[t][p]);
         }
     }
 }
@@ -274,7 +282,7 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
             block = csimd_block_of_tile(from, planes, (size_t)tokens);
             from += csimd_tile_layout_of((size_t)tokens, planes).bytes;
         }
-        add_block(planes, panels, tokens, 0, steps, scales, block, total);
+        add_block(planes, panels, tokens, false, steps, scales, block, total);
     }
     for (int t = 0; t < tokens; t++) {
         for (int p = 0; p < panels; p++) {
@@ -331,8 +339,7 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         for (int tile = 0; tile < tiles; tile++) {
             const char* from = x + ((size_t)tile * w.blocks + b) * tile_bytes;
             const csimd_block_input block = csimd_block_of_tile(from, planes, (size_t)each);
-            // Q4_0's nibbles as they are: too large by 8, not by 128.
-            add_block(planes, PANELS, each, type == CSIMD_Q4_0 ? 4 : 0, all, scales, block,
+            add_block(planes, PANELS, each, type == CSIMD_Q4_0, all, scales, block,
                       lanes[b % GROUP] + tile * each);
         }
     }

@@ -21,12 +21,14 @@
 #define LEVEL_LANES 8
 #include "levels.inc"
 #include "x86_blocks.inc"
-enum { STORED_SUM = -8 };
 #include "x86_vnni_ymm.inc"
 
-/// A block's start is stored as -8 x its sum.
-static inline __m256i few_start(csimd_type type, __m256i stored) {
-    return type == CSIMD_Q4_0 ? stored : _mm256_slli_epi32(stored, 4);
+static inline int few_start(csimd_type type, int planes, int plane) {
+    return start_of(type == CSIMD_Q4_0, planes, plane);
+}
+
+static inline int tile_start(int plane) {
+    return plane == 0 ? 0 : -1;
 }
 
 static inline __m256i tile_step(csimd_type type, __m256i sums, __m256i w, __m256i x) {
@@ -43,11 +45,13 @@ static inline __m256i tile_sum(csimd_type type, __m256i sums) {
 
 void csimd_avxvnni_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
     csimd_avx2_quantize_row(x, cols, to);
-    for (int plane = 0; plane < (to->q[1] ? 2 : 1); plane++) {
-        for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
-            // AVX2 stores -4 x the sum in each half; -8 x is wanted.
-            to->sums[plane][b] = 2 * (int16_t)to->sums[plane][b];
+    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
+        // AVX2 stores -4 x a plane's sum in each half.
+        int32_t sum = (int16_t)to->sums[0][b] / -4;
+        if (to->q[1]) {
+            sum = sum * (1 << CSIMD_PLANE_SHIFT) + (int16_t)to->sums[1][b] / -4;
         }
+        store_sum(to, b, sum);
     }
 }
 
@@ -64,25 +68,21 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
                               _mm256_loadu_si256((const __m256i*)x));
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0 }; // as the other tiles of 256 bits
+// As the other tiles of 256 bits.
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 6, LEVEL_TILED = 0, LEVEL_LIFTED = 1 };
 #include "level_products.inc"
 
 void csimd_avxvnni_pack_panel(const csimd_weight_rows* w, void* panel) {
     if (csimd_has_levels(w->type)) {
         pack_levels(w, panel);
     } else {
-        pack_bytes(*w, panel);
+        pack_bytes(*w, w->type == CSIMD_Q4_0 ? 128 - 8 : 0, panel);
     }
 }
 
-/// A block's start is -8 x its sum for a nibble's offset, -128 x for a byte's.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
                  csimd_output out) {
-    if (part.type == CSIMD_Q4_0) {
-        tile_16(part, x, planes, tokens, 0, out);
-    } else {
-        tile_16(part, x, planes, tokens, 4, out);
-    }
+    tile_16(part, x, planes, tokens, out);
 }
 
 #define PANEL_PRODUCT csimd_avxvnni_panel_product

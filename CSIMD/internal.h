@@ -167,7 +167,7 @@ static inline csimd_output csimd_output_at(csimd_output out, size_t token, size_
 /// One plane of integer activations: all of int8, the high or the low part of int16.
 typedef struct csimd_plane {
     const int8_t* q;     // [tokens, blocks * 32], rows `stride` bytes apart
-    const int32_t* sums; // [tokens, blocks], made from the sum of the 32 q; private to the ISA
+    const int32_t* sums; // [tokens, blocks], made from the sums of the q; private to the ISA
 } csimd_plane;
 
 enum {
@@ -178,7 +178,7 @@ enum {
 
 /// Activations in int8 or int16: see csimd_quantize_activations.
 typedef struct csimd_q8_rows {
-    csimd_plane plane[CSIMD_PLANES]; // the high one first; of int8 only that
+    csimd_plane plane[CSIMD_PLANES]; // the high one first; of int8 only that, but both sums
     int planes;
     const float* scales; // [tokens, blocks]
     const float* totals; // [tokens, blocks], the sum of the 32 integers times the scale
@@ -193,8 +193,10 @@ typedef struct csimd_q8_rows {
 static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, size_t tokens,
                                           size_t block) {
     csimd_q8_rows part = *x;
-    for (int p = 0; p < x->planes; p++) {
-        part.plane[p].q += first * x->stride + block * CSIMD_BLOCK;
+    for (int p = 0; p < CSIMD_PLANES; p++) {
+        if (p < x->planes) {
+            part.plane[p].q += first * x->stride + block * CSIMD_BLOCK;
+        }
         part.plane[p].sums += first * x->blocks + block;
     }
     part.scales += first * x->blocks + block;
@@ -208,9 +210,16 @@ static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, 
 /// Where one token's integers go.
 typedef struct csimd_q8_output {
     int8_t* q[CSIMD_PLANES];     // the high plane first; [1] NULL: int8
-    int32_t* sums[CSIMD_PLANES]; // [blocks]
+    int32_t* sums[CSIMD_PLANES]; // [blocks], both of int8 too
     float* scales;               // [blocks]
 } csimd_q8_output;
+
+/// Sums of 32 bits that begin with this are, as the bits of a float, CSIMD_LIFTED + the sum, below
+/// 2^22 in magnitude: no conversion is needed, for (CSIMD_LIFTED + sum) * scale - CSIMD_LIFTED *
+/// scale is one instruction, and exact up to its last rounding where the scale has 22 bits (halves
+/// have 11, a k-quant's two scales together 19).
+#define CSIMD_LIFT 0x4b400000
+#define CSIMD_LIFTED 0x1.8p23f
 
 /// Fills totals and halves of the tokens of x from their integers and scales.
 void csimd_total_activations(const csimd_q8_rows* x);
@@ -249,17 +258,17 @@ enum {
 };
 
 /// Where things lie in one block of a tile: first eight words of four q for each token,
-/// [8, tokens], of each plane, then `scales` [tokens], then `sums` [tokens] of each plane, at these
-/// bytes. Tiles follow each other, and in a tile its blocks: so a product reads one stream where
-/// rows would be one for each token, and three with their scales and sums.
+/// [8, tokens], of each plane, then `scales` [tokens], then both `sums` [tokens], at these bytes.
+/// Tiles follow each other, and in a tile its blocks: so a product reads one stream where rows
+/// would be one for each token, and three with their scales and sums.
 typedef struct csimd_tile_layout {
     size_t scales, sums, bytes;
 } csimd_tile_layout;
 
 static inline csimd_tile_layout csimd_tile_layout_of(size_t tokens, int planes) {
-    const size_t count = (size_t)planes * tokens, scales = CSIMD_BLOCK * count;
+    const size_t scales = CSIMD_BLOCK * (size_t)planes * tokens;
     const size_t sums = scales + tokens * sizeof(float);
-    return (csimd_tile_layout){scales, sums, sums + count * sizeof(int32_t)};
+    return (csimd_tile_layout){scales, sums, sums + CSIMD_PLANES * tokens * sizeof(int32_t)};
 }
 
 /// Writes block `block` of tile `tile` of x's tokens to its place in `tiles`.
@@ -296,8 +305,8 @@ typedef struct csimd_block_input {
 INLINE csimd_block_input csimd_block_of_rows(csimd_q8_rows x, const int planes, size_t block) {
     csimd_block_input input = {
         .token_bytes = x.stride, .word_bytes = 4, .scales = x.scales + block, .apart = x.blocks};
-    for (int p = 0; p < planes; p++) {
-        input.q[p] = x.plane[p].q + block * CSIMD_BLOCK;
+    for (int p = 0; p < CSIMD_PLANES; p++) {
+        input.q[p] = p < planes ? x.plane[p].q + block * CSIMD_BLOCK : NULL;
         input.sums[p] = x.plane[p].sums + block;
     }
     return input;
@@ -311,8 +320,8 @@ INLINE csimd_block_input csimd_block_of_tile(const void* tile, const int planes,
                                .word_bytes = tokens * 4,
                                .scales = (const float*)(from + at.scales),
                                .apart = 1};
-    for (int p = 0; p < planes; p++) {
-        input.q[p] = (const int8_t*)from + (size_t)p * tokens * CSIMD_BLOCK;
+    for (int p = 0; p < CSIMD_PLANES; p++) {
+        input.q[p] = p < planes ? (const int8_t*)from + (size_t)p * tokens * CSIMD_BLOCK : NULL;
         input.sums[p] = (const int32_t*)(from + at.sums) + (size_t)p * tokens;
     }
     return input;

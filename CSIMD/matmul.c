@@ -54,7 +54,7 @@ static size_t q_stride(size_t cols) {
     return cols + (page + offset - cols % page) % page;
 }
 
-// The integer form of activations: the planes of q, then scales, the planes' sums, totals and
+// The integer form of activations: the planes of q, then scales, both sums, totals and
 // halves, each part 64-byte aligned; then, where it has them, its tiles.
 static int planes_of(csimd_integers integers) {
     return integers == CSIMD_INT16 ? 2 : 1;
@@ -78,7 +78,7 @@ size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers
     const int planes = planes_of(integers);
     return cols % CSIMD_BLOCK ? 0
                               : (size_t)planes * q_bytes(tokens, cols) +
-                                    (size_t)(4 + planes) * scale_bytes(tokens, cols) +
+                                    (size_t)(4 + CSIMD_PLANES) * scale_bytes(tokens, cols) +
                                     tiles_bytes(tokens, cols, planes);
 }
 
@@ -97,7 +97,7 @@ static csimd_q8_rows quantized_rows(const csimd_input* input) {
     const size_t scales = scale_bytes(input->tokens, input->cols);
     rows.scales = (const float*)at;
     at += scales;
-    for (int p = 0; p < rows.planes; p++) {
+    for (int p = 0; p < CSIMD_PLANES; p++) {
         rows.plane[p].sums = (const int32_t*)at;
         at += scales; // as many
     }
@@ -121,7 +121,7 @@ static void quantize_task(void* context, int64_t token) {
     const csimd_q8_rows all = quantized_rows(input);
     const csimd_q8_rows one = csimd_q8_part(&all, (size_t)token, 1, 0);
     csimd_q8_output to = {.scales = (float*)one.scales};
-    for (int p = 0; p < one.planes; p++) {
+    for (int p = 0; p < CSIMD_PLANES; p++) {
         to.q[p] = (int8_t*)one.plane[p].q;
         to.sums[p] = (int32_t*)one.plane[p].sums;
     }
@@ -178,6 +178,8 @@ void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void
             for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
                 memcpy(words + word * at.word_bytes, from.plane[p].q + word * 4, 4);
             }
+        }
+        for (int p = 0; p < CSIMD_PLANES; p++) {
             ((int32_t*)at.sums[p])[t] = *from.plane[p].sums;
         }
     }

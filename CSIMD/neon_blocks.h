@@ -46,6 +46,6 @@ static inline float unpack_row(const csimd_weight_rows w, size_t row, size_t blo
 static inline void add_scaled(float* out, bool overwrite, int32x4_t dots, const float* scales,
                               float token_scale) {
     float32x4_t sum = overwrite ? vdupq_n_f32(0) : vld1q_f32(out);
-    float32x4_t scale = vmulq_n_f32(vld1q_f32(scales), token_scale);
-    vst1q_f32(out, vfmaq_f32(sum, vcvtq_f32_s32(dots), scale));
+    float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(dots), vld1q_f32(scales));
+    vst1q_f32(out, vfmaq_n_f32(sum, scaled, token_scale));
 }

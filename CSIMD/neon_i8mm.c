@@ -32,7 +32,8 @@ void csimd_i8mm_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-enum { TILE = 4, PART = 2, TILED = 0, PAIRS = CSIMD_PANEL / 2 }; // tokens at once: 16 sums of 2 x 2
+// Tokens at once: 16 sums of 2 x 2.
+enum { TILE = 4, PART = 2, TILED = 0, PAIRS = CSIMD_PANEL / 2 };
 
 /// 16 rows x `tokens` <= TILE tokens; a missing token of a pair is zeros.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,

@@ -40,6 +40,7 @@ void csimd_neon_quantize_row(const float* x, size_t cols, const csimd_q8_output*
         }
         if (!wide) {
             store_plane(to, 0, b, n);
+            to->sums[1][b] = 0;
             continue;
         }
         for (int i = 0; i < 8; i++) {
@@ -70,7 +71,7 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
     return sums;
 }
 
-enum { LEVEL_PANELS = 1, LEVEL_TILE = 4, LEVEL_TILED = 0 }; // as the tile below
+enum { LEVEL_PANELS = 1, LEVEL_TILE = 4, LEVEL_TILED = 0, LEVEL_LIFTED = 0 }; // as the tile below
 #include "level_products.inc"
 
 void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
@@ -95,11 +96,8 @@ void csimd_neon_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-enum {
-    TILE = 4,
-    PART = 1,
-    TILED = 0
-}; // tokens at once: 16 sums, the weights of a step and the tokens
+// Tokens at once: 16 sums, the weights of a step and the tokens.
+enum { TILE = 4, PART = 1, TILED = 0 };
 
 /// 16 rows x `tokens` <= TILE tokens.
 INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const int tokens,
@@ -179,7 +177,7 @@ INLINE void add_blocks(csimd_type type, const int planes, const char* w, size_t 
             }
         }
         int32x4_t four = vpaddq_s32(vpaddq_s32(dots[0], dots[1]), vpaddq_s32(dots[2], dots[3]));
-        sums[t] = vfmaq_f32(sums[t], vcvtq_f32_s32(four), vmulq_f32(s, vld1q_f32(last)));
+        sums[t] = vfmaq_f32(sums[t], vmulq_f32(vcvtq_f32_s32(four), s), vld1q_f32(last));
     }
 }
 

@@ -1,6 +1,8 @@
 // The specification of the int8 products: plain C, never fast. The SIMD leaves equal it bit for
-// bit in quantize_row and panel_product (integer block sums, one fused multiply-add per block in
-// ascending order); row_product differs only in the order in which the f32 block values are added.
+// bit in quantize_row and panel_product (integer block sums, times the weights' scale, then one
+// fused multiply-add with the token's per block, in ascending order); row_product differs only in
+// the order in which the f32 block values are added, and of types with levels in that both scales
+// are multiplied first.
 #include <math.h>
 #include <string.h>
 
@@ -34,9 +36,7 @@ void csimd_scalar_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
             }
         }
         to->sums[0][b] = sums[0];
-        if (wide) {
-            to->sums[1][b] = sums[1];
-        }
+        to->sums[1][b] = sums[1];
     }
 }
 
@@ -100,7 +100,7 @@ static float add_levels(csimd_type type, const csimd_levels* w, const csimd_q8_r
                 dot += w->levels[i] * x->plane[plane].q[i];
             }
         }
-        sum = fmaf((float)dot, w->scales[half] * *x->scales, sum);
+        sum = fmaf((float)dot * w->scales[half], *x->scales, sum);
         sum = fmaf(w->offsets[half], halves == 2 ? x->halves[half] : *x->totals, sum);
     }
     return sum;
@@ -138,7 +138,7 @@ void csimd_scalar_panel_product(const csimd_panel_part* part, const csimd_q8_row
             float sum = part->first == 0 ? 0 : y[r];
             for (size_t b = 0; b < part->count; b++) {
                 int32_t dot = dot_planes(w[b].values[r], &token, b * CSIMD_BLOCK);
-                sum = fmaf((float)dot, w[b].scales[r] * token.scales[b], sum);
+                sum = fmaf((float)dot * w[b].scales[r], token.scales[b], sum);
             }
             y[r] = sum;
         }
@@ -170,7 +170,7 @@ void csimd_scalar_row_product(const csimd_weight_rows* w, const csimd_q8_rows* x
                 const csimd_q8_rows token = csimd_q8_part(x, t, 1, b);
                 int32_t dot = dot_planes(values, &token, 0);
                 float* sum = csimd_output_at(out, t, r).y;
-                *sum = fmaf((float)dot, scale * *token.scales, *sum);
+                *sum = fmaf((float)dot * scale, *token.scales, *sum);
             }
         }
     }

@@ -171,8 +171,8 @@ static csimd_q8_rows quantize(const csimd_kernels* kernels, int planes, quantize
                               const float* x, size_t cols) {
     for (size_t t = 0; t < TOKENS; t++) {
         csimd_q8_output at = {.scales = to->scales + t * (cols / 32)};
-        for (int p = 0; p < planes; p++) {
-            at.q[p] = to->q[p] + t * cols;
+        for (int p = 0; p < CSIMD_PLANES; p++) {
+            at.q[p] = p < planes ? to->q[p] + t * cols : NULL;
             at.sums[p] = to->sums[p] + t * (cols / 32);
         }
         kernels->quantize_row(x + t * cols, cols, &at);
