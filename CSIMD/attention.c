@@ -34,6 +34,13 @@ static const char* kv_row(const csimd_kv* kv, size_t sequence, size_t position, 
     return (const char*)kv->data + at * element_bytes(kv->type);
 }
 
+/// Asks for a row that comes soon: rows of one head may lie pages apart, out of the hardware
+/// prefetcher's reach.
+static inline void prefetch_row(const csimd_kv* kv, size_t sequence, size_t position, size_t head,
+                                size_t head_dim) {
+    csimd_ask_for(kv_row(kv, sequence, position, head), head_dim * element_bytes(kv->type));
+}
+
 /// 64-byte aligned room for `floats`, or NULL.
 static float* allocate(size_t floats) {
     size_t bytes;
@@ -77,6 +84,9 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
     for (size_t j = 0; j < KEY_TILE; j += panel) {
         for (size_t r = 0; r < panel; r++) {
             float* to = lines + r * n;
+            if (j + r + AHEAD < count) {
+                prefetch_row(&p->a.k, sequence, first + j + r + AHEAD, head, p->a.head_dim);
+            }
             if (j + r < count) {
                 p->kernels->to_f32(p->a.k.type, kv_row(&p->a.k, sequence, first + j + r, head), to,
                                    p->a.head_dim);
@@ -88,6 +98,9 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
     }
     memset(lines, 0, n * sizeof(float));
     for (size_t j = 0; j < count; j++) {
+        if (j + AHEAD < count) {
+            prefetch_row(&p->a.v, sequence, first + j + AHEAD, head, p->a.head_dim);
+        }
         p->kernels->to_f32(p->a.v.type, kv_row(&p->a.v, sequence, first + j, head), lines,
                            p->a.head_dim);
         for (size_t i = 0; i < n; i += panel) {
@@ -243,15 +256,6 @@ static size_t part_floats(const decode* d) {
     return round_up(d->a.head_dim + 2, 16);
 }
 
-/// Asks for a row that comes soon: rows of one head may lie pages apart, out of the hardware
-/// prefetcher's reach.
-static inline void prefetch_row(const csimd_kv* kv, size_t position, size_t head, size_t bytes) {
-    const char* row = kv_row(kv, 0, position, head);
-    for (size_t i = 0; i < bytes; i += 64) {
-        __builtin_prefetch(row + i);
-    }
-}
-
 /// DECODE_KEYS keys of one (sequence, key head) for all query heads that share it.
 static void decode_task(void* context, int64_t index) {
     decode* d = context;
@@ -265,7 +269,6 @@ static void decode_task(void* context, int64_t index) {
     const size_t count = min_size(seen->keys - first, DECODE_KEYS);
     const size_t head0 = kv_head * group, n = d->a.head_dim;
     const csimd_kv *k = &seen->k, *v = &seen->v;
-    const size_t k_bytes = n * element_bytes(k->type), v_bytes = n * element_bytes(v->type);
     const float* q = d->a.q + sequence * d->a.q_stride + head0 * n;
     float* scores = allocate(group * DECODE_KEYS);
     if (!scores) {
@@ -275,7 +278,7 @@ static void decode_task(void* context, int64_t index) {
     for (size_t j = 0; j < count; j++) {
         const void* key = kv_row(k, 0, first + j, kv_head);
         if (j + AHEAD < count) {
-            prefetch_row(k, first + j + AHEAD, kv_head, k_bytes);
+            prefetch_row(k, 0, first + j + AHEAD, kv_head, n);
         }
         for (size_t h = 0; h < group; h++) {
             scores[h * DECODE_KEYS + j] = d->kernels->dot(k->type, key, q + h * n, n) * d->a.scale;
@@ -294,7 +297,7 @@ static void decode_task(void* context, int64_t index) {
     for (size_t j = 0; j < count; j++) {
         const void* value = kv_row(v, 0, first + j, kv_head);
         if (j + AHEAD < count) {
-            prefetch_row(v, first + j + AHEAD, kv_head, v_bytes);
+            prefetch_row(v, 0, first + j + AHEAD, kv_head, n);
         }
         for (size_t h = 0; h < group; h++) {
             d->kernels->axpy(v->type, scores[h * DECODE_KEYS + j], value,
