@@ -221,6 +221,9 @@ typedef struct csimd_q8_output {
 #define CSIMD_LIFT 0x4b400000
 #define CSIMD_LIFTED 0x1.8p23f
 
+/// Where the parts of csimd_input.quantized lie, filled or not.
+csimd_q8_rows csimd_quantized_rows(const csimd_input* input);
+
 /// Fills totals and halves of the tokens of x from their integers and scales.
 void csimd_total_activations(const csimd_q8_rows* x);
 

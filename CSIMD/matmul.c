@@ -1,7 +1,4 @@
 // Products with weights: cuts the work into tasks and walks the caches; the leaves do the sums.
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +26,6 @@ enum {
     INTEGER_COLUMNS = 1024,
     // Decoding: rows per task, small enough to share out evenly, large enough to stream.
     MATVEC_ROWS = 64,
-    // Blocks of a tile that one task lays out.
-    LAYOUT_BLOCKS = 32,
 };
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
@@ -45,168 +40,6 @@ static void* scratch(size_t bytes) {
         size = block ? size : 0;
     }
     return block;
-}
-
-/// Bytes from one token's row of a plane to the next. Rows a power of two apart would all fall on
-/// the same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.
-static size_t q_stride(size_t cols) {
-    const size_t page = 4096, offset = 17 * 64;
-    return cols + (page + offset - cols % page) % page;
-}
-
-// The integer form of activations: the planes of q, then scales, both sums, totals and
-// halves, each part 64-byte aligned; then, where it has them, its tiles.
-static int planes_of(csimd_integers integers) {
-    return integers == CSIMD_INT16 ? 2 : 1;
-}
-
-static size_t q_bytes(size_t tokens, size_t cols) {
-    return round_up(tokens * q_stride(cols), 64);
-}
-
-static size_t scale_bytes(size_t tokens, size_t cols) {
-    return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
-}
-
-static size_t tiles_bytes(size_t tokens, size_t cols, int planes) {
-    return tokens > 1 && (tokens <= CSIMD_FEW || csimd_active()->tiled)
-               ? cols / CSIMD_BLOCK * csimd_tile_layout_of(tokens, planes).bytes
-               : 0;
-}
-
-size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers) {
-    const int planes = planes_of(integers);
-    return cols % CSIMD_BLOCK ? 0
-                              : (size_t)planes * q_bytes(tokens, cols) +
-                                    (size_t)(4 + CSIMD_PLANES) * scale_bytes(tokens, cols) +
-                                    tiles_bytes(tokens, cols, planes);
-}
-
-static csimd_q8_rows quantized_rows(const csimd_input* input) {
-    const char* at = input->quantized;
-    csimd_q8_rows rows = {
-        .planes = planes_of(input->integers),
-        .tokens = input->tokens,
-        .blocks = input->cols / CSIMD_BLOCK,
-        .stride = q_stride(input->cols),
-    };
-    for (int p = 0; p < rows.planes; p++) {
-        rows.plane[p].q = (const int8_t*)at;
-        at += q_bytes(input->tokens, input->cols);
-    }
-    const size_t scales = scale_bytes(input->tokens, input->cols);
-    rows.scales = (const float*)at;
-    at += scales;
-    for (int p = 0; p < CSIMD_PLANES; p++) {
-        rows.plane[p].sums = (const int32_t*)at;
-        at += scales; // as many
-    }
-    rows.totals = (const float*)at;
-    at += scales;
-    rows.halves = (const float*)at;
-    at += 2 * scales;
-    rows.tiles = tiles_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
-    return rows;
-}
-
-/// What the tasks of a quantization need.
-typedef struct quantization {
-    const csimd_kernels* kernels;
-    const csimd_input* input;
-} quantization;
-
-static void quantize_task(void* context, int64_t token) {
-    const quantization* all_rows = context;
-    const csimd_input* input = all_rows->input;
-    const csimd_q8_rows all = quantized_rows(input);
-    const csimd_q8_rows one = csimd_q8_part(&all, (size_t)token, 1, 0);
-    csimd_q8_output to = {.scales = (float*)one.scales};
-    for (int p = 0; p < CSIMD_PLANES; p++) {
-        to.q[p] = (int8_t*)one.plane[p].q;
-        to.sums[p] = (int32_t*)one.plane[p].sums;
-    }
-    all_rows->kernels->quantize_row(input->x + (size_t)token * input->stride, input->cols, &to);
-    csimd_total_activations(&one);
-}
-
-/// The sum of sixteen bytes.
-static inline int32_t sum_sixteen(const int8_t* q) {
-#if defined(__SSE2__)
-    // Sums of eight unsigned bytes each: of q + 128.
-    const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i*)q), _mm_set1_epi8(-128));
-    const __m128i eights = _mm_sad_epu8(bytes, _mm_setzero_si128());
-    return _mm_cvtsi128_si32(_mm_add_epi32(eights, _mm_srli_si128(eights, 8))) - 16 * 128;
-#else
-    int32_t sum = 0;
-    for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
-        sum += q[i];
-    }
-    return sum;
-#endif
-}
-
-void csimd_total_activations(const csimd_q8_rows* x) {
-    for (size_t t = 0; t < x->tokens; t++) {
-        for (size_t b = 0; b < x->blocks; b++) {
-            const size_t at = t * x->blocks + b;
-            int32_t sums[2];
-            for (size_t half = 0; half < 2; half++) {
-                const size_t from = t * x->stride + b * CSIMD_BLOCK + half * (CSIMD_BLOCK / 2);
-                sums[half] = sum_sixteen(x->plane[0].q + from);
-                if (x->planes > 1) {
-                    sums[half] =
-                        sums[half] * (1 << CSIMD_PLANE_SHIFT) + sum_sixteen(x->plane[1].q + from);
-                }
-                ((float*)x->halves)[at * 2 + half] = (float)sums[half] * x->scales[at];
-            }
-            ((float*)x->totals)[at] = (float)(sums[0] + sums[1]) * x->scales[at];
-        }
-    }
-}
-
-void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles) {
-    csimd_q8_rows to = *x;
-    to.tiles = tiles;
-    const size_t first = tile * CSIMD_TILE, count = min_size(x->tokens - first, CSIMD_TILE);
-    const csimd_block_input at =
-        csimd_block_of_tile(csimd_tile_at(&to, first, block), x->planes, count);
-    for (size_t t = 0; t < count; t++) {
-        const csimd_q8_rows from = csimd_q8_part(x, first + t, 1, block);
-        ((float*)at.scales)[t] = *from.scales;
-        for (int p = 0; p < x->planes; p++) {
-            char* words = (char*)at.q[p] + t * at.token_bytes;
-            for (size_t word = 0; word < CSIMD_BLOCK / 4; word++) {
-                memcpy(words + word * at.word_bytes, from.plane[p].q + word * 4, 4);
-            }
-        }
-        for (int p = 0; p < CSIMD_PLANES; p++) {
-            ((int32_t*)at.sums[p])[t] = *from.plane[p].sums;
-        }
-    }
-}
-
-/// What the tasks of a layout need: each takes `blocks` blocks of a tile.
-typedef struct layout {
-    csimd_q8_rows rows;
-    size_t blocks, parts; // tasks of a tile
-} layout;
-
-static void lay_out_task(void* context, int64_t index) {
-    const layout* l = context;
-    const size_t tile = (size_t)index / l->parts, first = (size_t)index % l->parts * l->blocks;
-    for (size_t b = first; b < min_size(first + l->blocks, l->rows.blocks); b++) {
-        csimd_lay_out_block(&l->rows, tile, b, (void*)l->rows.tiles);
-    }
-}
-
-void csimd_quantize_activations(const csimd_input* input) {
-    quantization rows = {.kernels = csimd_active(), .input = input};
-    csimd_parallel(quantize_task, &rows, (int64_t)input->tokens);
-    layout l = {.rows = quantized_rows(input), .blocks = LAYOUT_BLOCKS};
-    if (l.rows.tiles) {
-        l.parts = units(l.rows.blocks, LAYOUT_BLOCKS);
-        csimd_parallel(lay_out_task, &l, (int64_t)(units(input->tokens, CSIMD_TILE) * l.parts));
-    }
 }
 
 typedef struct product {
@@ -290,7 +123,7 @@ static void dot_row(const product* p, size_t r, csimd_type type, const void* row
 static void direct_rows(const product* p, size_t row0, size_t rows) {
     if (csimd_takes_integers(p->w)) {
         const csimd_weight_rows w = weight_rows(p, row0, rows);
-        const csimd_q8_rows x = quantized_rows(p->input);
+        const csimd_q8_rows x = csimd_quantized_rows(p->input);
         p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
     } else if (csimd_is_quantized(p->w->type)) {
         float row[INTEGER_COLUMNS];
@@ -319,7 +152,7 @@ static void int8_task(void* context, int64_t index) {
     const size_t rows = min_size(p->w->rows - row0, p->task_rows);
     const size_t count = units(rows, CSIMD_PANEL), whole = rows / CSIMD_PANEL;
     const size_t panel_bytes = round_up(chunk_bytes(p), 64);
-    const csimd_q8_rows x = quantized_rows(p->input);
+    const csimd_q8_rows x = csimd_quantized_rows(p->input);
     char* packed = scratch(count * panel_bytes + tokens * CSIMD_PANEL * sizeof(float));
     if (!packed) {
         direct_rows(p, row0, rows);

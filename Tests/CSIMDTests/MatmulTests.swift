@@ -11,6 +11,8 @@ import Testing
         let rows: Int
         let cols: Int
         var integers = CSIMD_INT8
+        /// Beside a block of tokens some of another; with many columns more than are few.
+        var tokens: Int { cols > 4096 ? 67 : 53 }
         /// Whether activations are taken in integers at all.
         var takesIntegers: Bool { csimd_row_bytes(type, 1) == 0 && cols >= 1024 }
         var testDescription: String {
@@ -18,8 +20,8 @@ import Testing
         }
     }
 
-    /// Rows that are no whole panels, columns below and above where int8 begins, blocks that are no
-    /// whole group of eight.
+    /// Rows that are no whole panels, columns below and above where int8 begins and more than one
+    /// chunk of a panel, blocks that are no whole group of eight.
     static let shapes: [Shape] = [
         CSIMD_F32, CSIMD_F16, CSIMD_BF16, CSIMD_Q8_0, CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q4_1,
         CSIMD_Q5_0, CSIMD_Q5_1, CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K,
@@ -27,7 +29,8 @@ import Testing
         let sizes =
             switch type {
             case CSIMD_Q4_1, CSIMD_Q5_0, CSIMD_Q5_1: [(48, 96), (37, 1120)]
-            case CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K: [(37, 768), (37, 1280)]
+            case CSIMD_Q4_K, CSIMD_Q5_K, CSIMD_Q6_K: [(37, 768), (37, 1280), (19, 4608)]
+            case CSIMD_Q4_0: [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080), (19, 4384)]
             default: [(5, 64), (48, 96), (83, 512), (37, 1120), (130, 2080)]
             }
         return sizes.flatMap { rows, cols in
@@ -97,7 +100,7 @@ import Testing
 
     @Test(arguments: shapes)
     func agreesWithDoubles(_ shape: Shape) throws {
-        let tokens = 53
+        let tokens = shape.tokens
         let (bytes, values) = weights(shape, seed: 3)
         var random = SeededRandom(seed: 4)
         let x = random.normals(tokens * shape.cols)
@@ -141,7 +144,7 @@ import Testing
     /// Byte for byte the same for any number of threads, and however tokens are split into calls.
     @Test(arguments: shapes)
     func doesNotDependOnThreadsOrSplits(_ shape: Shape) throws {
-        let tokens = 53
+        let tokens = shape.tokens
         let (bytes, _) = weights(shape, seed: 5)
         var random = SeededRandom(seed: 6)
         let x = random.normals(tokens * shape.cols)

@@ -1,0 +1,227 @@
+// Activations in integers: rows, their sums and, where products take them, tiles.
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#include <string.h>
+
+#include "internal.h"
+
+enum { LAYOUT_BLOCKS = 32 }; // of a tile that one task lays out
+
+/// Bytes from one token's row of a plane to the next. Rows a power of two apart would all fall on
+/// the same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.
+static size_t q_stride(size_t cols) {
+    const size_t page = 4096, offset = 17 * 64;
+    return cols + (page + offset - cols % page) % page;
+}
+
+// The integer form of activations: the planes of q, then scales, both sums, totals and
+// halves, each part 64-byte aligned; then, where it has them, its tiles.
+static int planes_of(csimd_integers integers) {
+    return integers == CSIMD_INT16 ? 2 : 1;
+}
+
+static size_t q_bytes(size_t tokens, size_t cols) {
+    return round_up(tokens * q_stride(cols), 64);
+}
+
+static size_t scale_bytes(size_t tokens, size_t cols) {
+    return round_up(tokens * (cols / CSIMD_BLOCK) * sizeof(float), 64);
+}
+
+static size_t tiles_bytes(size_t tokens, size_t cols, int planes) {
+    return tokens > 1 && (tokens <= CSIMD_FEW || csimd_active()->tiled)
+               ? cols / CSIMD_BLOCK * csimd_tile_layout_of(tokens, planes).bytes
+               : 0;
+}
+
+size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers) {
+    const int planes = planes_of(integers);
+    return cols % CSIMD_BLOCK ? 0
+                              : (size_t)planes * q_bytes(tokens, cols) +
+                                    (size_t)(4 + CSIMD_PLANES) * scale_bytes(tokens, cols) +
+                                    tiles_bytes(tokens, cols, planes);
+}
+
+csimd_q8_rows csimd_quantized_rows(const csimd_input* input) {
+    const char* at = input->quantized;
+    csimd_q8_rows rows = {
+        .planes = planes_of(input->integers),
+        .tokens = input->tokens,
+        .blocks = input->cols / CSIMD_BLOCK,
+        .stride = q_stride(input->cols),
+    };
+    for (int p = 0; p < rows.planes; p++) {
+        rows.plane[p].q = (const int8_t*)at;
+        at += q_bytes(input->tokens, input->cols);
+    }
+    const size_t scales = scale_bytes(input->tokens, input->cols);
+    rows.scales = (const float*)at;
+    at += scales;
+    for (int p = 0; p < CSIMD_PLANES; p++) {
+        rows.plane[p].sums = (const int32_t*)at;
+        at += scales; // as many
+    }
+    rows.totals = (const float*)at;
+    at += scales;
+    rows.halves = (const float*)at;
+    at += 2 * scales;
+    rows.tiles = tiles_bytes(input->tokens, input->cols, rows.planes) ? at : NULL;
+    return rows;
+}
+
+/// What the tasks of a quantization need.
+typedef struct quantization {
+    const csimd_kernels* kernels;
+    const csimd_input* input;
+    csimd_q8_rows rows;
+    size_t parts; // tasks that lay out a tile
+} quantization;
+
+static void quantize_token(const quantization* work, size_t token) {
+    const csimd_input* input = work->input;
+    const csimd_q8_rows one = csimd_q8_part(&work->rows, token, 1, 0);
+    csimd_q8_output to = {.scales = (float*)one.scales};
+    for (int p = 0; p < CSIMD_PLANES; p++) {
+        to.q[p] = (int8_t*)one.plane[p].q;
+        to.sums[p] = (int32_t*)one.plane[p].sums;
+    }
+    work->kernels->quantize_row(input->x + token * input->stride, input->cols, &to);
+    csimd_total_activations(&one);
+}
+
+/// The sum of sixteen bytes.
+static inline int32_t sum_sixteen(const int8_t* q) {
+#if defined(__SSE2__)
+    // Sums of eight unsigned bytes each: of q + 128.
+    const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i*)q), _mm_set1_epi8(-128));
+    const __m128i eights = _mm_sad_epu8(bytes, _mm_setzero_si128());
+    return _mm_cvtsi128_si32(_mm_add_epi32(eights, _mm_srli_si128(eights, 8))) - 16 * 128;
+#else
+    int32_t sum = 0;
+    for (int i = 0; i < CSIMD_BLOCK / 2; i++) {
+        sum += q[i];
+    }
+    return sum;
+#endif
+}
+
+void csimd_total_activations(const csimd_q8_rows* x) {
+    for (size_t t = 0; t < x->tokens; t++) {
+        for (size_t b = 0; b < x->blocks; b++) {
+            const size_t at = t * x->blocks + b;
+            int32_t sums[2];
+            for (size_t half = 0; half < 2; half++) {
+                const size_t from = t * x->stride + b * CSIMD_BLOCK + half * (CSIMD_BLOCK / 2);
+                sums[half] = sum_sixteen(x->plane[0].q + from);
+                if (x->planes > 1) {
+                    sums[half] =
+                        sums[half] * (1 << CSIMD_PLANE_SHIFT) + sum_sixteen(x->plane[1].q + from);
+                }
+                ((float*)x->halves)[at * 2 + half] = (float)sums[half] * x->scales[at];
+            }
+            ((float*)x->totals)[at] = (float)(sums[0] + sums[1]) * x->scales[at];
+        }
+    }
+}
+
+typedef uint32_t four_words __attribute__((ext_vector_type(4)));
+typedef four_words four_words_any __attribute__((aligned(1), may_alias));
+
+/// Words of four tokens, `stride` bytes apart, word by word, CSIMD_TILE words apart.
+static inline void turn_tokens(const int8_t* q, size_t stride, char* to) {
+    four_words rows[4];
+    for (size_t t = 0; t < 4; t++) {
+        rows[t] = *(const four_words_any*)(q + t * stride);
+    }
+    const four_words low01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+    const four_words low23 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+    const four_words high01 = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+    const four_words high23 = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+    const four_words words[4] = {
+        __builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+        __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+        __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+        __builtin_shufflevector(high01, high23, 2, 3, 6, 7),
+    };
+    for (size_t word = 0; word < 4; word++) {
+        *(four_words_any*)(to + word * CSIMD_TILE * 4) = words[word];
+    }
+}
+
+void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles) {
+    csimd_q8_rows laid_out = *x;
+    laid_out.tiles = tiles;
+    const size_t first = tile * CSIMD_TILE, tokens = min_size(x->tokens - first, CSIMD_TILE);
+    const csimd_q8_rows from = csimd_q8_part(x, first, tokens, block);
+    const csimd_block_input to =
+        csimd_block_of_tile(csimd_tile_at(&laid_out, first, block), x->planes, tokens);
+    for (int p = 0; p < x->planes; p++) {
+        const int8_t* q = from.plane[p].q;
+        char* words = (char*)to.q[p];
+        if (tokens == CSIMD_TILE) {
+            for (size_t t = 0; t < CSIMD_TILE; t += 4) {
+                for (size_t word = 0; word < CSIMD_STEPS; word += 4) {
+                    turn_tokens(q + t * x->stride + word * 4, x->stride,
+                                words + word * CSIMD_TILE * 4 + t * 4);
+                }
+            }
+            continue;
+        }
+        for (size_t t = 0; t < tokens; t++) {
+            for (size_t word = 0; word < CSIMD_STEPS; word++) {
+                memcpy(words + word * to.word_bytes + t * to.token_bytes,
+                       q + t * x->stride + word * 4, 4);
+            }
+        }
+    }
+    for (size_t t = 0; t < tokens; t++) {
+        const size_t at = t * x->blocks;
+        ((float*)to.scales)[t] = from.scales[at];
+        ((int32_t*)to.sums[0])[t] = from.plane[0].sums[at];
+        ((int32_t*)to.sums[1])[t] = from.plane[1].sums[at];
+    }
+}
+
+static void lay_out_blocks(const quantization* work, size_t tile, size_t first, size_t count) {
+    for (size_t b = first; b < min_size(first + count, work->rows.blocks); b++) {
+        csimd_lay_out_block(&work->rows, tile, b, (void*)work->rows.tiles);
+    }
+}
+
+static void token_task(void* context, int64_t index) {
+    quantize_token(context, (size_t)index);
+}
+
+static void layout_task(void* context, int64_t index) {
+    const quantization* work = context;
+    const size_t tile = (size_t)index / work->parts, part = (size_t)index % work->parts;
+    lay_out_blocks(work, tile, part * LAYOUT_BLOCKS, LAYOUT_BLOCKS);
+}
+
+/// A tile's tokens, and the tile while they are in the cache.
+static void tile_task(void* context, int64_t index) {
+    const quantization* work = context;
+    const size_t first = (size_t)index * CSIMD_TILE;
+    const size_t end = min_size(first + CSIMD_TILE, work->rows.tokens);
+    for (size_t token = first; token < end; token++) {
+        quantize_token(work, token);
+    }
+    lay_out_blocks(work, (size_t)index, 0, work->rows.blocks);
+}
+
+void csimd_quantize_activations(const csimd_input* input) {
+    quantization work = {
+        .kernels = csimd_active(), .input = input, .rows = csimd_quantized_rows(input)};
+    const size_t tiles = units(input->tokens, CSIMD_TILE);
+    if (work.rows.tiles && input->tokens > CSIMD_FEW) {
+        csimd_parallel(tile_task, &work, (int64_t)tiles);
+        return;
+    }
+    // Fewer tiles than threads would share: token by token, then part by part.
+    csimd_parallel(token_task, &work, (int64_t)input->tokens);
+    if (work.rows.tiles) {
+        work.parts = units(work.rows.blocks, LAYOUT_BLOCKS);
+        csimd_parallel(layout_task, &work, (int64_t)(tiles * work.parts));
+    }
+}
