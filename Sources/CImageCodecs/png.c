@@ -442,10 +442,11 @@ static void find_data_end(chunk_walk* walk) {
     walk->data_end = position;
 }
 
-// Deflate packs up to a thousand to one, and rows are unpacked and unfiltered at some 400 MB a
-// second: a megabyte could take several seconds. Pictures that people make shrink a few times.
-static const uint64_t free_row_bytes = (uint64_t)1 << 29;
-enum { MOST_UNPACKED = 100 };
+// Deflate packs up to a thousand to one. Rows are unpacked and unfiltered at some 400 MB a second,
+// and pixels, of one bit too, are resized at some 100 million a second: a megabyte could take
+// several seconds. Pictures that people make shrink a few times.
+static const uint64_t free_row_bytes = (uint64_t)1 << 28, free_pixels = (uint64_t)1 << 26;
+enum { MOST_UNPACKED = 100, MOST_PIXELS_A_BYTE = 64 };
 
 // Bytes of all rows with their filters' numbers; those of an interlaced picture's passes differ by
 // less than a thousandth.
@@ -479,6 +480,12 @@ image_codecs_status image_codecs_decode_png(const uint8_t* bytes, size_t count, 
         return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, walk.data,
                             "%llu bytes of rows in %llu bytes of data; so much takes too long",
                             (unsigned long long)unpacked, (unsigned long long)packed);
+    }
+    const uint64_t pixels = (uint64_t)walk.width * walk.height;
+    if (pixels > free_pixels && pixels / MOST_PIXELS_A_BYTE > packed) {
+        return picture_fail(picture, IMAGE_CODECS_UNSUPPORTED, walk.data,
+                            "%llu pixels in %llu bytes of data; so much takes too long",
+                            (unsigned long long)pixels, (unsigned long long)packed);
     }
     decoding* state = calloc(1, sizeof *state);
     if (!state) {

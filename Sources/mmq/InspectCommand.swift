@@ -45,8 +45,9 @@ struct InspectCommand: ParsableCommand {
 
     private func printFile(_ file: Inspection.File) {
         print("\n\(file.path): \(file.format), \(size(file.bytes)), \(file.tensors.count) tensors")
+        let unknown = Set(file.unknownKeys)
         for entry in file.metadata {
-            let mark = file.unknownKeys.contains(entry.key) ? "  (unknown key)" : ""
+            let mark = unknown.contains(entry.key) ? "  (unknown key)" : ""
             print("  \(entry.key) = \(entry.value.replacing("\n", with: " "))\(mark)")
         }
         let width = file.tensors.map(\.name.count).max() ?? 0

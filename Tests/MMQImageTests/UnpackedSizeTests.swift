@@ -32,8 +32,17 @@ import Testing
         #expect(refused?.code == .unsupported && refused?.file == "rows.png")
         #expect(refused?.description.contains("1352013000 bytes of rows") == true)
         #expect(clock.now - start < .seconds(2))
-        // Up to half a gigabyte it is tried: here there is no data for so many rows.
-        let short = error(picture(width: 8000, height: 8000, depth: 16, colour: 6))
+        // Up to 256 MB it is tried: here there is no data for so many rows.
+        let short = error(picture(width: 5750, height: 5750, depth: 16, colour: 6))
+        #expect(short?.code == .corrupt || short?.code == .truncated)
+    }
+
+    /// Rows of one bit a pixel are small, what is resized is not.
+    @Test func pixelsOfOneBit() throws {
+        let refused = error(picture(width: 13_000, height: 13_000, depth: 1, colour: 0))
+        #expect(refused?.code == .unsupported && refused?.file == "rows.png")
+        #expect(refused?.description.contains("169000000 pixels") == true)
+        let short = error(picture(width: 8192, height: 8192, depth: 1, colour: 0))
         #expect(short?.code == .corrupt || short?.code == .truncated)
     }
 }

@@ -74,7 +74,7 @@ def jpeg(side: int, components: int, scans: int) -> bytes:
 
 def pictures() -> dict[str, bytes]:
     small = zlib.compress(bytes(4 * 13))
-    side = 13377  # the most pixels that are read
+    side = 13377  # the most pixels that are read of a JPEG
     cases = {
         "png: tiny text chunks": png(4, 4, 8, 2, [small], before=chunk(b"tEXt", b"a\0b") * 60_000),
         "png: a profile of zeros": png(4, 4, 8, 2, [small], before=chunk(b"iCCP", b"a\0\0" + zeros(900, 1_000_000, 0))),
@@ -86,18 +86,16 @@ def pictures() -> dict[str, bytes]:
         for components in (1, 3):
             cases[f"jpeg: {scans} scans, {components} components"] = jpeg(side, components, scans)
     cases["jpeg: 3000 scans"] = jpeg(200, 1, 3000)[:LARGEST]
-    for kind, depth, colour, pixel in [
-            ("rgb", 8, 2, 3), ("rgba, 16 bits", 16, 6, 8), ("gray, 1 bit", 1, 0, 0)]:
+    width = 8192
+    for kind, height, depth, colour, row in [
+            ("rgb", width, 8, 2, 3 * width), ("rgba, 16 bits", width // 2 - 1, 16, 6, 8 * width),
+            ("gray, 1 bit", width, 1, 0, width // 8)]:
         for filter_type, word in [(0, "no filter"), (4, "Paeth")]:
-            width = side
-            height = side
-            row = width * pixel or (width + 7) // 8
-            while len(data := zeros(height, row, filter_type)) > LARGEST - 1000:
-                height = height * 9 // 10
+            data = zeros(height, row, filter_type)
             cases[f"png: {height} rows of {kind}, {word}"] = png(width, height, depth, colour, [data])
-            if filter_type == 4:
-                data = zeros(int(height * 1.05), row, filter_type)
-                cases[f"png: {height} rows of {kind}, interlaced"] = png(width, height // 2, depth, colour, [data], 1)
+        # The passes have more rows, and filters' numbers, than the picture.
+        data = zeros(height * 2, row, 4)
+        cases[f"png: {height} rows of {kind}, interlaced"] = png(width, height, depth, colour, [data], 1)
     return cases
 
 
@@ -242,11 +240,11 @@ def answers() -> dict[str, tuple[str, bytes]]:
     def lines(domain: str, count: int, truth, answer: str, **more) -> tuple[str, bytes]:
         return domain, line(domain, truth, answer, **more)[1] * count
 
-    alike = "".join(words(1, 16_000))
+    alike = "".join(words(1, 8_000))
     return {
         "answers: two long texts": line("doc", ["ab" * 240_000], "ba" * 240_000),
-        "answers: the longest references": line("doc", [text[:16_000] for text in words(60, 16_000)], alike),
-        "answers: the longest answers": lines("doc", 30, [alike[::-1]], alike),
+        "answers: the longest references": line("doc", [text[:8_000] for text in words(120, 8_000)], alike),
+        "answers: the longest answers": lines("doc", 60, [alike[::-1]], alike),
         "answers: annotators": line("com", [{"answer": "a"}] * 60_000, "a"),
         "answers: most annotators": lines("com", 60, [{"answer": word} for word in words(999, 2)], "a"),
         "answers: long choices": lines("med", 200, "a" * 1000, "b", choices=[word for word in words(4, 1000, "abc")]),

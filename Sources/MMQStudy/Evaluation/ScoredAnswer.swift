@@ -4,7 +4,7 @@ import MMQFormats
 /// What is compared with what grows faster than a file: no answers of a model come near.
 enum ScoredAnswerLimit {
     /// Characters of an answer or a reference (`doc`).
-    static let comparedText = 1 << 14
+    static let comparedText = 1 << 13
     /// Characters of a choice's text or its label (`med`).
     static let choice = 1024
     /// Annotators of a question (`com`); VQAv2 has ten.
