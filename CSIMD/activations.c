@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "turn.inc"
 
 enum { LAYOUT_BLOCKS = 32 }; // of a tile that one task lays out
 
@@ -125,30 +126,6 @@ void csimd_total_activations(const csimd_q8_rows* x) {
     }
 }
 
-typedef uint32_t four_words __attribute__((ext_vector_type(4)));
-typedef four_words four_words_any __attribute__((aligned(1), may_alias));
-
-/// Words of four tokens, `stride` bytes apart, word by word, CSIMD_TILE words apart.
-static inline void turn_tokens(const int8_t* q, size_t stride, char* to) {
-    four_words rows[4];
-    for (size_t t = 0; t < 4; t++) {
-        rows[t] = *(const four_words_any*)(q + t * stride);
-    }
-    const four_words low01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-    const four_words low23 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-    const four_words high01 = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-    const four_words high23 = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-    const four_words words[4] = {
-        __builtin_shufflevector(low01, low23, 0, 1, 4, 5),
-        __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-        __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
-        __builtin_shufflevector(high01, high23, 2, 3, 6, 7),
-    };
-    for (size_t word = 0; word < 4; word++) {
-        *(four_words_any*)(to + word * CSIMD_TILE * 4) = words[word];
-    }
-}
-
 void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles) {
     csimd_q8_rows laid_out = *x;
     laid_out.tiles = tiles;
@@ -162,8 +139,8 @@ void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void
         if (tokens == CSIMD_TILE) {
             for (size_t t = 0; t < CSIMD_TILE; t += 4) {
                 for (size_t word = 0; word < CSIMD_STEPS; word += 4) {
-                    turn_tokens(q + t * x->stride + word * 4, x->stride,
-                                words + word * CSIMD_TILE * 4 + t * 4);
+                    turn_words_of_four(q + t * x->stride + word * 4, x->stride,
+                                       words + word * CSIMD_TILE * 4 + t * 4, CSIMD_TILE * 4);
                 }
             }
             continue;

@@ -40,15 +40,7 @@ int csimd_physical_cores(void);
 /// Runs task(context, i) for i in 0 ..< count, each once, on the kernel threads.
 void csimd_parallel(void (*task)(void* context, int64_t index), void* context, int64_t count);
 
-// --- matmul.c: products with weights -----------------------------------------------------------
-
-/// A weight matrix [rows, cols] as it lies in the file. Quantized types need cols % 32 == 0.
-typedef struct csimd_matrix {
-    csimd_type type;
-    const void* data;
-    size_t rows;
-    size_t cols;
-} csimd_matrix;
+// --- activations.c: activations as products take them ------------------------------------------
 
 /// Integers that activations are rounded to, in blocks of 32 with one f32 scale each.
 typedef enum csimd_integers {
@@ -73,6 +65,16 @@ size_t csimd_quantized_bytes(size_t tokens, size_t cols, csimd_integers integers
 /// they are not all finite. For products under the same instruction set: part of the form is
 /// private to it.
 void csimd_quantize_activations(const csimd_input* input);
+
+// --- matmul.c: products with weights -----------------------------------------------------------
+
+/// A weight matrix [rows, cols] as it lies in the file. Quantized types need cols % 32 == 0.
+typedef struct csimd_matrix {
+    csimd_type type;
+    const void* data;
+    size_t rows;
+    size_t cols;
+} csimd_matrix;
 
 /// Whether products with w take the activations in integers; else they take them in f32.
 bool csimd_takes_integers(const csimd_matrix* w);
