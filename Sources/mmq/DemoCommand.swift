@@ -10,8 +10,8 @@ struct DemoCommand: AsyncParsableCommand {
         commandName: "demo",
         abstract: "The whole study on two small trained models, ending with a report.",
         discussion: """
-            Every step is an mmq command, printed before it runs: convert, ask, activation, identify, \
-            generate, evaluate, logit-lens, deviation, compare, report. A demo that was stopped, or \
+            Every step is an mmq command, printed before it runs: convert, round, ask, activation, \
+            identify, generate, evaluate, logit-lens, deviation, compare, report. A demo that was stopped, or \
             killed, goes on with the same command.
             """)
 
@@ -107,7 +107,11 @@ private struct DemoStudy {
     let threads: Int?
 
     /// The weights' types that are compared: f16 first, the reference.
-    private static let types = [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q8_0")]
+    private static let types = ["f16", "q8_0", int4]
+    /// Four bits that keep the neurons: made of the f16 model by `round`.
+    private static let int4 = "iq4_nl"
+    /// Samples of each domain whose neurons are counted.
+    private static let counted = 60
 
     private var name: String { architecture.name }
     private func model(_ type: String) -> String { "\(output)/model-\(type)" }
@@ -132,11 +136,17 @@ private struct DemoStudy {
     func run() async throws {
         try makeFolder(output)
         say("\(name): convert the checkpoint to f16, int8 and int4")
-        for (type, vision) in Self.types {
+        for type in Self.types {
             // Each time: the checkpoint may be another than the last demo's.
-            try await mmq(
-                "convert", checkpoint, "--output", model(type), "--type", type, "--vision-type",
-                vision, "--force")
+            if type == Self.int4 {
+                try await mmq(
+                    "round", "--model", model("f16"), "--bench", bench, "--type", type,
+                    "--leave-out", "\(Self.counted)", "--output", model(type), "--force")
+            } else {
+                try await mmq(
+                    "convert", checkpoint, "--output", model(type), "--type", type,
+                    "--vision-type", type, "--force")
+            }
             try dropStudy(type)
         }
         try await ask()
@@ -170,7 +180,7 @@ private struct DemoStudy {
             ])
 
         say("\(name): what int8 and int4 change next to f16")
-        for type in ["q8_0", "q4_0"] {
+        for type in Self.types.dropFirst() {
             try await find(type, quietly: true)
             try await mmq(
                 ["generate"] + model(of: type) + [
@@ -194,7 +204,7 @@ private struct DemoStudy {
         try await mmq(
             "report", "--study", study("f16"), "--model", model("f16"), "--bench", bench,
             "--compare",
-            study("q8_0"), "--compare", study("q4_0"), "--judge", "exact", "--image",
+            study("q8_0"), "--compare", study(Self.int4), "--judge", "exact", "--image",
             sample.picture, "--prompt",
             sample.prompt, "--title", "\(name), the demo's model", "--output",
             "\(output)/report.html")
@@ -206,7 +216,7 @@ private struct DemoStudy {
         for domain in [Domain.rs, .com, .doc] {
             let sample = try first(domain)
             try await mmq(
-                "ask", "--model", model("q4_0"), "--image", sample.picture, "--greedy",
+                "ask", "--model", model(Self.int4), "--image", sample.picture, "--greedy",
                 "--max-tokens", "12", "--raw-prompt", "--", sample.prompt)
             print("  (right: \(sample.answer))")
         }
@@ -223,7 +233,7 @@ private struct DemoStudy {
 
     private func find(_ type: String, quietly: Bool) async throws {
         try await mmq(
-            ["activation"] + model(of: type) + ["--samples", "60"],
+            ["activation"] + model(of: type) + ["--samples", "\(Self.counted)"],
             into: quietly ? "/dev/null" : nil)
         try await mmq(
             ["identify", "--study", study(type), "--top-rate", "0.05"],

@@ -13,8 +13,8 @@ struct RoundCommand: ParsableCommand {
             kind, plain GGUF. Each weight is rounded so that its errors make up for each other over \
             what goes into its product, layer by layer, in the model as rounded so far. That goes \
             for iq4_nl, q4_0, q5_0 and q8_0; parts of other types are weighed by the importance of \
-            each input. Use other samples than those that the study is made of. All prompts stay in \
-            memory, 8 bytes for each position and channel of the hidden state. A run that was \
+            each input. Use other samples than those that the study is made of: another split, or \
+            those behind the study's (--leave-out). All prompts stay in memory, 8 bytes for each position and channel of the hidden state. A run that was \
             stopped, or killed, goes on with the same command, does at most one layer anew and \
             ends with the same files.
             """)
@@ -39,6 +39,13 @@ struct RoundCommand: ParsableCommand {
 
     @Option(
         help: """
+            Leave out so many of each domain's first samples (those with a picture): the ones that a \
+            study of the same split takes.
+            """)
+    var leaveOut = 0
+
+    @Option(
+        help: """
             What part of its own the second moment of each input grows by: the more, the less is \
             made of how inputs hang together.
             """)
@@ -52,6 +59,7 @@ struct RoundCommand: ParsableCommand {
 
     func validate() throws {
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+        if leaveOut < 0 { throw ValidationError("--leave-out must be 0 or more.") }
         guard damping >= 0, damping.isFinite else {
             throw ValidationError("--damping must be 0 or more.")
         }
@@ -62,7 +70,7 @@ struct RoundCommand: ParsableCommand {
         let types = type.keeping(try keep.map(WeightRule.list) ?? [])
         let plan = try RoundingPlan(
             model: model.open(), bench: bench.bench, domains: chosen, split: bench.split,
-            form: calibration.promptForm, samples: samples, output: output,
+            form: calibration.promptForm, samples: samples, leavingOut: leaveOut, output: output,
             options: .init(
                 types: types, imageWeight: calibration.imageWeight, damping: damping, replace: force
             ),

@@ -32,10 +32,16 @@ import Testing
         #expect(try bytes(made) == before)
         try expectExit(0, round(model, folder("made"), "--force", "--image-weight", "0"))
         #expect(try bytes(made) != before)
+        try expectExit(0, round(model, folder("made"), "--force", "--leave-out", "2"))
+        #expect(try bytes(made) != before)
+        try expectRefusal(
+            round(model, folder("empty"), "--leave-out", "99"),
+            naming: [goldenBench, "behind the first 99"])
         try expectRefusal(round(folder("made"), folder("twice")), naming: [made, "F16"])
         #expect(!FileManager.default.fileExists(atPath: folder("twice")))
         try expectExit(2, round(model, folder("none"), "--image-weight", "-1"))
         try expectExit(2, round(model, folder("none"), "--samples", "0"))
+        try expectExit(2, round(model, folder("none"), "--leave-out", "-1"))
         #expect(!FileManager.default.fileExists(atPath: folder("none")))
     }
 }

@@ -25,8 +25,8 @@ import Testing
             "round",
             [
                 "--model", "--compat", "--activations", "--bench", "--split", "--domain",
-                "--output", "--type", "--keep", "--samples", "--prompt-form", "--image-weight",
-                "--damping", "--force", "--allow-outside", "--threads", "--json",
+                "--output", "--type", "--keep", "--samples", "--leave-out", "--prompt-form",
+                "--image-weight", "--damping", "--force", "--allow-outside", "--threads", "--json",
             ]
         ),
         (

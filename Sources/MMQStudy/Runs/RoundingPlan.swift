@@ -13,18 +13,25 @@ public final class RoundingPlan {
 
     /// The rounding, once it has its prompts.
     public let rounding: WeightRounding
+    private let bench: String
     private let splits: [BenchSplit]
     private let wanted: Int
+    private let leavingOut: Int
 
-    /// Rounding a model into the folder `output` by the first `samples` samples of each domain.
+    /// Rounding a model into the folder `output` by `samples` samples of each domain.
     ///
+    /// - Parameters:
+    ///   - samples: of each domain.
+    ///   - leavingOut: so many of each domain's first samples are another's, a study's say.
     /// - Throws: `InputError`, as `WeightRounding` does, or if the bench has no such domain.
     public init(
         model: any VisionLanguageModel, bench: String, domains: [Domain], split: String,
-        form: PromptForm, samples: Int, output: String, options: WeightRounding.Options,
-        allowsOutside: Bool
+        form: PromptForm, samples: Int, leavingOut: Int, output: String,
+        options: WeightRounding.Options, allowsOutside: Bool
     ) throws {
+        self.bench = bench
         wanted = samples
+        self.leavingOut = leavingOut
         splits = try domains.map {
             try BenchSplit(
                 bench: bench, domain: $0, split: split, form: form, allowsOutside: allowsOutside)
@@ -32,7 +39,8 @@ public final class RoundingPlan {
         let source = splits.map { "\($0.domain.rawValue) \($0.fingerprint)" }
         rounding = try WeightRounding(
             model, to: output,
-            prompts: "\(form.rawValue) \(split) \(samples) \(source.joined(separator: " "))",
+            prompts: "\(form.rawValue) \(split) \(samples) after \(leavingOut) "
+                + source.joined(separator: " "),
             options: options)
     }
 
@@ -42,11 +50,16 @@ public final class RoundingPlan {
     /// - Parameters:
     ///   - interrupted: asked before every sample; true ends it with `CancellationError`.
     ///   - tell: told what is passed over.
+    /// - Throws: `InputError` if there is none at all.
     public func collect(
         interrupted: () -> Bool = { false }, tell: (Domain, RunEvent) -> Void = { _, _ in }
     ) throws -> [Samples] {
-        try splits.map { split in
+        let taken = try splits.map { split in
             var taken = Samples(domain: split.domain)
+            var passed = 0
+            while passed < leavingOut, let item = try split.next() {
+                if case .sample = item { passed += 1 }
+            }
             while taken.samples < wanted, let item = try split.next() {
                 if interrupted() { throw CancellationError() }
                 switch item {
@@ -66,5 +79,12 @@ public final class RoundingPlan {
             }
             return taken
         }
+        guard taken.contains(where: { $0.samples > 0 }) else {
+            throw InputError(
+                .badInput, file: bench,
+                expected: "samples to round weights by"
+                    + (leavingOut > 0 ? ", behind the first \(leavingOut)" : ""), found: "none")
+        }
+        return taken
     }
 }
