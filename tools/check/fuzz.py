@@ -179,10 +179,13 @@ def main() -> int:
     arguments.add_argument("--until", type=int, help="turns of --seconds until there were so many executions of each")
     arguments.add_argument("--skip-build", action="store_true", help="take the targets as they were built last")
     arguments.add_argument("--table", action="store_true", help="print what all runs together are")
+    arguments.add_argument("--available", action="store_true", help="say whether the toolchain has libFuzzer, and end")
     options = arguments.parse_args()
     totals = Totals()
     if options.table:
         totals.print()
+        return 0
+    if options.available and has_runtime():
         return 0
     if options.input and len(options.targets) != 1:
         arguments.error("--input needs the one TARGET that reads it")
