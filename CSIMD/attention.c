@@ -16,8 +16,11 @@ enum {
     // Queries whose scores against a tile are held at a time: 24 KB. A multiple of the register
     // blocks of gemm_f32 (6 and 12 rows).
     QUERY_BLOCK = 48,
-    // Query rows (heads of a group x positions) of a task: they share the packing of each tile.
-    TASK_ROWS = 480,
+    // The same where a tile is seen in part. One register block.
+    DIAGONAL_ROWS = 12,
+    // Query rows (heads of a group x positions) of a task: they share the packing of each tile. At
+    // head_dim 128 they take 650 KB, which fits that cache too.
+    TASK_ROWS = 640,
     // Keys of a task when decoding; fixed, so that the threads do not show in the sum.
     DECODE_KEYS = 512,
     // Rows between a prefetch and the use of what it brought.
@@ -176,9 +179,11 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
         size_t skip = p->a.causal && first > position0 ? first - position0 : 0;
         pack_tile(p, t, sequence, kv_head, first, count);
         for (size_t head = 0; head < p->group; head++) {
-            for (size_t b = skip; b < tokens; b += QUERY_BLOCK) {
-                take_tile(p, t, head * tokens + b, min_size(tokens - b, QUERY_BLOCK), position0 + b,
-                          first, count);
+            for (size_t b = skip, rows; b < tokens; b += rows) {
+                // Few rows at a time where the diagonal passes: all compute what the last one sees.
+                bool cut = p->a.causal && position0 + b < first + count;
+                rows = min_size(tokens - b, cut ? DIAGONAL_ROWS : QUERY_BLOCK);
+                take_tile(p, t, head * tokens + b, rows, position0 + b, first, count);
             }
         }
     }
@@ -187,9 +192,10 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
         size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
         float* to =
             p->a.out + (sequence * p->a.tokens + token) * p->a.out_stride + head * p->a.head_dim;
+        const float *from = t->out + r * n, sum = t->sum[r];
         for (size_t i = 0; i < p->a.head_dim; i++) {
             // + 0: a -0 that a masked key's 0 x value may or may not have met becomes +0.
-            to[i] = t->sum[r] == 0 ? 0.0f : t->out[r * n + i] / t->sum[r] + 0.0f;
+            to[i] = sum == 0 ? 0.0f : from[i] / sum + 0.0f;
         }
     }
 }
@@ -231,10 +237,11 @@ bool csimd_attention(const csimd_attention_args* args) {
                  .a = *args,
                  .padded = round_up(args->head_dim, 16),
                  .group = args->heads / args->kv_heads};
-    p.task_tokens = TASK_ROWS / p.group / QUERY_BLOCK * QUERY_BLOCK;
-    if (p.task_tokens == 0) {
-        p.task_tokens = QUERY_BLOCK;
-    }
+    // Tasks of about one size: a small last one would pack all keys for a few queries. An eighth
+    // more than TASK_ROWS is better than another packing.
+    const size_t most = TASK_ROWS / p.group, spare = most / 8;
+    const size_t tasks = most == 0 || args->tokens <= spare ? 1 : units(args->tokens - spare, most);
+    p.task_tokens = most == 0 ? QUERY_BLOCK : round_up(units(args->tokens, tasks), QUERY_BLOCK);
     p.task_blocks = units(args->tokens, p.task_tokens);
     csimd_parallel(prefill_task, &p, (int64_t)(args->sequences * args->kv_heads * p.task_blocks));
     return !atomic_load(&p.failed);

@@ -269,8 +269,9 @@ public final class Study {
     /// Runs `body`, whose reads and writes become one transaction: all of it, or nothing if it throws.
     func atomically<T>(_ body: () throws -> T) throws -> T {
         try write { db in
+            let outer = transaction
             transaction = db
-            defer { transaction = nil }
+            defer { transaction = outer }
             return try body()
         }
     }
