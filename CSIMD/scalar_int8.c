@@ -27,7 +27,7 @@ void csimd_scalar_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
             const int32_t q = any ? (int32_t)rintf(x[i] * inverse) : 0;
             // The low part of two is the remainder next to zero: -64 ... 63.
             const int32_t high = wide ? (q + 64) >> CSIMD_PLANE_SHIFT : q;
-            const int32_t low = q - (high << CSIMD_PLANE_SHIFT);
+            const int32_t low = q - high * (1 << CSIMD_PLANE_SHIFT);
             to->q[0][b * CSIMD_BLOCK + i] = (int8_t)high;
             sums[0] += high;
             if (wide) {
