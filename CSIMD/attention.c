@@ -16,7 +16,7 @@ enum {
     // Queries whose scores against a tile are held at a time: 24 KB. A multiple of the register
     // blocks of gemm_f32 (6 and 12 rows).
     QUERY_BLOCK = 48,
-    // The same where a tile is seen in part. One register block.
+    // The same where a tile is seen in part. One register block of AVX-512, two of AVX2.
     DIAGONAL_ROWS = 12,
     // Query rows (heads of a group x positions) of a task: they share the packing of each tile. At
     // head_dim 128 they take 650 KB, which fits that cache too.

@@ -14,9 +14,9 @@ struct RoundCommand: ParsableCommand {
             what goes into its product, layer by layer, in the model as rounded so far. That goes \
             for iq4_nl, q4_0, q5_0 and q8_0; parts of other types are weighed by the importance of \
             each input. Use other samples than those that the study is made of: another split, or \
-            those behind the study's (--leave-out). All prompts stay in memory, 8 bytes for each position and channel of the hidden state. A run that was \
-            stopped, or killed, goes on with the same command, does at most one layer anew and \
-            ends with the same files.
+            those behind the study's (--leave-out). All prompts stay in memory, 8 bytes for each \
+            position and channel of the hidden state. A run that was stopped, or killed, goes on \
+            with the same command, does at most one layer anew and ends with the same files.
             """)
 
     @OptionGroup var model: ModelOptions

@@ -213,16 +213,17 @@ extension Array {
         checks.report()
     }
 
-    /// One prefill of 700 tokens, or several: the same bytes, on any number of threads.
+    /// One prefill of 800 tokens (two tasks a head), or several: the same bytes, on any number of
+    /// threads.
     @Test(arguments: [(4, 4, CSIMD_F32), (6, 2, CSIMD_F16)])
     func splitsAndThreadsDoNotShow(heads: Int, kvHeads: Int, type: csimd_type) {
         var checks = Checks()
         let problem = AttentionProblem(
-            tokens: 700, keys: 700, heads: heads, kvHeads: kvHeads, headDim: 24, type: type,
+            tokens: 800, keys: 800, heads: heads, kvHeads: kvHeads, headDim: 24, type: type,
             spread: 3)
         for isa in supportedISAs {
             let whole = withKernels(isa: isa, threads: 1) { problem.run() }
-            for (chunk, threads) in [(700, 2), (700, 3), (499, 1), (128, 2), (100, 3), (37, 1)] {
+            for (chunk, threads) in [(800, 2), (800, 3), (499, 1), (128, 2), (100, 3), (37, 1)] {
                 let parts = withKernels(isa: isa, threads: Int32(threads)) {
                     problem.run(chunk: chunk)
                 }

@@ -249,6 +249,15 @@ struct PixelModel: CountingModel {
             }
         }
         #expect(try study.passes().isEmpty)
+        // One inside another is part of it.
+        #expect(throws: Full.self) {
+            try study.atomically {
+                try study.atomically { try study.commit(pass, counts) }
+                #expect(try !study.passes().isEmpty)
+                throw Full()
+            }
+        }
+        #expect(try study.passes().isEmpty)
         try study.atomically { try study.commit(pass, counts) }
         let stored = try study.passCounts(pass)
         #expect(stored.samples == [1: 1] && stored.fired == counts.fired)

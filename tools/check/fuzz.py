@@ -185,8 +185,6 @@ def main() -> int:
     if options.table:
         totals.print()
         return 0
-    if options.available and has_runtime():
-        return 0
     if options.input and len(options.targets) != 1:
         arguments.error("--input needs the one TARGET that reads it")
     if options.input and not options.input.is_file():
@@ -194,6 +192,8 @@ def main() -> int:
     if not has_runtime():
         print("Fuzzing: left out, for this Swift toolchain has no libFuzzer (libclang_rt.fuzzer).", file=sys.stderr)
         return 1
+    if options.available:
+        return 0
     if ROOT.name.lower() == "fuzz":
         sys.exit(f"{ROOT}: SwiftPM would take the clone for the package Fuzz/ by its name; give it another one")
     # The C parts: see MMQ_SANITIZE in Package.swift.
