@@ -23,7 +23,12 @@ enum {
     TASK_ROWS = 640,
     // Keys of a task when decoding; fixed, so that the threads do not show in the sum.
     DECODE_KEYS = 512,
-    // Rows between a prefetch and the use of what it brought.
+    // Positions that are taken at a time when decoding, and most key heads of a task: at head_dim
+    // 128
+    // 16 KB of keys, which leave room in the first-level cache for those that come next.
+    DECODE_ROWS = 4,
+    DECODE_HEADS = 16,
+    // Rows between a prefetch and the use of what it brought in a prefill.
     AHEAD = 12,
 };
 
@@ -254,7 +259,8 @@ typedef struct decode {
     csimd_decode_args a;
     const csimd_sequence* sequences;
     float* parts;  // [sequences, splits, heads, part_floats]: output, max, sum of some keys
-    size_t splits; // tasks that the most keys of a sequence are cut into
+    size_t splits; // what the most keys of a sequence are cut into
+    size_t wide;   // key heads of a task
     _Atomic bool failed;
 } decode;
 
@@ -263,37 +269,55 @@ static size_t part_floats(const decode* d) {
     return round_up(d->a.head_dim + 2, 16);
 }
 
-/// DECODE_KEYS keys of one (sequence, key head) for all query heads that share it.
+/// Asks for `count` rows of one head.
+static void prefetch_rows(const csimd_kv* kv, size_t first, size_t count, size_t head,
+                          size_t head_dim) {
+    for (size_t r = 0; r < count; r++) {
+        prefetch_row(kv, 0, first + r, head, head_dim);
+    }
+}
+
+/// DECODE_KEYS keys of one sequence for d->wide key heads and all query heads that share them.
+/// Heads pass within a few positions: their rows lie side by side in memory.
 static void decode_task(void* context, int64_t index) {
     decode* d = context;
-    const size_t split = (size_t)index % d->splits, pair = (size_t)index / d->splits;
-    const size_t sequence = pair / d->a.kv_heads, kv_head = pair % d->a.kv_heads;
+    const size_t bands = units(d->a.kv_heads, d->wide);
+    const size_t band = (size_t)index % bands, pair = (size_t)index / bands;
+    const size_t split = pair % d->splits, sequence = pair / d->splits;
     const size_t group = d->a.heads / d->a.kv_heads, first = split * DECODE_KEYS;
     const csimd_sequence* seen = &d->sequences[sequence];
     if (first >= seen->keys) {
         return;
     }
     const size_t count = min_size(seen->keys - first, DECODE_KEYS);
-    const size_t head0 = kv_head * group, n = d->a.head_dim;
+    const size_t kv_head0 = band * d->wide, wide = min_size(d->a.kv_heads - kv_head0, d->wide);
+    const size_t head0 = kv_head0 * group, heads = wide * group, n = d->a.head_dim;
     const csimd_kv *k = &seen->k, *v = &seen->v;
+    const size_t k_bytes = k->position_stride * element_bytes(k->type);
+    const size_t v_bytes = v->position_stride * element_bytes(v->type);
     const float* q = d->a.q + sequence * d->a.q_stride + head0 * n;
-    float* scores = allocate(group * DECODE_KEYS);
+    float* scores = allocate(heads * DECODE_KEYS);
     if (!scores) {
         atomic_store(&d->failed, true);
         return;
     }
-    for (size_t j = 0; j < count; j++) {
-        const void* key = kv_row(k, 0, first + j, kv_head);
-        if (j + AHEAD < count) {
-            prefetch_row(k, 0, first + j + AHEAD, kv_head, n);
-        }
-        for (size_t h = 0; h < group; h++) {
-            scores[h * DECODE_KEYS + j] = d->kernels->dot(k->type, key, q + h * n, n) * d->a.scale;
+    for (size_t j = 0, rows, next; j < count; j += rows) {
+        rows = min_size(count - j, DECODE_ROWS);
+        next = min_size(count - j - rows, DECODE_ROWS);
+        for (size_t h = 0; h < heads; h++) {
+            const size_t head = kv_head0 + h / group;
+            if (h % group == 0) {
+                prefetch_rows(k, first + j + rows, next, head, n);
+            }
+            float* y = scores + h * DECODE_KEYS + j;
+            d->kernels->dots(k->type, kv_row(k, 0, first + j, head), k_bytes, rows, q + h * n, n,
+                             y);
+            d->kernels->scale(y, d->a.scale, rows);
         }
     }
     float* parts =
         d->parts + ((sequence * d->splits + split) * d->a.heads + head0) * part_floats(d);
-    for (size_t h = 0; h < group; h++) {
+    for (size_t h = 0; h < heads; h++) {
         float* part = parts + h * part_floats(d);
         float max = d->kernels->max(scores + h * DECODE_KEYS, count);
         memset(part, 0, n * sizeof(float));
@@ -301,14 +325,16 @@ static void decode_task(void* context, int64_t index) {
         part[n + 1] =
             d->kernels->exp_sum(scores + h * DECODE_KEYS, max == -INFINITY ? 0.0f : max, count);
     }
-    for (size_t j = 0; j < count; j++) {
-        const void* value = kv_row(v, 0, first + j, kv_head);
-        if (j + AHEAD < count) {
-            prefetch_row(v, 0, first + j + AHEAD, kv_head, n);
-        }
-        for (size_t h = 0; h < group; h++) {
-            d->kernels->axpy(v->type, scores[h * DECODE_KEYS + j], value,
-                             parts + h * part_floats(d), n);
+    for (size_t j = 0, rows, next; j < count; j += rows) {
+        rows = min_size(count - j, DECODE_ROWS);
+        next = min_size(count - j - rows, DECODE_ROWS);
+        for (size_t h = 0; h < heads; h++) {
+            const size_t head = kv_head0 + h / group;
+            if (h % group == 0) {
+                prefetch_rows(v, first + j + rows, next, head, n);
+            }
+            d->kernels->add_rows(v->type, kv_row(v, 0, first + j, head), v_bytes, rows,
+                                 scores + h * DECODE_KEYS + j, parts + h * part_floats(d), n);
         }
     }
     free(scores);
@@ -330,7 +356,7 @@ static void join_splits(const decode* d, size_t sequence, size_t head) {
         const float* part = parts + s * stride;
         float shrink = part[n] == max ? 1.0f : expf(part[n] - max);
         sum += part[n + 1] * shrink;
-        d->kernels->axpy(CSIMD_F32, shrink, part, to, n);
+        d->kernels->add_rows(CSIMD_F32, part, 0, 1, &shrink, to, n);
     }
     for (size_t i = 0; i < n; i++) {
         to[i] = sum == 0 ? 0.0f : to[i] / sum;
@@ -353,7 +379,11 @@ bool csimd_attention_decode(const csimd_decode_args* args, const csimd_sequence*
     if (!d.parts) {
         return false;
     }
-    csimd_parallel(decode_task, &d, (int64_t)(args->sequences * args->kv_heads * d.splits));
+    // At least two tasks to a thread, as far as heads go.
+    const size_t even = args->sequences * d.splits * args->kv_heads / (2 * (size_t)csimd_threads());
+    d.wide = even < 1 ? 1 : min_size(even, DECODE_HEADS);
+    csimd_parallel(decode_task, &d,
+                   (int64_t)(args->sequences * d.splits * units(args->kv_heads, d.wide)));
     bool failed = atomic_load(&d.failed);
     for (size_t s = 0; !failed && s < args->sequences; s++) {
         for (size_t h = 0; h < args->heads; h++) {

@@ -383,10 +383,13 @@ typedef struct csimd_kernels {
     /// A panel of gemm_f32 from sixteen rows of k values, `stride` floats apart:
     /// to[i * 16 + r] = rows[r * stride + i].
     void (*turn_floats)(const float* rows, size_t stride, size_t k, float* to);
-    /// sum_k w[k] x[k] with w F32, F16 or BF16.
-    float (*dot)(csimd_type type, const void* w, const float* x, size_t n);
-    /// y[k] += a * x[k] with x F32, F16 or BF16.
-    void (*axpy)(csimd_type type, float a, const void* x, float* y, size_t n);
+    /// y[r] = sum_k w[r, k] x[k] of `rows` rows, row_bytes apart, F32, F16 or BF16. A row's sum
+    /// does not depend on the others.
+    void (*dots)(csimd_type type, const void* w, size_t row_bytes, size_t rows, const float* x,
+                 size_t n, float* y);
+    /// y[k] += sum_r a[r] w[r, k] of such rows: one fused multiply-add per row, ascending.
+    void (*add_rows)(csimd_type type, const void* w, size_t row_bytes, size_t rows, const float* a,
+                     float* y, size_t n);
 
     // Rows (floats.inc).
     void (*rms_norm_row)(const float* x, const float* weight, float eps, float* y, size_t n);

@@ -24,8 +24,12 @@ enum {
     // integers to save time that anyone would notice, and rounding activations costs the narrow
     // layers of small models most.
     INTEGER_COLUMNS = 1024,
-    // Decoding: rows per task, small enough to share out evenly, large enough to stream.
-    MATVEC_ROWS = 64,
+    // Decoding: rows of a task, small enough to share out evenly, large enough to stream.
+    LEAST_MATVEC_ROWS = 64,
+    MOST_MATVEC_ROWS = 256,
+    MATVEC_TASKS = 16, // of a thread, at the least
+    // Rows of floats that share the loads of a token.
+    FEW_ROWS = 4,
 };
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
@@ -110,11 +114,15 @@ static csimd_weight_rows weight_rows(const product* p, size_t row0, size_t rows)
     };
 }
 
-/// Row r from the file, of the given type, times every token in f32.
-static void dot_row(const product* p, size_t r, csimd_type type, const void* row) {
-    for (size_t t = 0; t < p->input->tokens; t++) {
-        const float* x = p->input->x + t * p->input->stride;
-        *csimd_output_at(p->out, t, r).y = p->kernels->dot(type, row, x, p->w->cols);
+/// `rows` rows from row0 on, of the given type and row_bytes apart, times every token in f32.
+static void dot_rows(const product* p, csimd_type type, const char* w, size_t row_bytes,
+                     size_t row0, size_t rows) {
+    for (size_t r = 0; r < rows; r += FEW_ROWS) {
+        for (size_t t = 0; t < p->input->tokens; t++) {
+            const float* x = p->input->x + t * p->input->stride;
+            p->kernels->dots(type, w + r * row_bytes, row_bytes, min_size(rows - r, FEW_ROWS), x,
+                             p->w->cols, csimd_output_at(p->out, t, row0 + r).y);
+        }
     }
 }
 
@@ -129,12 +137,11 @@ static void direct_rows(const product* p, size_t row0, size_t rows) {
         float row[INTEGER_COLUMNS];
         for (size_t r = row0; r < row0 + rows; r++) {
             row_to_f32(p, r, 0, row, p->w->cols);
-            dot_row(p, r, CSIMD_F32, row);
+            dot_rows(p, CSIMD_F32, (const char*)row, 0, r, 1);
         }
     } else {
-        for (size_t r = row0; r < row0 + rows; r++) {
-            dot_row(p, r, p->w->type, (const char*)p->w->data + r * p->row_bytes);
-        }
+        dot_rows(p, p->w->type, (const char*)p->w->data + row0 * p->row_bytes, p->row_bytes, row0,
+                 rows);
     }
     add_bias(p, row0, rows);
 }
@@ -282,12 +289,15 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
 
 static void matvec_task(void* context, int64_t index) {
     const product* p = context;
-    size_t row0 = (size_t)index * MATVEC_ROWS;
-    direct_rows(p, row0, min_size(p->w->rows - row0, MATVEC_ROWS));
+    const size_t row0 = (size_t)index * p->task_rows;
+    direct_rows(p, row0, min_size(p->w->rows - row0, p->task_rows));
 }
 
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    csimd_parallel(matvec_task, &p, (int64_t)units(w->rows, MATVEC_ROWS));
+    const size_t even = w->rows / (MATVEC_TASKS * (size_t)csimd_threads());
+    const size_t rows = even - even % LEAST_MATVEC_ROWS;
+    p.task_rows = rows < LEAST_MATVEC_ROWS ? LEAST_MATVEC_ROWS : min_size(rows, MOST_MATVEC_ROWS);
+    csimd_parallel(matvec_task, &p, (int64_t)units(w->rows, p.task_rows));
 }

@@ -27,17 +27,24 @@ static void turn_floats(const float* rows, size_t stride, size_t k, float* to) {
     }
 }
 
-static float dot(csimd_type type, const void* w, const float* x, size_t n) {
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum = fmaf(csimd_scalar_element(type, w, i), x[i], sum);
+static void dots(csimd_type type, const void* w, size_t row_bytes, size_t rows, const float* x,
+                 size_t n, float* y) {
+    for (size_t r = 0; r < rows; r++) {
+        const char* row = (const char*)w + r * row_bytes;
+        y[r] = 0;
+        for (size_t i = 0; i < n; i++) {
+            y[r] = fmaf(csimd_scalar_element(type, row, i), x[i], y[r]);
+        }
     }
-    return sum;
 }
 
-static void axpy(csimd_type type, float a, const void* x, float* y, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = fmaf(a, csimd_scalar_element(type, x, i), y[i]);
+static void add_rows(csimd_type type, const void* w, size_t row_bytes, size_t rows, const float* a,
+                     float* y, size_t n) {
+    for (size_t r = 0; r < rows; r++) {
+        const char* row = (const char*)w + r * row_bytes;
+        for (size_t i = 0; i < n; i++) {
+            y[i] = fmaf(a[r], csimd_scalar_element(type, row, i), y[i]);
+        }
     }
 }
 
@@ -174,8 +181,8 @@ const csimd_kernels csimd_scalar_kernels = {
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
     .turn_floats = turn_floats,
-    .dot = dot,
-    .axpy = axpy,
+    .dots = dots,
+    .add_rows = add_rows,
     .rms_norm_row = rms_norm_row,
     .layer_norm_row = layer_norm_row,
     .add = add,

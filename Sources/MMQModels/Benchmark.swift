@@ -22,7 +22,7 @@ public struct Benchmark {
         }
     }
 
-    /// Tokens in front of those that are decoded.
+    /// Tokens in front of those that are decoded, where no others are asked for.
     public static let decodingPrompt = 8
 
     private let model: any VisionLanguageModel
@@ -116,14 +116,16 @@ public struct Benchmark {
             })
     }
 
-    /// `tokens` decoding steps of `sequences` answers together, behind a prompt of `prompt` tokens.
+    /// `tokens` decoding steps of `sequences` answers together, behind a prompt of `prompt` tokens,
+    /// anew each time.
     public func decode(tokens: Int, prompt: Int, sequences: Int) throws -> Timing {
         let states = try (0..<sequences).map { _ in
             try model.run(
                 input(tokens: prompt), features: [], observation: nil,
-                keepsCache: prompt + tokens * (repetitions + 1), after: { _, _ in })
+                keepsCache: prompt + tokens, after: { _, _ in })
         }
         return try time {
+            for state in states { state.cache?.count = prompt }
             for step in 0..<tokens {
                 let ids = states.indices.map { Int32((step * 31 + $0) % 100) }
                 _ = try model.step(ids, states: states, observations: states.map { _ in nil })

@@ -24,6 +24,9 @@ struct BenchCommand: ParsableCommand {
     @Option(name: [.customShort("n"), .customLong("generate")], help: "Tokens to decode.")
     var tokens: Int = 32
 
+    @Option(help: "Tokens in front of those that are decoded.")
+    var behind: Int = Benchmark.decodingPrompt
+
     @Option(help: "Answers decoded together.")
     var batch: Int = 1
 
@@ -51,11 +54,12 @@ struct BenchCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard prompt.allSatisfy({ $0 > 0 }), tokens >= 0, batch > 0,
+        guard prompt.allSatisfy({ $0 > 0 }), tokens >= 0, behind > 0, batch > 0,
             (1...1000).contains(repetitions)
         else {
             throw ValidationError(
-                "-p and --batch must be 1 or more, -n 0 or more, --repetitions 1 to 1000.")
+                "-p, --behind and --batch must be 1 or more, -n 0 or more, --repetitions 1 to "
+                    + "1000.")
         }
         if study != nil, masking.mask == nil {
             throw ValidationError("--study goes with --mask.")
@@ -92,9 +96,8 @@ struct BenchCommand: ParsableCommand {
         for sequences in tokens > 0 ? answers : [] {
             Diagnostics.note("decoding ...")
             report.addDecoding(
-                try benchmark.decode(
-                    tokens: tokens, prompt: Benchmark.decodingPrompt, sequences: sequences),
-                tokens: tokens, sequences: sequences)
+                try benchmark.decode(tokens: tokens, prompt: behind, sequences: sequences),
+                tokens: tokens, behind: behind, sequences: sequences)
         }
         report.finish()
         if json { try Diagnostics.printJSON(report) } else { print(report.table, terminator: "") }
@@ -108,11 +111,10 @@ struct BenchCommand: ParsableCommand {
         for count in prompt where count > context {
             throw ValidationError("-p \(count): the model's context is \(context) tokens.")
         }
-        let most = (context - Benchmark.decodingPrompt) / (repetitions + 1)
-        guard tokens <= most else {
+        guard behind < context, tokens <= context - behind else {
             throw ValidationError(
-                "-n \(tokens): at most \(most), so that \(repetitions + 1) runs stay within the "
-                    + "model's context of \(context) tokens.")
+                "--behind \(behind) and -n \(tokens): together at most the model's context of "
+                    + "\(context) tokens.")
         }
         guard batch <= 64 else { throw ValidationError("--batch \(batch): at most 64.") }
     }

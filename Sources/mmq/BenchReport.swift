@@ -109,15 +109,18 @@ struct BenchReport: Encodable {
                     operations: operations, at: limits.int8Peak, bytes: cost.weightBytes)))
     }
 
-    /// `tokens` steps of `sequences` answers.
-    mutating func addDecoding(_ timing: Benchmark.Timing, tokens: Int, sequences: Int) {
-        let bytes = cost.weightBytes * tokens
+    /// `tokens` steps of `sequences` answers behind `prompt` tokens.
+    mutating func addDecoding(
+        _ timing: Benchmark.Timing, tokens: Int, behind prompt: Int, sequences: Int
+    ) {
+        let bytes = cost.bytes(tokens: tokens, behind: prompt, sequences: sequences)
         let operations = (cost.layerOperations + cost.headOperations) * tokens * sequences
         let rate = Double(operations) / timing.medianSeconds / 1e9
         let reading = Double(bytes) / timing.medianSeconds / 1e9
         rows.append(
             Row(
-                name: sequences == 1 ? "decode \(tokens)" : "decode \(tokens) x \(sequences)",
+                name: "decode \(tokens)" + (sequences == 1 ? "" : " x \(sequences)")
+                    + (prompt == Benchmark.decodingPrompt ? "" : " behind \(prompt)"),
                 timing: timing,
                 tokensPerSecond: Double(tokens * sequences) / timing.medianSeconds,
                 gigaOperationsPerSecond: rate, shareOfPeak: shareOfPeak(rate),

@@ -64,6 +64,43 @@ import Testing
         #expect(amounts("norms") == [0, (2 * layers * tokens + 1) * hidden * 8])
     }
 
+    /// Two answers of four tokens behind twenty: what a run reads is every weight at each step, and
+    /// the keys and values of each position in front, its own too: f16, three layers of 32.
+    @Test func stepsBehindAPromptReadIt() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")
+        func row(_ behind: [String]) throws -> (row: [String: Any], bytes: Double) {
+            let result = try expectExit(
+                0,
+                ["bench", "--model", model, "-p", "4", "-n", "4", "--batch", "2"] + behind
+                    + ["--repetitions", "2", "--stages", "--json"])
+            let row = try #require((result.object()["rows"] as? [[String: Any]])?.last)
+            let timing = try #require(row["timing"] as? [String: Any])
+            let seconds = try #require(timing["median_seconds"] as? Double)
+            let rate = try #require(row["gb_per_second"] as? Double)
+            return (row, rate * 1e9 * seconds)
+        }
+        let position = 3 * 32 * 4
+        let near = try row([]), far = try row(["--behind", "20"])
+        #expect(far.row["name"] as? String == "decode 4 x 2 behind 20")
+        #expect(near.row["name"] as? String == "decode 4 x 2")
+        // Behind eight tokens it is twelve less for each of eight.
+        #expect(abs(far.bytes - near.bytes - Double(12 * 8 * position)) < 0.5)
+        let timing = try #require(far.row["timing"] as? [String: Any])
+        let stages = try #require(timing["stages"] as? [[String: Any]])
+        let attention = stages.first { $0["stage"] as? String == "attention (f32)" }
+        let seen = 2 * (21 + 22 + 23 + 24)
+        #expect(attention?["bytes"] as? Int == seen * position)
+        #expect(attention?["operations"] as? Int == seen * 3 * 64 * 4)
+        let products = stages.filter { ($0["stage"] as? String)?.contains(" x ") ?? false }
+        let weights = products.compactMap { $0["bytes"] as? Double }.reduce(0, +)
+        #expect(abs(far.bytes - weights - Double(seen * position)) < 0.5)
+
+        let refused = try expectExit(
+            2, ["bench", "--model", model, "-p", "4", "-n", "4", "--behind", "100000"])
+        #expect(refused.errors.contains("--behind 100000"))
+    }
+
     @Test func fewAnswersAreTimedTogether() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder, type: "q8_0")

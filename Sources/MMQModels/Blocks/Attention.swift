@@ -51,7 +51,9 @@ struct Attention {
             throw InputError.outOfMemory("attention of \(q.count) tokens")
         }
         // A multiplication and an addition for the score, and again for the sum of values.
-        pass.did(.attention, operations: pairs * 4 * q.width)
+        // What the caches keep is read for each query anew.
+        let bytes = if case .caches = sight { pairs * k.width * KVCache.valueBytes } else { 0 }
+        pass.did(.attention, operations: pairs * 4 * q.width, bytes: bytes)
         return found
     }
 

@@ -2,24 +2,29 @@ import CSIMD
 import Foundation
 import MMQBase
 
-/// Keys and values of one sequence, f16, [layers, kv heads, capacity, head dim].
+/// Keys and values of one sequence, f16, [layers, capacity, kv heads, head dim]: a step writes all heads
+/// of a position side by side, and reads them so.
 public final class KVCache {
+    /// Bytes of a key's and a value's number.
+    static let valueBytes = 2 * MemoryLayout<UInt16>.size
+
     /// Positions filled.
     public internal(set) var count = 0
     /// Positions that fit.
     public let capacity: Int
 
     private let layers: Int
-    private let kvHeads: Int
     private let headDim: Int
+    /// Values of one position: kv heads x head dim.
+    private let width: Int
     private let keys: UnsafeMutablePointer<UInt16>
     private let values: UnsafeMutablePointer<UInt16>
 
     /// - Throws: `InputError.outOfMemory`: how many positions there may be is said by a file.
     init(layers: Int, kvHeads: Int, headDim: Int, capacity: Int) throws {
         self.layers = layers
-        self.kvHeads = kvHeads
         self.headDim = headDim
+        width = kvHeads * headDim
         self.capacity = capacity
         let (size, overflow) = (layers * kvHeads * headDim * MemoryLayout<UInt16>.size)
             .multipliedReportingOverflow(by: max(capacity, 1))
@@ -43,10 +48,10 @@ public final class KVCache {
 
     /// The cache of one layer.
     subscript(layer: Int) -> Layer {
-        Layer(cache: self, first: layer * kvHeads * capacity * headDim)
+        Layer(cache: self, first: layer * capacity * width)
     }
 
-    /// Keys and values of one layer, [kv heads, capacity, head dim] each.
+    /// Keys and values of one layer, [capacity, kv heads, head dim] each.
     struct Layer {
         fileprivate let cache: KVCache
         /// Where the layer begins, in values.
@@ -62,24 +67,19 @@ public final class KVCache {
         private func view(_ data: UnsafeMutablePointer<UInt16>) -> csimd_kv {
             csimd_kv(
                 type: CSIMD_F16, data: data + first, sequence_stride: 0,
-                position_stride: cache.headDim, head_stride: cache.capacity * cache.headDim)
+                position_stride: cache.width, head_stride: cache.headDim)
         }
 
         /// Stores keys and values [tokens, kv heads x head dim] behind the positions filled. They are
         /// filled once every layer has stored its own and `count` is raised.
         func store(_ key: Rows, _ value: Rows) {
-            let (capacity, headDim) = (cache.capacity, cache.headDim)
             precondition(
-                count + key.count <= capacity, "the cache has room for \(capacity) positions")
-            for (data, source) in [(cache.keys, key), (cache.values, value)] {
-                for head in 0..<cache.kvHeads {
-                    var target = data + first + (head * capacity + count) * headDim
-                    for token in 0..<source.count {
-                        csimd_f32_to_f16(source[token] + head * headDim, target, headDim)
-                        target += headDim
-                    }
-                }
-            }
+                count + key.count <= cache.capacity,
+                "the cache has room for \(cache.capacity) positions")
+            precondition(key.width == cache.width && value.width == cache.width)
+            let next = first + count * cache.width
+            csimd_f32_to_f16(key.data, cache.keys + next, key.size)
+            csimd_f32_to_f16(value.data, cache.values + next, value.size)
         }
     }
 }

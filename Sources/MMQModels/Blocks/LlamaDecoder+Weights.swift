@@ -39,7 +39,8 @@ extension LlamaDecoder {
         DecodingCost(
             weightBytes: products.reduce(0) { $0 + $1.weightBytes },
             layerOperations: products.dropLast().reduce(0) { $0 + 2 * $1.inputs * $1.outputs },
-            headOperations: 2 * head.inputs * head.outputs)
+            headOperations: 2 * head.inputs * head.outputs,
+            positionBytes: layers.count * kvHeads * rotary.headDim * KVCache.valueBytes)
     }
 }
 
@@ -51,4 +52,13 @@ public struct DecodingCost: Sendable {
     public let layerOperations: Int
     /// The same in the head, which only rows need whose logits are wanted.
     public let headOperations: Int
+    /// Bytes of keys and values that a step reads for every position in front of it.
+    public let positionBytes: Int
+
+    /// Bytes that `tokens` steps of `sequences` answers behind `prompt` tokens read: the weights once
+    /// a step, keys and values of every position seen by every answer.
+    public func bytes(tokens: Int, behind prompt: Int, sequences: Int) -> Int {
+        let seen = tokens * prompt + tokens * (tokens + 1) / 2
+        return weightBytes * tokens + positionBytes * seen * sequences
+    }
 }

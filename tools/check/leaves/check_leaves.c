@@ -158,35 +158,48 @@ static void check_turning(void) {
     report("turn_floats");
 }
 
-static void check_dot_axpy(void) {
+/// Rows of both functions; as many as any instruction set takes at once, and some that are left.
+enum { SOME_ROWS = 7 };
+
+static void check_dots_add_rows(void) {
     static const csimd_type types[] = {CSIMD_F32, CSIMD_F16, CSIMD_BF16};
     for (int it = 0; it < 3; it++) {
         csimd_type type = types[it];
         FOR_LENGTHS(n) {
-            void* w = weights(type, buffer(0, 0), n, n % 5);
-            float* want = buffer(2, 0);
-            scalar->to_f32(type, w, want, n);
-            float* x = buffer(3, n % 4);
+            const size_t apart = n + n % 3, rows = n % SOME_ROWS + 1;
+            const size_t row_bytes = apart * (type == CSIMD_F32 ? 4 : 2);
+            const char* w = weights(type, buffer(0, 0), rows * apart, n % 5);
+            float *want = buffer(2, 0), *x = buffer(3, n % 4), *sums = buffer(1, n % 6);
             fill(x, n);
-            double exact = 0, size = 0;
-            for (size_t i = 0; i < n; i++) {
-                exact += (double)want[i] * (double)x[i];
-                size += fabs((double)want[i] * (double)x[i]);
+            tested->dots(type, w, row_bytes, rows, x, n, sums);
+            expect_untouched(sums, rows, "dots");
+            for (size_t r = 0; r < rows; r++) {
+                scalar->to_f32(type, w + r * row_bytes, want, n);
+                double exact = 0, size = 0;
+                for (size_t i = 0; i < n; i++) {
+                    exact += (double)want[i] * (double)x[i];
+                    size += fabs((double)want[i] * (double)x[i]);
+                }
+                // Each partial sum is rounded at most n / 8 + 8 times.
+                double bound = size * FLT_EPSILON / 2 * ((double)n / 8 + 8);
+                expect(near(sums[r], exact, bound), "dots type %d n %zu row %zu", type, n, r);
+                float alone;
+                tested->dots(type, w + r * row_bytes, row_bytes, 1, x, n, &alone);
+                expect(memcmp(&alone, &sums[r], sizeof alone) == 0,
+                       "dots type %d n %zu row %zu alone", type, n, r);
             }
-            // Each partial sum is rounded at most n / 8 + 8 times.
-            double bound = size * FLT_EPSILON / 2 * ((double)n / 8 + 8);
-            expect(near(tested->dot(type, w, x, n), exact, bound), "dot type %d n %zu", type, n);
 
-            float *y = buffer(4, n % 7), *z = buffer(5, 0), a = normal();
+            float *y = buffer(4, n % 7), *z = buffer(5, 0), a[SOME_ROWS];
+            fill(a, rows);
             fill(y, n);
             memcpy(z, y, n * sizeof(float));
-            tested->axpy(type, a, w, y, n);
-            scalar->axpy(type, a, w, z, n);
-            expect(memcmp(y, z, n * sizeof(float)) == 0, "axpy type %d n %zu", type, n);
-            expect_untouched(y, n, "axpy");
+            tested->add_rows(type, w, row_bytes, rows, a, y, n);
+            scalar->add_rows(type, w, row_bytes, rows, a, z, n);
+            expect(memcmp(y, z, n * sizeof(float)) == 0, "add_rows type %d n %zu", type, n);
+            expect_untouched(y, n, "add_rows");
         }
     }
-    report("dot axpy");
+    report("dots add_rows");
 }
 
 static void check_norms(void) {
@@ -435,7 +448,7 @@ int main(void) {
         sets++;
         check_gemm();
         check_turning();
-        check_dot_axpy();
+        check_dots_add_rows();
         check_weights();
         check_norms();
         check_simple();
