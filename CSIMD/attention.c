@@ -269,75 +269,89 @@ static size_t part_floats(const decode* d) {
     return round_up(d->a.head_dim + 2, 16);
 }
 
-/// Asks for `count` rows of one head.
-static void prefetch_rows(const csimd_kv* kv, size_t first, size_t count, size_t head,
-                          size_t head_dim) {
-    for (size_t r = 0; r < count; r++) {
-        prefetch_row(kv, 0, first + r, head, head_dim);
+/// What a task of decoding works on: DECODE_KEYS keys of one sequence, and the query heads [heads]
+/// of d->wide key heads.
+typedef struct decode_part {
+    const decode* d;
+    size_t first, count; // keys
+    size_t kv_head0, heads, group;
+    const float* q; // [heads, head_dim]
+    float* scores;  // [heads, DECODE_KEYS]
+    float* sums;    // [heads, part_floats]
+} decode_part;
+
+/// Rows j ... j + rows - 1 of a part's keys or values, row_bytes apart, for one head of it.
+typedef void decode_take(const decode_part* part, csimd_type type, const char* from,
+                         size_t row_bytes, size_t head, size_t j, size_t rows);
+
+static void take_keys(const decode_part* part, csimd_type type, const char* keys, size_t row_bytes,
+                      size_t head, size_t j, size_t rows) {
+    const csimd_kernels* kernels = part->d->kernels;
+    const size_t n = part->d->a.head_dim;
+    float* scores = part->scores + head * DECODE_KEYS + j;
+    kernels->dots(type, keys, row_bytes, rows, part->q + head * n, n, scores);
+    kernels->scale(scores, part->d->a.scale, rows);
+}
+
+static void take_values(const decode_part* part, csimd_type type, const char* values,
+                        size_t row_bytes, size_t head, size_t j, size_t rows) {
+    part->d->kernels->add_rows(type, values, row_bytes, rows, part->scores + head * DECODE_KEYS + j,
+                               part->sums + head * part_floats(part->d), part->d->a.head_dim);
+}
+
+/// Hands a part's rows to `take`, a few positions of all heads at a time: what lies side by side in
+/// memory is read so.
+static void take_rows(const decode_part* part, const csimd_kv* kv, decode_take* take) {
+    const size_t n = part->d->a.head_dim;
+    const size_t row_bytes = kv->position_stride * element_bytes(kv->type);
+    for (size_t j = 0, rows; j < part->count; j += rows) {
+        rows = min_size(part->count - j, DECODE_ROWS);
+        const size_t next = min_size(part->count - j - rows, DECODE_ROWS);
+        for (size_t head = 0; head < part->heads; head++) {
+            const size_t kv_head = part->kv_head0 + head / part->group;
+            for (size_t r = 0; head % part->group == 0 && r < next; r++) {
+                prefetch_row(kv, 0, part->first + j + rows + r, kv_head, n);
+            }
+            take(part, kv->type, kv_row(kv, 0, part->first + j, kv_head), row_bytes, head, j, rows);
+        }
     }
 }
 
-/// DECODE_KEYS keys of one sequence for d->wide key heads and all query heads that share them.
-/// Heads pass within a few positions: their rows lie side by side in memory.
 static void decode_task(void* context, int64_t index) {
     decode* d = context;
     const size_t bands = units(d->a.kv_heads, d->wide);
     const size_t band = (size_t)index % bands, pair = (size_t)index / bands;
     const size_t split = pair % d->splits, sequence = pair / d->splits;
-    const size_t group = d->a.heads / d->a.kv_heads, first = split * DECODE_KEYS;
     const csimd_sequence* seen = &d->sequences[sequence];
+    const size_t first = split * DECODE_KEYS, n = d->a.head_dim;
     if (first >= seen->keys) {
         return;
     }
-    const size_t count = min_size(seen->keys - first, DECODE_KEYS);
-    const size_t kv_head0 = band * d->wide, wide = min_size(d->a.kv_heads - kv_head0, d->wide);
-    const size_t head0 = kv_head0 * group, heads = wide * group, n = d->a.head_dim;
-    const csimd_kv *k = &seen->k, *v = &seen->v;
-    const size_t k_bytes = k->position_stride * element_bytes(k->type);
-    const size_t v_bytes = v->position_stride * element_bytes(v->type);
-    const float* q = d->a.q + sequence * d->a.q_stride + head0 * n;
-    float* scores = allocate(heads * DECODE_KEYS);
-    if (!scores) {
+    const size_t group = d->a.heads / d->a.kv_heads, kv_head0 = band * d->wide;
+    const size_t head0 = kv_head0 * group;
+    decode_part part = {.d = d,
+                        .first = first,
+                        .count = min_size(seen->keys - first, DECODE_KEYS),
+                        .kv_head0 = kv_head0,
+                        .heads = min_size(d->a.kv_heads - kv_head0, d->wide) * group,
+                        .group = group,
+                        .q = d->a.q + sequence * d->a.q_stride + head0 * n};
+    part.scores = allocate(part.heads * DECODE_KEYS);
+    part.sums = d->parts + ((sequence * d->splits + split) * d->a.heads + head0) * part_floats(d);
+    if (!part.scores) {
         atomic_store(&d->failed, true);
         return;
     }
-    for (size_t j = 0, rows, next; j < count; j += rows) {
-        rows = min_size(count - j, DECODE_ROWS);
-        next = min_size(count - j - rows, DECODE_ROWS);
-        for (size_t h = 0; h < heads; h++) {
-            const size_t head = kv_head0 + h / group;
-            if (h % group == 0) {
-                prefetch_rows(k, first + j + rows, next, head, n);
-            }
-            float* y = scores + h * DECODE_KEYS + j;
-            d->kernels->dots(k->type, kv_row(k, 0, first + j, head), k_bytes, rows, q + h * n, n,
-                             y);
-            d->kernels->scale(y, d->a.scale, rows);
-        }
+    take_rows(&part, &seen->k, take_keys);
+    for (size_t h = 0; h < part.heads; h++) {
+        float *scores = part.scores + h * DECODE_KEYS, *sums = part.sums + h * part_floats(d);
+        float max = d->kernels->max(scores, part.count);
+        memset(sums, 0, n * sizeof(float));
+        sums[n] = max;
+        sums[n + 1] = d->kernels->exp_sum(scores, max == -INFINITY ? 0.0f : max, part.count);
     }
-    float* parts =
-        d->parts + ((sequence * d->splits + split) * d->a.heads + head0) * part_floats(d);
-    for (size_t h = 0; h < heads; h++) {
-        float* part = parts + h * part_floats(d);
-        float max = d->kernels->max(scores + h * DECODE_KEYS, count);
-        memset(part, 0, n * sizeof(float));
-        part[n] = max;
-        part[n + 1] =
-            d->kernels->exp_sum(scores + h * DECODE_KEYS, max == -INFINITY ? 0.0f : max, count);
-    }
-    for (size_t j = 0, rows, next; j < count; j += rows) {
-        rows = min_size(count - j, DECODE_ROWS);
-        next = min_size(count - j - rows, DECODE_ROWS);
-        for (size_t h = 0; h < heads; h++) {
-            const size_t head = kv_head0 + h / group;
-            if (h % group == 0) {
-                prefetch_rows(v, first + j + rows, next, head, n);
-            }
-            d->kernels->add_rows(v->type, kv_row(v, 0, first + j, head), v_bytes, rows,
-                                 scores + h * DECODE_KEYS + j, parts + h * part_floats(d), n);
-        }
-    }
-    free(scores);
+    take_rows(&part, &seen->v, take_values);
+    free(part.scores);
 }
 
 /// Joins the splits of one head in ascending order of keys.
