@@ -238,6 +238,8 @@ extension Array {
         (keys: [40, 7], heads: 4, kvHeads: 2, headDim: 24, type: CSIMD_F32),
         (keys: [512, 513], heads: 4, kvHeads: 1, headDim: 88, type: CSIMD_F16),
         (keys: [3, 1400], heads: 2, kvHeads: 2, headDim: 128, type: CSIMD_F16),
+        // Bands of heads that end short, whatever the number of threads.
+        (keys: [70, 9], heads: 40, kvHeads: 20, headDim: 24, type: CSIMD_F16),
     ])
     func decodeAgreesWithDoubles(
         keys: [Int], heads: Int, kvHeads: Int, headDim: Int, type: csimd_type
