@@ -90,9 +90,8 @@ static inline group_i level_dot(level_block w, const int8_t* x) {
 enum { PANELS = 2, TILE = CSIMD_TILE, PART = 4, TILED = 1 };
 
 enum { LEVEL_PANELS = PANELS, LEVEL_TILE = TILE, LEVEL_TILED = TILED, LEVEL_LIFTED = 1 };
-enum { LEVEL_SINGLE_BLOCKS = 1024 }; // their integers lie on the stack
-#define LEVEL_SINGLE single_k
-static void single_k(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
+#define LEVEL_ROWS rows_of_k
+static bool rows_of_k(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
 #include "level_products.inc"
 
 #include "avx512_k_rows.inc"
