@@ -23,9 +23,8 @@ enum {
     TASK_ROWS = 640,
     // Keys of a task when decoding; fixed, so that the threads do not show in the sum.
     DECODE_KEYS = 512,
-    // Positions that are taken at a time when decoding, and most key heads of a task: at head_dim
-    // 128
-    // 16 KB of keys, which leave room in the first-level cache for those that come next.
+    // Positions that are taken at a time when decoding, and most key heads of a task: 16 KB of keys
+    // at head_dim 128, which leave room in the first-level cache for those that come next.
     DECODE_ROWS = 4,
     DECODE_HEADS = 16,
     // Rows between a prefetch and the use of what it brought in a prefill.
