@@ -234,6 +234,9 @@ public func quoted(_ name: String) -> String { quoted(name, limit: 120, mark: "'
 
 /// A text between `mark`s, cut after `limit` characters and with control characters escaped.
 func quoted(_ name: String, limit: Int, mark: String) -> String {
+    // Nearly every name; readers make them for every tensor, in case one is wrong.
+    let isPlain = name.utf8.count <= limit && name.utf8.allSatisfy { (0x20..<0x7f).contains($0) }
+    guard !isPlain else { return mark + name + mark }
     let scalars = name.unicodeScalars
     let text = shown(String(String.UnicodeScalarView(scalars.prefix(limit))), lines: false)
     return mark + text + (scalars.count > limit ? "..." : "") + mark

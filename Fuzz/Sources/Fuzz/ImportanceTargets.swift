@@ -5,7 +5,7 @@ import MMQImage
 import MMQModels
 
 extension Targets {
-    /// Importance files: gone on with by a calibration, written again, and one of eight read for a
+    /// Importance files: gone on with by a calibration, written again, and one of 32 read for a
     /// conversion, which reads the model too and takes as long as all the rest.
     static func importance() throws -> Target {
         let checkpoint = "llava-next/hub-f16"
@@ -37,7 +37,7 @@ extension Targets {
                         && read.statistics.map(\.products) == found.statistics.map(\.products),
                     "a calibration that was written is not what was read")
             }
-            guard input.count % 8 == 0 else { return }
+            guard takesLongWay(input, share: 32) else { return }
             attempt {
                 _ = try Converter(
                     checkpoint: Golden.folder + "/\(checkpoint)/checkpoint",

@@ -29,9 +29,11 @@ extension Targets {
         let held = Scratch.path("held.sqlite")
         try Scratch.write(Array(empty), to: held)
         let open = try Study(path: held, access: .updating)
-        return folders.target { chosen, choice in
+        return Target(seeds: { folders.seeds() }) { input in
+            guard let first = input.first, let chosen = try folders.place(input) else { return }
+            let choice = Int(first) / folders.cases.count
             // Few go into a file, and through whatever commands read; see `damaged`.
-            guard choice % 8 == 7 else {
+            guard takesLongWay(input, share: 32) else {
                 return try undone(open) { study in
                     _ = try StudyExport.read([chosen.folder], into: study)
                     try rowReadings[choice % rowReadings.count](study)
@@ -42,7 +44,7 @@ extension Targets {
             let study = try Study(path: path, access: .updating)
             _ = try StudyExport.read([chosen.folder], into: study)
             // What reads all of it: the export, a comparison, the report, ...
-            try read(study, readings.count - 1 - choice / 8)
+            try read(study, readings.count - 1 - choice % readings.count)
         }
     }
 
@@ -79,10 +81,10 @@ extension Targets {
             damage.seeds()
         } run: { input in
             let choice = Int(input.first ?? 0)
-            if choice >= 256 - readings.count, input.count % 16 == 0 {
+            if takesLongWay(input, share: 64) {
                 remove(path)
                 try damage.apply(input.dropFirst(), to: path)
-                return try read(Study(path: path, access: .reading), 255 - choice)
+                return try read(Study(path: path, access: .reading), choice)
             }
             try undone(study) { study in
                 try study.write { db in
@@ -272,12 +274,12 @@ private final class RowDamage {
 
     /// A change of each kind in each column.
     func seeds() -> [Seed] {
-        // Each way of reading it; zeros change nothing, for a key is never NULL.
+        // Each way of reading it; the second takes the long way, and changes nothing, for a key is
+        // never NULL.
         var seeds = (0..<16).flatMap {
-            [
-                Seed("rows-\($0)", [UInt8($0)]),
-                Seed("whole-\($0)", [UInt8(255 - $0)] + [UInt8](repeating: 0, count: 15)),
-            ]
+            let rows: [UInt8] = [UInt8($0)]
+            let whole: [UInt8] = [UInt8($0), 0, 0, 64 - UInt8($0), 0]
+            return [Seed("rows-\($0)", rows), Seed("whole-\($0)", whole)]
         }
         for (number, table) in tables.enumerated() {
             for (place, column) in table.columns.enumerated() {
