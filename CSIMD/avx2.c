@@ -22,6 +22,7 @@
         .panels_at_once = 1,                                                                       \
         .panel_product = csimd_##isa##_panel_product,                                              \
         .row_product = csimd_##isa##_row_product,                                                  \
+        .row_reading = &csimd_##isa##_row_reading,                                                 \
         FLOAT_LEAVES,                                                                              \
         WEIGHT_LEAVES,                                                                             \
     }

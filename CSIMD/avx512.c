@@ -24,6 +24,7 @@ const csimd_kernels csimd_avx512_kernels = {
     .tiled = true,
     .panel_product = csimd_avx512_panel_product,
     .row_product = csimd_avx512_row_product,
+    .row_reading = &csimd_avx512_row_reading,
     FLOAT_LEAVES,
     WEIGHT_LEAVES,
 };

@@ -116,6 +116,9 @@ typedef struct csimd_weight_rows {
     size_t row_bytes; // from one row to the next
     size_t blocks;    // of a row
     size_t count;     // rows
+    // 0: rows that follow each other. Else an equal part of the count in each of
+    // csimd_row_reading.streams, which begins so many rows behind that of the stream before.
+    size_t apart;
 } csimd_weight_rows;
 
 // --- packed panels ------------------------------------------------------------------------------
@@ -180,14 +183,24 @@ enum {
 typedef struct csimd_q8_rows {
     csimd_plane plane[CSIMD_PLANES]; // the high one first; of int8 only that, but both sums
     int planes;
-    const float* scales; // [tokens, blocks]
-    const float* totals; // [tokens, blocks], the sum of the 32 integers times the scale
-    const float* halves; // [tokens, blocks, 2], the same of each sixteen
-    const void* tiles;   // q, scales and sums once more, or NULL: csimd_tile_layout
+    const float* scales;   // [tokens, blocks]
+    const float* totals;   // [tokens, blocks], the sum of the 32 integers times the scale
+    const float* halves;   // [tokens, blocks, 2], the same of each sixteen
+    const void* tiles;     // q, scales and sums once more, or NULL: csimd_tile_layout
+    const void* row_input; // of one token, or NULL: csimd_row_reading
     size_t tokens;
     size_t blocks; // of a token: a token's scales lie this far from the next one's
     size_t stride;
 } csimd_q8_rows;
+
+/// How a leaf reads rows of weights for one token.
+typedef struct csimd_row_reading {
+    size_t streams;     // of rows that follow each other, read side by side
+    size_t input_bytes; // of a csimd_q8_rows.row_input
+    /// Makes one: x as rows of that type take it, once for all of them. False: rows of that type or
+    /// width take none, and are read in one stream.
+    bool (*lay_out)(csimd_type type, const csimd_q8_rows* x, void* row_input);
+} csimd_row_reading;
 
 /// `tokens` tokens from `first` on, from block `block` on. Without tiles: csimd_whole_tiles.
 static inline csimd_q8_rows csimd_q8_part(const csimd_q8_rows* x, size_t first, size_t tokens,
@@ -376,6 +389,8 @@ typedef struct csimd_kernels {
     void (*panel_product)(const csimd_panel_part* part, const csimd_q8_rows* x, csimd_output out);
     /// out = the product of the rows, straight from the file's blocks, with all tokens of x.
     void (*row_product)(const csimd_weight_rows* w, const csimd_q8_rows* x, csimd_output out);
+    /// How row_product reads for one token; NULL: as for more.
+    const csimd_row_reading* row_reading;
 
     // Products in f32 (floats.inc).
     /// One fused multiply-add per k, ascending.
@@ -439,6 +454,9 @@ CSIMD_INT8_LEAVES(scalar)
 size_t csimd_panel_bytes(csimd_type type, size_t cols);
 #if defined(__x86_64__)
 CSIMD_INT8_LEAVES(avx2)
+extern const csimd_row_reading csimd_avx2_row_reading;
+extern const csimd_row_reading csimd_avxvnni_row_reading;
+extern const csimd_row_reading csimd_avx512_row_reading;
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols);
 CSIMD_INT8_LEAVES(avxvnni)
 CSIMD_INT8_LEAVES(avx512)

@@ -28,6 +28,10 @@ enum {
     LEAST_MATVEC_ROWS = 64,
     MOST_MATVEC_ROWS = 256,
     MATVEC_TASKS = 16, // of a thread, at the least
+    // The same where a thread reads streams of its own from its first task to its last, and nothing
+    // is lost between two: rows of each, and tasks.
+    LEAST_STREAM_ROWS = 8,
+    STREAM_TASKS = 64,
     // Rows of floats that share the loads of a token.
     FEW_ROWS = 4,
 };
@@ -54,6 +58,9 @@ typedef struct product {
     csimd_output out;
     size_t row_bytes;
     size_t task_rows;
+    // Of one token:
+    const void* row_input;
+    size_t streams, apart; // of all threads, and rows from one to the next
 } product;
 
 static void add_bias(const product* p, size_t row0, size_t rows) {
@@ -131,7 +138,8 @@ static void dot_rows(const product* p, csimd_type type, const char* w, size_t ro
 static void direct_rows(const product* p, size_t row0, size_t rows) {
     if (csimd_takes_integers(p->w)) {
         const csimd_weight_rows w = weight_rows(p, row0, rows);
-        const csimd_q8_rows x = csimd_quantized_rows(p->input);
+        csimd_q8_rows x = csimd_quantized_rows(p->input);
+        x.row_input = p->row_input;
         p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
     } else if (csimd_is_quantized(p->w->type)) {
         float row[INTEGER_COLUMNS];
@@ -293,10 +301,57 @@ static void matvec_task(void* context, int64_t index) {
     direct_rows(p, row0, min_size(p->w->rows - row0, p->task_rows));
 }
 
+/// A task of a thread's streams, a few rows of each; or, behind the last stream, the rows left
+/// over.
+static void stream_task(void* context, int64_t index) {
+    const product* p = context;
+    const size_t tasks = units(p->apart, p->task_rows), side = p->kernels->row_reading->streams;
+    const size_t first = (size_t)index / tasks * side; // stream
+    const size_t row = (size_t)index % tasks * p->task_rows, row0 = first * p->apart + row;
+    if (first == p->streams) {
+        direct_rows(p, row0, p->w->rows - row0);
+        return;
+    }
+    const size_t rows = min_size(p->apart - row, p->task_rows);
+    csimd_weight_rows w = weight_rows(p, row0, side * rows);
+    w.apart = p->apart;
+    csimd_q8_rows x = csimd_quantized_rows(p->input);
+    x.row_input = p->row_input;
+    p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
+    for (size_t s = 0; s < side; s++) {
+        add_bias(p, row0 + s * p->apart, rows);
+    }
+}
+
+/// One token as the leaf's rows take it, in scratch memory, which no task that reads rows asks for;
+/// NULL if they take none.
+static const void* lay_out_token(const product* p) {
+    const csimd_row_reading* reading = p->kernels->row_reading;
+    if (p->input->tokens != 1 || !csimd_takes_integers(p->w) || !reading) {
+        return NULL;
+    }
+    const csimd_q8_rows x = csimd_quantized_rows(p->input);
+    void* to = scratch(reading->input_bytes);
+    return to && reading->lay_out(p->w->type, &x, to) ? to : NULL;
+}
+
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
-    const size_t even = w->rows / (MATVEC_TASKS * (size_t)csimd_threads());
+    const size_t threads = (size_t)csimd_threads();
+    p.row_input = lay_out_token(&p);
+    if (p.row_input && p.kernels->row_reading->streams > 1) {
+        p.streams = threads * p.kernels->row_reading->streams;
+        p.apart = w->rows / p.streams;
+    }
+    if (p.apart >= LEAST_STREAM_ROWS) {
+        const size_t even = p.apart / STREAM_TASKS;
+        p.task_rows = even < LEAST_STREAM_ROWS ? LEAST_STREAM_ROWS : even;
+        const size_t tasks = threads * units(p.apart, p.task_rows);
+        csimd_parallel(stream_task, &p, (int64_t)(tasks + (w->rows > p.streams * p.apart)));
+        return;
+    }
+    const size_t even = w->rows / (MATVEC_TASKS * threads);
     const size_t rows = even - even % LEAST_MATVEC_ROWS;
     p.task_rows = rows < LEAST_MATVEC_ROWS ? LEAST_MATVEC_ROWS : min_size(rows, MOST_MATVEC_ROWS);
     csimd_parallel(matvec_task, &p, (int64_t)units(w->rows, p.task_rows));
