@@ -13,8 +13,12 @@ public struct Benchmark {
         public let worstSeconds: Double
         /// Where the time of the median run went, if that was asked for.
         public let stages: [StageTimes.Entry]?
+        /// 10^9 bytes a second that plain reads of the model gave in turn with the runs, the median,
+        /// where reading is what a run waits for.
+        public let readBandwidth: Double?
 
         enum CodingKeys: String, CodingKey {
+            case readBandwidth = "read_bandwidth_gb_per_second"
             case medianSeconds = "median_seconds"
             case bestSeconds = "best_seconds"
             case worstSeconds = "worst_seconds"
@@ -54,30 +58,37 @@ public struct Benchmark {
         func features(observation: Observation?) -> [Float] { [] }
     }
 
-    private func time(_ body: () throws -> Void) throws -> Timing {
-        try withoutActuallyEscaping(body) { try time([$0])[0] }
+    private func time(reading: Bool = false, _ body: () throws -> Void) throws -> Timing {
+        try withoutActuallyEscaping(body) { try time(reading: reading, [$0])[0] }
     }
 
     /// Times several bodies in turn: what a machine's speed does in the meantime it does to all.
-    private func time(_ bodies: [() throws -> Void]) throws -> [Timing] {
+    ///
+    /// - Parameter reading: what memory gives is measured in turn with them too.
+    private func time(reading: Bool = false, _ bodies: [() throws -> Void]) throws -> [Timing] {
         let workspace = model.backend.workspace
         defer { workspace.stages = nil }
         for body in bodies { try body() }
         var runs: [[(seconds: Double, stages: [StageTimes.Entry]?)]] = bodies.map { _ in [] }
+        var bandwidths: [Double] = []
         for _ in 0..<repetitions {
             for (number, body) in bodies.enumerated() {
+                if reading { bandwidths.append(model.measureReadBandwidth()) }
                 let start = clock.now
                 workspace.stages = looksInside ? StageTimes() : nil
                 try body()
                 runs[number].append((clock.seconds(since: start), workspace.stages?.entries))
             }
         }
+        if reading { bandwidths.append(model.measureReadBandwidth()) }
+        let bandwidth = reading ? bandwidths.sorted()[bandwidths.count / 2] : nil
         return runs.map { runs in
             let runs = runs.sorted { $0.seconds < $1.seconds }
             let median = runs[runs.count / 2]
             return Timing(
                 medianSeconds: median.seconds, bestSeconds: runs[0].seconds,
-                worstSeconds: runs[runs.count - 1].seconds, stages: median.stages)
+                worstSeconds: runs[runs.count - 1].seconds, stages: median.stages,
+                readBandwidth: bandwidth)
         }
     }
 
@@ -124,7 +135,7 @@ public struct Benchmark {
                 input(tokens: prompt), features: [], observation: nil,
                 keepsCache: prompt + tokens, after: { _, _ in })
         }
-        return try time {
+        return try time(reading: true) {
             for state in states { state.cache?.count = prompt }
             for step in 0..<tokens {
                 let ids = states.indices.map { Int32((step * 31 + $0) % 100) }
@@ -137,5 +148,12 @@ public struct Benchmark {
     public func vision(image: RGBImage, prompt: String) throws -> Timing {
         let input = try model.prepare(image: image, prompt: prompt)
         return try time { _ = try input.imageFeatures(observation: nil) }
+    }
+}
+
+extension VisionLanguageModel {
+    /// 10^9 bytes a second that the kernel threads read from what is mapped of the language file.
+    public func measureReadBandwidth() -> Double {
+        csimd_measure_read_bandwidth(languageFile.baseAddress, languageFile.count) / 1e9
     }
 }

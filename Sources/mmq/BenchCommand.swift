@@ -12,7 +12,8 @@ struct BenchCommand: ParsableCommand {
         discussion: """
             Each thing runs once unmeasured, then --repetitions times; the median is printed, with \
             the spread. The peaks in int8 and f32 and the read bandwidth are measured in the same \
-            run; "limit" is which of them would take longer, were nothing else in the way. With \
+            run, and the bandwidth anew in turn with the runs of decoding, which is held against \
+            that; "limit" is which of them would take longer, were nothing else in the way. With \
             --mask the prompts are timed under it as well, in turn with those without.
             """)
 

@@ -10,12 +10,24 @@ struct MachineLimits {
     /// 10^9 bytes a second read from memory.
     let readBandwidth: Double
 
+    private init(int8Peak: Double, floatPeak: Double, readBandwidth: Double) {
+        self.int8Peak = int8Peak
+        self.floatPeak = floatPeak
+        self.readBandwidth = readBandwidth
+    }
+
     /// Measures; the bandwidth over what is mapped of `model`'s language file.
     init(of model: any VisionLanguageModel) {
         int8Peak = csimd_measure_int8_peak() / 1e9
         floatPeak = csimd_measure_float_peak() / 1e9
-        let file = model.languageFile
-        readBandwidth = csimd_measure_read_bandwidth(file.baseAddress, file.count) / 1e9
+        readBandwidth = model.measureReadBandwidth()
+    }
+
+    /// The same limits with the bandwidth that was measured in turn with something, if it was.
+    func beside(_ timing: Benchmark.Timing) -> MachineLimits {
+        MachineLimits(
+            int8Peak: int8Peak, floatPeak: floatPeak,
+            readBandwidth: timing.readBandwidth ?? readBandwidth)
     }
 
     /// What work of so many operations, at a peak of 10^9 a second, and bytes would wait for longer.
@@ -117,6 +129,7 @@ struct BenchReport: Encodable {
         let operations = (cost.layerOperations + cost.headOperations) * tokens * sequences
         let rate = Double(operations) / timing.medianSeconds / 1e9
         let reading = Double(bytes) / timing.medianSeconds / 1e9
+        let limits = limits.beside(timing)
         rows.append(
             Row(
                 name: "decode \(tokens)" + (sequences == 1 ? "" : " x \(sequences)")
@@ -168,7 +181,7 @@ struct BenchReport: Encodable {
                         + columns(
                             rate: row.gigaOperationsPerSecond, ofPeak: row.shareOfPeak,
                             reading: row.gigabytesPerSecond, ofBandwidth: row.shareOfBandwidth,
-                            limit: row.limit)))
+                            bandwidth: timing.readBandwidth, limit: row.limit)))
         }
         if let peakMemory, let anonymousMemory {
             lines.append("")
@@ -189,6 +202,7 @@ struct BenchReport: Encodable {
     /// may exceed.
     private func stages(of row: Row) -> String {
         let entries = row.timing.stages ?? []
+        let limits = limits.beside(row.timing)
         let total = entries.reduce(0) { $0 + $1.seconds }
         var lines = [
             line([(row.name + ", by stage", 28), ("seconds", 10), ("share", 9)] + Self.columns)
@@ -216,12 +230,15 @@ struct BenchReport: Encodable {
         return lines.joined(separator: "\n")
     }
 
+    /// - Parameter bandwidth: the one of the share, where it is not that of the machine's line.
     private func columns(
-        rate: Double?, ofPeak: Double?, reading: Double?, ofBandwidth: Double?, limit: String?
+        rate: Double?, ofPeak: Double?, reading: Double?, ofBandwidth: Double?,
+        bandwidth: Double? = nil, limit: String?
     ) -> [(String, Int)] {
         let cells = [
             text(rate, "%.0f"), text(ofPeak.map { $0 * 100 }, "%.0f %%"), text(reading, "%.1f"),
-            text(ofBandwidth.map { $0 * 100 }, "%.0f %%"), limit ?? "",
+            text(ofBandwidth.map { $0 * 100 }, "%.0f %%") + text(bandwidth, " of %.1f"),
+            limit ?? "",
         ]
         return zip(cells, Self.columns).map { ($0, $1.width) }
     }

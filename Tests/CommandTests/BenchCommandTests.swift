@@ -95,6 +95,11 @@ import Testing
         let products = stages.filter { ($0["stage"] as? String)?.contains(" x ") ?? false }
         let weights = products.compactMap { $0["bytes"] as? Double }.reduce(0, +)
         #expect(abs(far.bytes - weights - Double(seen * position)) < 0.5)
+        // What it is held against was measured beside it.
+        let bandwidth = try #require(timing["read_bandwidth_gb_per_second"] as? Double)
+        let reading = try #require(far.row["gb_per_second"] as? Double)
+        let share = try #require(far.row["share_of_read_bandwidth"] as? Double)
+        #expect(bandwidth > 0 && abs(share * bandwidth - reading) < 1e-6 * reading)
 
         let refused = try expectExit(
             2, ["bench", "--model", model, "-p", "4", "-n", "4", "--behind", "100000"])
