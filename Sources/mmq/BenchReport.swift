@@ -154,7 +154,7 @@ struct BenchReport: Encodable {
     // MARK: - As a table
 
     private static let columns: [(title: String, width: Int)] = [
-        ("GOP/s", 8), ("of peak", 9), ("GB/s", 7), ("of bandwidth", 14), ("limit", 0),
+        ("GOP/s", 8), ("of peak", 9), ("GB/s", 7), ("of bandwidth", 16), ("limit", 0),
     ]
 
     /// Lines that end with a line end.

@@ -234,6 +234,44 @@ import Testing
         }
     }
 
+    /// Where one value is all that counts, several scales are as good: the least is taken, which a half
+    /// float holds where any does, and what a scale beyond them would stand for is still a number.
+    @Test(arguments: [("q4_0", CSIMD_Q4_0), ("iq4_nl", CSIMD_IQ4_NL)])
+    func oneGreatValueIsKept(_ name: String, _ type: csimd_type) {
+        let even = [Float](repeating: 1, count: 32)
+        let small = (0..<32).map { $0 == 0 ? Float(1e-24) : 1 }
+        // A half float has eleven bits. IQ4_NL has no level for the zeros, which pull at the scale.
+        let hasZero = name == "q4_0"
+        let tolerance: Float = hasZero ? 0x1p-11 : 0x1p-8
+        let most: Float = hasZero ? 65_519 * 8 : 65_503 * 113
+        forEachISA { isa in
+            for value in [Float(1), -1, 400_000, -400_000, 423_462, 500_000, -500_000, most, -most]
+            {
+                for importance in hasZero ? [even, small] : [even] {
+                    let row = [value] + [Float](repeating: 0, count: 31)
+                    let back = Self.values(
+                        type, Self.blocks(type, row, importance: importance, rows: 1), count: 32
+                    ).map(Float.init(bitPattern:))
+                    #expect(
+                        abs(back[0] - value) <= abs(value) * tolerance
+                            && !back.contains(where: \.isNaN),
+                        "\(name), \(isa): \(value) became \(back[0])")
+                }
+                // Both signs: one of them has an eighth less room.
+                let both = (0..<32).map { $0 % 2 == 0 ? value : -value }
+                let back = Self.values(
+                    type, Self.blocks(type, both, importance: even, rows: 1), count: 32)
+                #expect(
+                    back.allSatisfy { Float(bitPattern: $0).isFinite }, "\(name), \(isa): \(value)")
+            }
+        }
+        guard hasZero else { return }
+        // A power of two is kept exactly.
+        let one = [Float(1)] + [Float](repeating: 0, count: 31)
+        let back = Self.values(type, Self.blocks(type, one, importance: even, rows: 1), count: 32)
+        #expect(Float(bitPattern: back[0]) == 1)
+    }
+
     /// Where scales are half floats of few bits, or among the greatest, a row loses hardly more than
     /// it does in the middle of their range.
     @Test(arguments: searched + [("q4_0", CSIMD_Q4_0)])

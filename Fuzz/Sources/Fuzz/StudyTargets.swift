@@ -277,7 +277,7 @@ private final class RowDamage {
         // Each way of reading it; the second takes the long way, and changes nothing, for a key is
         // never NULL.
         var seeds = (0..<16).flatMap {
-            let rows: [UInt8] = [UInt8($0)]
+            let rows: [UInt8] = [UInt8($0), 1]
             let whole: [UInt8] = [UInt8($0), 0, 0, 64 - UInt8($0), 0]
             return [Seed("rows-\($0)", rows), Seed("whole-\($0)", whole)]
         }
