@@ -270,6 +270,13 @@ import Testing
         let one = [Float(1)] + [Float](repeating: 0, count: 31)
         let back = Self.values(type, Self.blocks(type, one, importance: even, rows: 1), count: 32)
         #expect(Float(bitPattern: back[0]) == 1)
+        // Levels 7 and -4 would fit, at a scale beyond half floats: on the other side there are eight.
+        for sign: Float in [1, -1] {
+            let row = [sign * 520_000, sign * -297_143] + [Float](repeating: 0, count: 30)
+            let back = Self.values(
+                type, Self.blocks(type, row, importance: even, rows: 1), count: 32)
+            #expect(abs(Float(bitPattern: back[0]) - row[0]) <= 520_000 / 16, "\(back[0])")
+        }
     }
 
     /// Where scales are half floats of few bits, or among the greatest, a row loses hardly more than
