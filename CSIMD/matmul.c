@@ -133,13 +133,19 @@ static void dot_rows(const product* p, csimd_type type, const char* w, size_t ro
     }
 }
 
+/// The activations as row_product takes them.
+static csimd_q8_rows activation_rows(const product* p) {
+    csimd_q8_rows x = csimd_quantized_rows(p->input);
+    x.row_input = p->row_input;
+    return x;
+}
+
 /// Rows straight from the file, without scratch memory: decoding, and what is left to a prefill
 /// that cannot have any.
 static void direct_rows(const product* p, size_t row0, size_t rows) {
     if (csimd_takes_integers(p->w)) {
         const csimd_weight_rows w = weight_rows(p, row0, rows);
-        csimd_q8_rows x = csimd_quantized_rows(p->input);
-        x.row_input = p->row_input;
+        const csimd_q8_rows x = activation_rows(p);
         p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
     } else if (csimd_is_quantized(p->w->type)) {
         float row[INTEGER_COLUMNS];
@@ -315,8 +321,7 @@ static void stream_task(void* context, int64_t index) {
     const size_t rows = min_size(p->apart - row, p->task_rows);
     csimd_weight_rows w = weight_rows(p, row0, side * rows);
     w.apart = p->apart;
-    csimd_q8_rows x = csimd_quantized_rows(p->input);
-    x.row_input = p->row_input;
+    const csimd_q8_rows x = activation_rows(p);
     p->kernels->row_product(&w, &x, csimd_output_at(p->out, 0, row0));
     for (size_t s = 0; s < side; s++) {
         add_bias(p, row0 + s * p->apart, rows);

@@ -154,8 +154,7 @@ def fuzz(binary: Path, target: str, limits: list[str], totals: Totals) -> bool:
         with log.open("wb") as output:
             code = subprocess.run(
                 [binary, *limits, f"-timeout={PATIENCE}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={LARGEST_INPUT}",
-                 f"-dict={words}", "-print_final_stats=1", "-close_fd_mask=1",
-                 "-detect_leaks=0",
+                 f"-dict={words}", "-print_final_stats=1", "-close_fd_mask=1", "-detect_leaks=0",
                  f"-artifact_prefix={FINDINGS}/{target}-", corpus, seeds,
                  *([kept] if kept.is_dir() else [])],
                 env=environment(target, scratch), stdout=output, stderr=output).returncode

@@ -21,7 +21,7 @@ struct Target {
     let run: ([UInt8]) throws -> Void
 }
 
-/// Whether an input goes the long way, `share` of all inputs do: told by all of its bytes, so that what
+/// Whether an input goes the long way, as one of `share` does: told by all of its bytes, so that what
 /// a mutation makes of it goes the short way mostly, wherever the corpus grows.
 func takesLongWay(_ input: [UInt8], share: Int) -> Bool {
     input.reduce(0) { ($0 &+ Int($1)) % share } == 0
