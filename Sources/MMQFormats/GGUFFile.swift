@@ -83,11 +83,6 @@ public final class GGUFFile: Sendable {
             used = count
         }
     }
-
-    /// Tells the kernel how a tensor's pages will be used.
-    public func advise(_ advice: MappedFile.Advice, _ tensor: GGUFTensor) {
-        file.advise(advice, offset: tensor.offset, count: tensor.byteCount)
-    }
 }
 
 /// Reads a GGUF header from a mapping, field by field.

@@ -92,7 +92,7 @@ public final class GGUFWriter: Sendable {
         places = try TensorPlaces(relative, from: dataOffset, file: path)
         byteCount = dataOffset + position
         header.bytes += [UInt8](repeating: 0, count: dataOffset - header.bytes.count)
-        output = try OutputFile(path: path)
+        output = try OutputFile(path: path, mapped: byteCount)
         do {
             try output.write(header.bytes, at: 0)
             // The last tensor's padding is part of the file; readers expect it.

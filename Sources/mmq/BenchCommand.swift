@@ -131,9 +131,9 @@ enum MachineInfo {
         return name ?? "unknown CPU"
     }
 
-    /// A line of /proc/self/status in bytes, on Linux.
-    static func status(_ key: String) -> Int? {
-        let text = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    /// A line of /proc/self/status, or of another file there, in bytes, on Linux.
+    static func status(_ key: String, in file: String = "status") -> Int? {
+        let text = (try? String(contentsOfFile: "/proc/self/\(file)", encoding: .utf8)) ?? ""
         let line = text.split(separator: "\n").first { $0.hasPrefix(key + ":") }
         return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
             .flatMap { Int($0) }.map { $0 * 1024 }

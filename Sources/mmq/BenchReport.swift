@@ -70,6 +70,7 @@ struct BenchReport: Encodable {
     private var rows: [Row] = []
     private var peakMemory: Int?
     private var anonymousMemory: Int?
+    private var largePages: Int?
     private let cost: DecodingCost
 
     private enum CodingKeys: String, CodingKey {
@@ -80,6 +81,7 @@ struct BenchReport: Encodable {
         case readBandwidth = "read_bandwidth_gb_per_second"
         case peakMemory = "peak_resident_bytes"
         case anonymousMemory = "anonymous_bytes"
+        case largePages = "file_bytes_in_large_pages"
     }
 
     /// - Parameter loadSeconds: what opening `model` took.
@@ -101,6 +103,7 @@ struct BenchReport: Encodable {
         try container.encode(limits.readBandwidth, forKey: .readBandwidth)
         try container.encodeIfPresent(peakMemory, forKey: .peakMemory)
         try container.encodeIfPresent(anonymousMemory, forKey: .anonymousMemory)
+        try container.encodeIfPresent(largePages, forKey: .largePages)
     }
 
     /// Towers and projector or Q-Former of a picture.
@@ -149,6 +152,7 @@ struct BenchReport: Encodable {
     mutating func finish() {
         peakMemory = MachineInfo.status("VmHWM")
         anonymousMemory = MachineInfo.status("RssAnon")
+        largePages = MachineInfo.status("FilePmdMapped", in: "smaps_rollup")
     }
 
     // MARK: - As a table
@@ -185,10 +189,13 @@ struct BenchReport: Encodable {
         }
         if let peakMemory, let anonymousMemory {
             lines.append("")
-            lines.append(
-                String(
-                    format: "peak memory %.2f GB resident, %.2f GB anonymous now",
-                    Double(peakMemory) / 1e9, Double(anonymousMemory) / 1e9))
+            let memory = String(
+                format: "peak memory %.2f GB resident, %.2f GB anonymous now",
+                Double(peakMemory) / 1e9, Double(anonymousMemory) / 1e9)
+            let pages = largePages.map {
+                String(format: ", %.2f GB of files in pages of 2 MB", Double($0) / 1e9)
+            }
+            lines.append(memory + (pages ?? ""))
         }
         for row in rows where row.timing.stages != nil {
             lines += ["", stages(of: row)]

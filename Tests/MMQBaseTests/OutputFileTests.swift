@@ -47,6 +47,29 @@ import Testing
         #expect(try folder.entries() == ["link", "pipe"])
     }
 
+    /// Pieces from several threads, in any order: the file holds them, and zeros where there were none.
+    @Test func piecesOfAMappedFile() throws {
+        let folder = try TemporaryFolder()
+        let pieces = MappedPieces()
+        try pieces.write(to: folder("pieces"), mapped: pieces.bytes.count)
+        let file = try MappedFile(path: folder("pieces"))
+        #expect(file.bytes.elementsEqual(pieces.bytes))
+    }
+
+    @Test(
+        .enabled(
+            if: MappedPieces.kernelMapsFilesByLargePages,
+            "NOT RUN: this kernel, or this file system, has no pages of 2 MB for files"))
+    func piecesAreMappedByLargePages() throws {
+        let folder = try TemporaryFolder()
+        let pieces = MappedPieces()
+        try pieces.write(to: folder("pieces"), mapped: pieces.bytes.count)
+        #expect(try MappedPieces.largePageBytes(folder("pieces")) >= 2 << 20)
+        // Else the test would say nothing.
+        try pieces.write(to: folder("plain"), mapped: 0)
+        #expect(try MappedPieces.largePageBytes(folder("plain")) == 0)
+    }
+
     /// What an earlier run left is kept as far as is asked for, and no error takes it away.
     @Test func goesOnWithAFile() throws {
         let folder = try TemporaryFolder()
@@ -81,4 +104,58 @@ import Testing
         first.abandon()
         #expect(try folder.entries() == ["file", "file.partial"])
     }
+}
+
+/// A file of random bytes with a hole, written in pieces by several threads.
+private struct MappedPieces {
+    /// What the file holds: three large pages and a part of one.
+    let bytes: [UInt8]
+    private static let piece = 300_001
+    private static let hole = 5
+
+    init() {
+        var random = SeededRandom(seed: 7)
+        var bytes = (0..<(6 << 20) + 12_345).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        let hole = Self.piece * Self.hole
+        for i in hole..<hole + Self.piece { bytes[i] = 0 }
+        self.bytes = bytes
+    }
+
+    func write(to path: String, mapped: Int) throws {
+        let file = try OutputFile(path: path, mapped: mapped)
+        let count = (bytes.count + Self.piece - 1) / Self.piece
+        DispatchQueue.concurrentPerform(iterations: count) { index in
+            let first = (count - 1 - index) * Self.piece
+            guard first != Self.piece * Self.hole else { return }
+            let end = min(first + Self.piece, bytes.count)
+            #expect(throws: Never.self) { try file.write(Array(bytes[first..<end]), at: first) }
+        }
+        try file.commit(durably: false)
+    }
+
+    /// How many bytes of a file are mapped by large pages once all of it was read.
+    static func largePageBytes(_ path: String) throws -> Int {
+        let file = try MappedFile(path: path)
+        let touched = stride(from: 0, to: file.count, by: 4096).reduce(0) {
+            $0 &+ Int(file.bytes[$1])
+        }
+        // `String(contentsOfFile:)` ends where the first read of such a file does.
+        guard touched > 0, let base = file.bytes.baseAddress,
+            let handle = FileHandle(forReadingAtPath: "/proc/self/smaps"),
+            let maps = try handle.readToEnd().map({ String(decoding: $0, as: UTF8.self) })
+        else { return 0 }
+        let start = String(UInt(bitPattern: base), radix: 16) + "-"
+        let lines = maps.split(separator: "\n").drop { !$0.hasPrefix(start) }
+        let line = lines.first { $0.hasPrefix("FilePmdMapped:") }
+        return line?.split(separator: " ").compactMap { Int($0) }.first.map { $0 * 1024 } ?? 0
+    }
+
+    /// Whether a file that is written in one piece is mapped so.
+    static let kernelMapsFilesByLargePages: Bool = {
+        guard let folder = try? TemporaryFolder(),
+            (try? OutputFile.write([UInt8](repeating: 1, count: 8 << 20), to: folder("whole")))
+                != nil
+        else { return false }
+        return (try? largePageBytes(folder("whole"))) ?? 0 > 0
+    }()
 }

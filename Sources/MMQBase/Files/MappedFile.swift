@@ -18,18 +18,6 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
     /// with 1 and a message that names it, not with SIGBUS and nothing. For programs, not libraries.
     public static func reportShortenedFiles() { mappings_report_shortened("mmq: ") }
 
-    /// How pages will be used; hints for the kernel, never needed for correctness.
-    public enum Advice: Sendable {
-        /// Read soon: start reading ahead.
-        case willNeed
-        /// Read from front to back.
-        case sequential
-        /// Not needed for now: give the pages back, they are read again when touched.
-        case dontNeed
-        /// No particular order.
-        case random
-    }
-
     /// Maps a whole file.
     public init(path: String) throws {
         let file = try InputFile(path: path)
@@ -44,6 +32,7 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
             let address = mmap(nil, file.count, PROT_READ, MAP_SHARED, file.descriptor, 0),
             address != MAP_FAILED
         else { throw InputError.system(.unreadable, file: path, errno) }
+        LargePages.want(address, file.count)
         base = UnsafeRawPointer(address)
         number = mappings_add(address, file.count, path)
     }
@@ -67,28 +56,5 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
         }
         guard let base else { return UnsafeRawBufferPointer(start: nil, count: 0) }
         return UnsafeRawBufferPointer(start: base + offset, count: count)
-    }
-
-    /// Tells the kernel how [offset, offset + count) will be used. Bytes outside the file are
-    /// ignored; pages that the range only touches are included, except for `dontNeed`.
-    public func advise(_ advice: Advice, offset: Int = 0, count: Int? = nil) {
-        guard let base, offset >= 0, offset < self.count else { return }
-        let wanted = min(count ?? self.count, self.count - offset)
-        let page = Int(getpagesize())
-        var start = offset / page * page
-        var end = offset + wanted
-        if advice == .dontNeed {
-            start = (offset + page - 1) / page * page
-            if end < self.count { end = end / page * page }
-        }
-        guard end > start else { return }
-        let flag: Int32 =
-            switch advice {
-            case .willNeed: MADV_WILLNEED
-            case .sequential: MADV_SEQUENTIAL
-            case .dontNeed: MADV_DONTNEED
-            case .random: MADV_RANDOM
-            }
-        madvise(UnsafeMutableRawPointer(mutating: base + start), end - start, flag)
     }
 }
