@@ -40,7 +40,7 @@ public final class GGUFFile: Sendable {
 
     /// Opens and checks a file.
     public init(path: String) throws {
-        let file = try MappedFile(path: path)
+        let file = try MappedFile(path: path, largePages: true)
         var reader = GGUFReader(file: file)
         let header = try reader.header()
         self.file = file

@@ -1,3 +1,4 @@
+import CMappings
 import Foundation
 
 /// Pages of 2 MB, which Linux gives to memory that asks for them (THP, `madvise`), and to files on some
@@ -11,7 +12,8 @@ public enum LargePages {
     /// for correctness.
     ///
     /// Of a file, pieces that are not in memory yet are then read as large as that; pieces that are,
-    /// are mapped so if they were read or written (`OutputFile`) as large as that.
+    /// are mapped so if they were read or written (`OutputFile`) as large as that. (Kernels of before the
+    /// end of 2025 may go on mapping what another process cuts off such a piece, as zeros.)
     public static func want(_ start: UnsafeMutableRawPointer, _ count: Int) {
         #if os(Linux)
             guard count >= size else { return }
@@ -19,5 +21,11 @@ public enum LargePages {
             let before = Int(bitPattern: start) % page
             madvise(start - before, count + before, MADV_HUGEPAGE)
         #endif
+    }
+
+    /// Whether an open file may have them: on other file systems nothing that is done for them helps.
+    static func canBeHad(for descriptor: Int32) -> Bool {
+        let (ext4, xfs) = (0xef53 as UInt, 0x5846_5342 as UInt)
+        return getpagesize() == 4096 && [ext4, xfs].contains(mappings_file_system(descriptor))
     }
 }

@@ -19,7 +19,10 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
     public static func reportShortenedFiles() { mappings_report_shortened("mmq: ") }
 
     /// Maps a whole file.
-    public init(path: String) throws {
+    ///
+    /// - Parameter largePages: whether it is asked for by `LargePages`: for what is read from front to
+    ///   back over and over. What is touched becomes resident 2 MB at a time then.
+    public init(path: String, largePages: Bool = false) throws {
         let file = try InputFile(path: path)
         self.path = path
         count = file.count
@@ -32,7 +35,7 @@ public final class MappedFile: @unchecked Sendable {  // the mapping is immutabl
             let address = mmap(nil, file.count, PROT_READ, MAP_SHARED, file.descriptor, 0),
             address != MAP_FAILED
         else { throw InputError.system(.unreadable, file: path, errno) }
-        LargePages.want(address, file.count)
+        if largePages { LargePages.want(address, file.count) }
         base = UnsafeRawPointer(address)
         number = mappings_add(address, file.count, path)
     }

@@ -19,8 +19,9 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     private var descriptor: Int32
     /// Whether the partial file is another run's to go on with.
     private let isKept: Bool
-    /// Which of the file's large pages have been begun: see `beginLargePages`.
-    private var begunPages: [Bool] = []
+    /// How many large pages the file has that are to be begun, and which have been: `beginLargePages`.
+    private var largePages = 0
+    private var begunPages: Set<Int> = []
     private let pagesLock = NSLock()
     private lazy var zeros = [UInt8](repeating: 0, count: LargePages.size)
 
@@ -46,9 +47,7 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     /// - Throws: `InputError` if it cannot be created or another process is writing it.
     public convenience init(path: String, mapped: Int = 0) throws {
         try self.init(path: path, kept: nil)
-        #if os(Linux)
-            begunPages = Array(repeating: false, count: mapped / LargePages.size)
-        #endif
+        if LargePages.canBeHad(for: descriptor) { largePages = mapped / LargePages.size }
     }
 
     /// Opens the partial file that an earlier run left, to go on behind its first `count` bytes; where
@@ -135,14 +134,17 @@ public final class OutputFile: @unchecked Sendable {  // the descriptor's state 
     /// no less, by one large page. (20 per cent of the time of the writes; a conversion's are short.)
     private func beginLargePages(_ range: Range<Int>, _ descriptor: Int32) throws {
         let size = LargePages.size
+        let end = min((range.upperBound + size - 1) / size, largePages)
+        guard range.lowerBound / size < end else { return }
         try pagesLock.withLock {
-            let end = min((range.upperBound + size - 1) / size, begunPages.count)
-            for page in range.lowerBound / size..<max(range.lowerBound / size, end)
-            where !begunPages[page] {
+            for page in range.lowerBound / size..<end where begunPages.insert(page).inserted {
+                // What is written at once needs nothing before it.
+                if range.lowerBound <= page * size, (page + 1) * size <= range.upperBound {
+                    continue
+                }
                 try zeros.withUnsafeBytes {
                     try Self.write($0, at: page * size, to: descriptor, path)
                 }
-                begunPages[page] = true
             }
         }
     }
