@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from tools.common.commands import output_of
+from tools.common.paths import ROOT
 from tools.common.trial import Failure, Trial, contents, difference
 
 
@@ -29,6 +30,7 @@ class Form(Enum):
 # In the order in which each builds on what those before it left.
 WRITERS = {
     "convert": Form.FOLDER,
+    "convert --type f16": Form.FOLDER,
     "calibrate": Form.STEPS,
     "round": Form.FOLDER,
     "trace": Form.FILE,
@@ -108,6 +110,9 @@ class Writers(Trial):
         picture = ["--image", str(self.picture), "--prompt", PROMPT]
         bench = ["--bench", str(self.bench), "--domain", self.domains]
         more = {
+            # The demo's model, whose file is long enough for pages of 2 MB.
+            "convert --type f16": [
+                "convert", str(ROOT / "models/demo/llava-next"), "--type", "f16", "--force", *output],
             # Every set on every bench, and controls: many settings of a domain.
             "generate --masks": [
                 "generate", *self.arguments("generate", target), "--masks", "matrix,random*20", "--samples", "12"],
@@ -140,7 +145,7 @@ class Writers(Trial):
 
     def old(self, name: str) -> Path:
         """An earlier output: of a part of the work where the command goes by it, else another of the same name."""
-        old = self.work / f"old-{name.split()[0]}"
+        old = self.work / f"old-{name.replace(' ', '-')}"
         if old.exists():
             return old
         if name == "calibrate":
