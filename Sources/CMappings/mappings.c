@@ -4,9 +4,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/vfs.h>
-#endif
 #include <unistd.h>
 
 enum { MAPPINGS = 4096, PATH_BYTES = 240 };
@@ -162,14 +159,4 @@ void mappings_remove(int number) {
     }
     atomic_store(&mappings[number].count, 0);
     atomic_flag_clear(&mappings[number].taken);
-}
-
-unsigned long mappings_file_system(int descriptor) {
-#if defined(__linux__)
-    struct statfs info;
-    return fstatfs(descriptor, &info) == 0 ? (unsigned long)info.f_type : 0;
-#else
-    (void)descriptor;
-    return 0;
-#endif
 }

@@ -78,6 +78,9 @@ import Testing
                     + ["--repetitions", "2", "--stages", "--json"])
             let report = try result.object()
             let bandwidth = try #require(report["read_bandwidth_gb_per_second"] as? Double)
+            #if os(Linux)
+                #expect(report["file_bytes_in_large_pages"] is Int)
+            #endif
             let row = try #require((report["rows"] as? [[String: Any]])?.last)
             let timing = try #require(row["timing"] as? [String: Any])
             let seconds = try #require(timing["median_seconds"] as? Double)

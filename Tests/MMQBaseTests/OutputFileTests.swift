@@ -56,7 +56,7 @@ import Testing
         #expect(file.bytes.elementsEqual(pieces.bytes))
     }
 
-    @Test(.enabled(if: MappedPieces.kernelMapsFilesByLargePages, MappedPieces.notRun))
+    @Test(.enabled(if: LargePageProbe.kernelMapsFiles, "\(LargePageProbe.notRun)"))
     func piecesAreMappedByLargePages() throws {
         let folder = try TemporaryFolder()
         let pieces = MappedPieces()
@@ -69,13 +69,13 @@ import Testing
 
     /// What is read from the disk comes in large pages where the mapping asks for them, whatever the
     /// writes were.
-    @Test(.enabled(if: MappedPieces.kernelMapsFilesByLargePages, MappedPieces.notRun))
+    @Test(.enabled(if: LargePageProbe.kernelMapsFiles, "\(LargePageProbe.notRun)"))
     func mappingsAskForLargePages() throws {
         let folder = try TemporaryFolder()
         try MappedPieces().write(to: folder("plain"), mapped: 0)
-        try MappedPieces.forget(folder("plain"))
+        try #require(LargePageProbe.forget(folder("plain")))
         #expect(try MappedPieces.largePageBytes(folder("plain"), asks: false) == 0)
-        try MappedPieces.forget(folder("plain"))
+        try #require(LargePageProbe.forget(folder("plain")))
         #expect(try MappedPieces.largePageBytes(folder("plain"), asks: true) >= 2 << 20)
     }
 
@@ -145,55 +145,8 @@ private struct MappedPieces {
     /// How many bytes of a file are mapped by large pages once all of it was read.
     static func largePageBytes(_ path: String, asks: Bool = true) throws -> Int {
         let file = try MappedFile(path: path, largePages: asks)
-        let base = try #require(file.bytes.baseAddress)
-        return try #require(withExtendedLifetime(file) { largePageBytes(base, count: file.count) })
-    }
-
-    /// The same of a mapping.
-    private static func largePageBytes(_ base: UnsafeRawPointer, count: Int) -> Int? {
-        let touched = stride(from: 0, to: count, by: 4096).reduce(0) {
-            $0 &+ Int(base.load(fromByteOffset: $1, as: UInt8.self))
+        return try withExtendedLifetime(file) {
+            try LargePageProbe.bytes(of: path, after: file.bytes)
         }
-        // `String(contentsOfFile:)` ends where the first read of such a file does.
-        guard touched > 0, let handle = FileHandle(forReadingAtPath: "/proc/self/smaps"),
-            let maps = try? handle.readToEnd().map({ String(decoding: $0, as: UTF8.self) })
-        else { return nil }
-        let start = String(UInt(bitPattern: base), radix: 16) + "-"
-        let lines = maps.split(separator: "\n").drop { !$0.hasPrefix(start) }
-        let line = lines.first { $0.hasPrefix("FilePmdMapped:") }
-        return line?.split(separator: " ").compactMap { Int($0) }.first.map { $0 * 1024 }
     }
-
-    /// Puts a file out of memory, so that it is read from the disk again.
-    static func forget(_ path: String) throws {
-        let descriptor = open(path, O_RDONLY)
-        defer { close(descriptor) }
-        #if os(Linux)
-            try #require(fsync(descriptor) == 0)
-            try #require(posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0)
-        #endif
-    }
-
-    static let notRun: Comment =
-        "NOT RUN: this kernel, or this file system, has no pages of 2 MB for files"
-
-    /// Whether a file that is written at once is mapped so, by what no code of ours takes part in.
-    static let kernelMapsFilesByLargePages: Bool = {
-        #if os(Linux)
-            guard let folder = try? TemporaryFolder() else { return false }
-            let size = 8 << 20
-            let ones = [UInt8](repeating: 1, count: size)
-            let descriptor = open(folder("whole"), O_RDWR | O_CREAT, 0o600)
-            defer { close(descriptor) }
-            guard pwrite(descriptor, ones, size, 0) == size,
-                let base = mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0),
-                base != MAP_FAILED
-            else { return false }
-            defer { munmap(base, size) }
-            madvise(base, size, MADV_HUGEPAGE)
-            return largePageBytes(base, count: size) ?? 0 > 0
-        #else
-            return false
-        #endif
-    }()
 }

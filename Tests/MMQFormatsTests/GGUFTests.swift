@@ -6,6 +6,29 @@ import Support
 import Testing
 
 @Suite struct GGUFTests {
+    /// What is written in pieces is mapped by large pages, and so is what comes from the disk.
+    @Test(.enabled(if: LargePageProbe.kernelMapsFiles, "\(LargePageProbe.notRun)"))
+    func isMappedByLargePages() throws {
+        let folder = try TemporaryFolder()
+        let path = folder("large.gguf")
+        let piece = [UInt8](repeating: 7, count: 256_000)
+        let writer = try GGUFWriter(
+            path: path, metadata: [],
+            tensors: [.init(name: "w", type: .f32, shape: [40, piece.count / 4])])
+        for number in 0..<40 {
+            try piece.withUnsafeBytes { try writer.write("w", $0, at: number * piece.count) }
+        }
+        try writer.commit()
+        for isForgotten in [false, true] {
+            if isForgotten { try #require(LargePageProbe.forget(path)) }
+            let file = try GGUFFile(path: path)
+            let large = try withExtendedLifetime(file) {
+                try LargePageProbe.bytes(of: path, after: file.bytes(file.tensor("w")))
+            }
+            #expect(large >= 2 << 20, "forgotten: \(isForgotten)")
+        }
+    }
+
     /// A file written by the `gguf` package.
     @Test func readsReferenceFile() throws {
         let file = try GGUFFile(path: Golden.path("formats/every-value.gguf"))

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from tools.common.commands import output_of
-from tools.common.paths import ROOT
+from tools.common.paths import DEMO
 from tools.common.trial import Failure, Trial, contents, difference
 
 
@@ -112,7 +112,7 @@ class Writers(Trial):
         more = {
             # The demo's model, whose file is long enough for pages of 2 MB.
             "convert --type f16": [
-                "convert", str(ROOT / "models/demo/llava-next"), "--type", "f16", "--force", *output],
+                "convert", str(DEMO / "llava-next"), "--type", "f16", "--force", *output],
             # Every set on every bench, and controls: many settings of a domain.
             "generate --masks": [
                 "generate", *self.arguments("generate", target), "--masks", "matrix,random*20", "--samples", "12"],

@@ -21,9 +21,6 @@ int mappings_add(const void* base, size_t count, const char* path);
 // Forgets a mapping; call it before unmapping. Harmless for -1.
 void mappings_remove(int number);
 
-// The number of an open file's kind of file system on Linux (EXT4_SUPER_MAGIC, ...); 0 elsewhere.
-unsigned long mappings_file_system(int descriptor);
-
 #ifdef __cplusplus
 }
 #endif
