@@ -272,6 +272,7 @@ static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i 
 enum { ROW_STREAMS = 1 }; // two rows that follow each other read a third slower (Zen 4)
 #define ROW_PRODUCT csimd_avx2_row_product
 #define ROW_READING csimd_avx2_row_reading
+#define LAY_OUT_LEVELS(type, x, to) 0 // rows of these are read one by one
 #include "x86_rows_int8.inc"
 
 #pragma clang attribute pop

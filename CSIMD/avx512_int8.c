@@ -358,6 +358,7 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
 enum { ROW_STREAMS = 4 }; // Intel reads a sixth more from two, and some more from four
 #define ROW_PRODUCT csimd_avx512_row_product
 #define ROW_READING csimd_avx512_row_reading
+#define LAY_OUT_LEVELS(type, x, to) lay_out_k(type, x, to)
 #include "x86_rows_int8.inc"
 
 #pragma clang attribute pop

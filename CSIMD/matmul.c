@@ -32,6 +32,12 @@ enum {
     // is lost between two: rows of each, and tasks.
     LEAST_STREAM_ROWS = 8,
     STREAM_TASKS = 64,
+    // Streams keep so many bytes of a page from each other's place in it, if for that no more rows
+    // of each are left over, of so many, for a task behind them.
+    PAGE = 4096,
+    LEAST_STAGGER = 512,
+    MOST_LEFT_OVER = 3,
+    LEFT_OVER_SHARE = 128,
     // Rows of floats that share the loads of a token.
     FEW_ROWS = 4,
 };
@@ -60,6 +66,7 @@ typedef struct product {
     size_t task_rows;
     // Of one token:
     const void* row_input;
+    size_t side;           // streams of a thread: csimd_row_reading
     size_t streams, apart; // of all threads, and rows from one to the next
 } product;
 
@@ -311,7 +318,7 @@ static void matvec_task(void* context, int64_t index) {
 /// over.
 static void stream_task(void* context, int64_t index) {
     const product* p = context;
-    const size_t tasks = units(p->apart, p->task_rows), side = p->kernels->row_reading->streams;
+    const size_t tasks = units(p->apart, p->task_rows), side = p->side;
     const size_t first = (size_t)index / tasks * side; // stream
     const size_t row = (size_t)index % tasks * p->task_rows, row0 = first * p->apart + row;
     if (first == p->streams) {
@@ -328,26 +335,52 @@ static void stream_task(void* context, int64_t index) {
     }
 }
 
-/// One token as the leaf's rows take it, in scratch memory, which no task that reads rows asks for;
-/// NULL if they take none.
-static const void* lay_out_token(const product* p) {
+/// One token as the leaf's rows take it, in scratch memory, which no task that reads rows asks for,
+/// and the streams of it.
+static void lay_out_token(product* p) {
     const csimd_row_reading* reading = p->kernels->row_reading;
     if (p->input->tokens != 1 || !csimd_takes_integers(p->w) || !reading) {
-        return NULL;
+        return;
     }
     const csimd_q8_rows x = csimd_quantized_rows(p->input);
     void* to = scratch(reading->input_bytes);
-    return to && reading->lay_out(p->w->type, &x, to) ? to : NULL;
+    p->side = to ? reading->lay_out(p->w->type, &x, to) : 0;
+    p->row_input = p->side ? to : NULL;
+}
+
+/// Whether any two of `side` streams, `distance` bytes from one to the next, lie (almost) at the
+/// same place of their pages: they then ask for the same sets of the first-level cache, and all
+/// enter a new page, into which the hardware does not run ahead, at the same moment.
+static bool in_step(size_t distance, size_t side) {
+    for (size_t s = 1; s < side; s++) {
+        const size_t at = s * distance % PAGE;
+        if (min_size(at, PAGE - at) < LEAST_STAGGER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/// Rows of each stream: an equal share, or a little less, so that they do not go in step.
+static size_t stream_rows(const product* p) {
+    const size_t share = p->w->rows / p->streams;
+    const size_t most = min_size(share / LEFT_OVER_SHARE, MOST_LEFT_OVER);
+    for (size_t less = 0; less <= most; less++) {
+        if (!in_step((share - less) * p->row_bytes, p->side)) {
+            return share - less;
+        }
+    }
+    return share;
 }
 
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
     product p = make_product(w, bias, input, y, y_stride);
     const size_t threads = (size_t)csimd_threads();
-    p.row_input = lay_out_token(&p);
-    if (p.row_input && p.kernels->row_reading->streams > 1) {
-        p.streams = threads * p.kernels->row_reading->streams;
-        p.apart = w->rows / p.streams;
+    lay_out_token(&p);
+    if (p.side > 1) {
+        p.streams = threads * p.side;
+        p.apart = stream_rows(&p);
     }
     if (p.apart >= LEAST_STREAM_ROWS) {
         const size_t even = p.apart / STREAM_TASKS;
