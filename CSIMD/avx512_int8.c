@@ -101,7 +101,8 @@ static inline __m512i wide_weights(csimd_type type, __m512i values) {
     const __m512i high_bit = _mm512_set1_epi8((char)0x80);
     if (type == CSIMD_IQ4_NL) {
         const __m128i levels = _mm_load_si128((const __m128i*)csimd_iq4_nl_levels);
-        values = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), values);
+        const __m512i table = _mm512_xor_si512(_mm512_broadcast_i32x4(levels), high_bit);
+        return _mm512_shuffle_epi8(table, values);
     }
     return type == CSIMD_Q4_0 ? values : _mm512_xor_si512(values, high_bit);
 }
@@ -358,6 +359,7 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
 enum { ROW_STREAMS = 4 }; // Intel reads a sixth more from two, and some more from four
 #define ROW_PRODUCT csimd_avx512_row_product
 #define ROW_READING csimd_avx512_row_reading
+#define NIBBLE_ROWS "avx512_nibble_rows.inc"
 #define LAY_OUT_LEVELS(type, x, to) lay_out_k(type, x, to)
 #include "x86_rows_int8.inc"
 
