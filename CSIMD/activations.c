@@ -7,7 +7,9 @@
 #include "internal.h"
 #include "turn.inc"
 
-enum { LAYOUT_BLOCKS = 32 }; // of a tile that one task lays out
+// Activations of a part of a tile, at the least: as many as take about as long as threads take to
+// begin and end together.
+enum { PART_VALUES = 1 << 14 };
 
 /// Bytes from one token's row of a plane to the next. Rows a power of two apart would all fall on
 /// the same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.
@@ -76,18 +78,21 @@ typedef struct quantization {
     const csimd_kernels* kernels;
     const csimd_input* input;
     csimd_q8_rows rows;
-    size_t parts; // tasks that lay out a tile
+    size_t part_blocks; // of a tile that one task takes
 } quantization;
 
-static void quantize_token(const quantization* work, size_t token) {
+/// Blocks [first, first + count) of a token.
+static void quantize_blocks(const quantization* work, size_t token, size_t first, size_t count) {
     const csimd_input* input = work->input;
-    const csimd_q8_rows one = csimd_q8_part(&work->rows, token, 1, 0);
+    csimd_q8_rows one = csimd_q8_part(&work->rows, token, 1, first);
+    one.blocks = count;
     csimd_q8_output to = {.scales = (float*)one.scales};
     for (int p = 0; p < CSIMD_PLANES; p++) {
         to.q[p] = (int8_t*)one.plane[p].q;
         to.sums[p] = (int32_t*)one.plane[p].sums;
     }
-    work->kernels->quantize_row(input->x + token * input->stride, input->cols, &to);
+    const float* x = input->x + token * input->stride + first * CSIMD_BLOCK;
+    work->kernels->quantize_row(x, count * CSIMD_BLOCK, &to);
     csimd_total_activations(&one);
 }
 
@@ -155,50 +160,44 @@ void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void
     for (size_t t = 0; t < tokens; t++) {
         const size_t at = t * x->blocks;
         ((float*)to.scales)[t] = from.scales[at];
+        ((float*)to.totals)[t] = from.totals[at];
         ((int32_t*)to.sums[0])[t] = from.plane[0].sums[at];
         ((int32_t*)to.sums[1])[t] = from.plane[1].sums[at];
     }
 }
 
-static void lay_out_blocks(const quantization* work, size_t tile, size_t first, size_t count) {
-    for (size_t b = first; b < min_size(first + count, work->rows.blocks); b++) {
-        csimd_lay_out_block(&work->rows, tile, b, (void*)work->rows.tiles);
-    }
-}
-
 static void token_task(void* context, int64_t index) {
-    quantize_token(context, (size_t)index);
-}
-
-static void layout_task(void* context, int64_t index) {
     const quantization* work = context;
-    const size_t tile = (size_t)index / work->parts, part = (size_t)index % work->parts;
-    lay_out_blocks(work, tile, part * LAYOUT_BLOCKS, LAYOUT_BLOCKS);
+    quantize_blocks(work, (size_t)index, 0, work->rows.blocks);
 }
 
-/// A tile's tokens, and the tile while they are in the cache.
+/// A part of a tile: its tokens' blocks, and the tile while they are in the cache.
 static void tile_task(void* context, int64_t index) {
     const quantization* work = context;
-    const size_t first = (size_t)index * CSIMD_TILE;
-    const size_t end = min_size(first + CSIMD_TILE, work->rows.tokens);
-    for (size_t token = first; token < end; token++) {
-        quantize_token(work, token);
+    const size_t parts = units(work->rows.blocks, work->part_blocks);
+    const size_t tile = (size_t)index / parts;
+    const size_t first = (size_t)index % parts * work->part_blocks;
+    const size_t count = min_size(work->rows.blocks - first, work->part_blocks);
+    const size_t end = min_size((tile + 1) * CSIMD_TILE, work->rows.tokens);
+    for (size_t token = tile * CSIMD_TILE; token < end; token++) {
+        quantize_blocks(work, token, first, count);
     }
-    lay_out_blocks(work, (size_t)index, 0, work->rows.blocks);
+    for (size_t b = first; b < first + count; b++) {
+        csimd_lay_out_block(&work->rows, tile, b, (void*)work->rows.tiles);
+    }
 }
 
 void csimd_quantize_activations(const csimd_input* input) {
     quantization work = {
         .kernels = csimd_active(), .input = input, .rows = csimd_quantized_rows(input)};
-    const size_t tiles = units(input->tokens, CSIMD_TILE);
-    if (work.rows.tiles && input->tokens > CSIMD_FEW) {
-        csimd_parallel(tile_task, &work, (int64_t)tiles);
+    if (!work.rows.tiles) {
+        csimd_parallel(token_task, &work, (int64_t)input->tokens);
         return;
     }
-    // Fewer tiles than threads would share: token by token, then part by part.
-    csimd_parallel(token_task, &work, (int64_t)input->tokens);
-    if (work.rows.tiles) {
-        work.parts = units(work.rows.blocks, LAYOUT_BLOCKS);
-        csimd_parallel(layout_task, &work, (int64_t)(tiles * work.parts));
-    }
+    // Many tiles are shared out whole, a few in parts.
+    const size_t tokens = min_size(input->tokens, CSIMD_TILE), blocks = work.rows.blocks;
+    const size_t least = PART_VALUES / (tokens * CSIMD_BLOCK);
+    work.part_blocks = input->tokens > CSIMD_FEW ? blocks : min_size(least, blocks);
+    const size_t parts = blocks == 0 ? 0 : units(blocks, work.part_blocks);
+    csimd_parallel(tile_task, &work, (int64_t)(units(input->tokens, CSIMD_TILE) * parts));
 }

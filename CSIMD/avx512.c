@@ -18,7 +18,7 @@
 const csimd_kernels csimd_avx512_kernels = {
     .name = "avx512vnni",
     .quantize_row = csimd_avx512_quantize_row,
-    .panel_bytes = csimd_panel_bytes,
+    .panel_bytes = csimd_avx512_panel_bytes,
     .pack_panel = csimd_avx512_pack_panel,
     .panels_at_once = 2,
     .tiled = true,

@@ -111,21 +111,15 @@ static inline __m512i wide_weights(csimd_type type, __m512i values) {
 typedef struct sixteen_rows {
     const char* data; // the first one's block
     size_t bytes;     // from one row to the next
-    __m512i starts;   // the same of all, 32 bits each
 } sixteen_rows;
-
-INLINE sixteen_rows begin_rows(const char* data, size_t row_bytes) {
-    const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return (sixteen_rows){data, row_bytes,
-                          _mm512_mullo_epi32(numbers, _mm512_set1_epi32((int)row_bytes))};
-}
 
 /// Words of 32 bits of the 16 bytes at `offset` of each row: out[i] holds word i of all.
 INLINE void load_words(const sixteen_rows* rows, size_t offset, __m512i out[4]) {
     sixteen_words four[4], words[4];
+    const size_t bytes = rows->bytes;
     for (size_t i = 0; i < 4; i++) {
-        const char* p = rows->data + offset + i * rows->bytes;
-#define QUARTER(n) _mm_loadu_si128((const __m128i*)(p + 4 * (n)*rows->bytes))
+        const char* p = rows->data + offset + i * bytes;
+#define QUARTER(n) _mm_loadu_si128((const __m128i*)(p + 4 * (n)*bytes))
         // Turned words would do; these merge on two ports, where inserts have one.
         __m512i all = _mm512_castsi128_si512(QUARTER(0));
         all = _mm512_mask_broadcast_i32x4(all, 0x00f0, QUARTER(1));
@@ -140,52 +134,84 @@ INLINE void load_words(const sixteen_rows* rows, size_t offset, __m512i out[4]) 
     }
 }
 
-/// The blocks at `offset` of sixteen rows, as wide_weights, and the scales that lead them.
-INLINE void unpack_rows(csimd_type type, const sixteen_rows* rows, size_t offset, __m512i* steps,
-                        __m512* scales) {
-    const __m512i low = _mm512_set1_epi8(15);
-    __m512i first[4], last[4]; // words of the first and the last sixteen k
-    load_words(rows, offset + CSIMD_BLOCK_VALUES, first);
-    if (type == CSIMD_Q8_0) {
-        load_words(rows, offset + CSIMD_BLOCK_VALUES + CSIMD_BLOCK / 2, last);
-    }
-    for (int i = 0; i < 4; i++) {
-        if (type != CSIMD_Q8_0) {
-            last[i] = _mm512_and_si512(_mm512_srli_epi16(first[i], 4), low);
-            first[i] = _mm512_and_si512(first[i], low);
-        }
-        steps[i] = wide_weights(type, first[i]);
-        steps[i + 4] = wide_weights(type, last[i]);
-    }
-    // With the two bytes behind each scale, which are the block's too.
-    const __m512i heads = _mm512_i32gather_epi32(rows->starts, rows->data + offset, 1);
-    *scales = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
+/// The scales that lead the block at `offset` of each row. (A gather takes twice as long on Zen 4.)
+INLINE __m512 load_row_scales(const sixteen_rows* rows, size_t offset) {
+    const char* p = rows->data + offset;
+    const size_t bytes = rows->bytes;
+    const __m256 first = load_scales(p, bytes);
+    const __m256 last = load_scales(p + CSIMD_PANEL / 2 * bytes, bytes);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(first), last, 1);
 }
 
-INLINE void pack_as(csimd_type type, const csimd_weight_rows w, csimd_panel_block* out) {
-    const size_t bytes = csimd_block_bytes(type);
-    const sixteen_rows all = begin_rows(w.data, w.row_bytes);
-    for (size_t b = 0; b < w.blocks; b++, out++) {
-        __m512i steps[CSIMD_STEPS];
-        __m512 scales;
-        if (w.count == CSIMD_PANEL) {
-            unpack_rows(type, &all, b * bytes, steps, &scales);
-        } else {
-            char blocks[CSIMD_PANEL][sizeof(csimd_block_q8_0)] = {0};
-            for (size_t r = 0; r < w.count; r++) {
-                memcpy(blocks[r], w.data + r * w.row_bytes + b * bytes, bytes);
-            }
-            const sixteen_rows some = begin_rows(blocks[0], sizeof blocks[0]);
-            unpack_rows(type, &some, 0, steps, &scales);
+/// The words of half of the block at `offset` of sixteen rows, as they lie there; of nibbles those
+/// of both halves.
+INLINE void load_half_words(csimd_type type, const sixteen_rows* rows, size_t offset, size_t half,
+                            __m512i words[4]) {
+    const size_t at = type == CSIMD_Q8_0 ? half * (CSIMD_BLOCK / 2) : 0;
+    load_words(rows, offset + CSIMD_BLOCK_VALUES + at, words);
+}
+
+/// One of these words as wide_weights.
+INLINE __m512i unpack_word(csimd_type type, __m512i word, size_t half) {
+    if (type != CSIMD_Q8_0) {
+        word = half ? _mm512_srli_epi16(word, 4) : word;
+        word = _mm512_and_si512(word, _mm512_set1_epi8(15));
+    }
+    return wide_weights(type, word);
+}
+
+/// The block at `offset` of sixteen rows, as wide_weights.
+INLINE void unpack_rows(csimd_type type, const sixteen_rows* rows, size_t offset,
+                        __m512i steps[CSIMD_STEPS]) {
+    __m512i words[4];
+    for (size_t half = 0; half < 2; half++) {
+        if (half == 0 || type == CSIMD_Q8_0) {
+            load_half_words(type, rows, offset, half, words);
         }
+        for (size_t i = 0; i < 4; i++) {
+            steps[half * 4 + i] = unpack_word(type, words[i], half);
+        }
+    }
+}
+
+/// A panel's block, and its scales times CSIMD_LIFTED: else every tile would multiply them.
+typedef struct lifted_block {
+    csimd_panel_block rows;
+    float lifts[CSIMD_PANEL];
+} lifted_block;
+
+INLINE __m512 lifts_of(__m512 scales) {
+    return _mm512_mul_ps(scales, _mm512_set1_ps(CSIMD_LIFTED));
+}
+
+size_t csimd_avx512_panel_bytes(csimd_type type, size_t cols) {
+    return csimd_has_levels(type) ? csimd_panel_bytes(type, cols)
+                                  : cols / CSIMD_BLOCK * sizeof(lifted_block);
+}
+
+INLINE void pack_as(csimd_type type, const csimd_weight_rows w, lifted_block* out) {
+    const size_t bytes = csimd_block_bytes(type);
+    for (size_t b = 0; b < w.blocks; b++, out++) {
+        char blocks[CSIMD_PANEL][sizeof(csimd_block_q8_0)] = {0};
+        sixteen_rows rows = {w.data + b * bytes, w.row_bytes};
+        if (w.count < CSIMD_PANEL) {
+            for (size_t r = 0; r < w.count; r++) {
+                memcpy(blocks[r], rows.data + r * w.row_bytes, bytes);
+            }
+            rows = (sixteen_rows){blocks[0], sizeof blocks[0]};
+        }
+        __m512i steps[CSIMD_STEPS];
+        unpack_rows(type, &rows, 0, steps);
         for (int step = 0; step < CSIMD_STEPS; step++) {
             // All types with the same offset: a nibble is too large by 8.
             const __m512i bytes_128 = type == CSIMD_Q4_0
                                           ? _mm512_add_epi8(steps[step], _mm512_set1_epi8(128 - 8))
                                           : steps[step];
-            _mm512_store_si512(out->steps[step], bytes_128);
+            _mm512_store_si512(out->rows.steps[step], bytes_128);
         }
-        _mm512_store_ps(out->scales, scales);
+        const __m512 scales = load_row_scales(&rows, 0);
+        _mm512_store_ps(out->rows.scales, scales);
+        _mm512_store_ps(out->lifts, lifts_of(scales));
     }
 }
 
@@ -201,67 +227,88 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     }
 }
 
-/// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total. `nibbles`: of
-/// Q4_0's as they are, too large by 8 in place of 128.
+/// What the sums of a plane start from, or go on from: nothing, or the offset of the weights, which
+/// `nibbles`, Q4_0's as they are, have another of.
+INLINE void begin_sums(const int planes, const int plane, const int panels, const int tokens,
+                       const bool nibbles, const csimd_block_input* x, __m512i (*acc)[PANELS]) {
+    const int from = start_of(nibbles, planes, plane);
+    for (int t = 0; t < tokens; t++) {
+        __m512i start = _mm512_setzero_si512();
+        if (from >= 0) {
+            start = broadcast_word_16(x->sums[from] + (size_t)t * x->apart);
+        }
+        for (int p = 0; p < panels; p++) {
+            if (plane == 0) {
+                acc[t][p] = start;
+                continue;
+            }
+            acc[t][p] = _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT);
+            acc[t][p] = from < 0 ? acc[t][p] : _mm512_add_epi32(acc[t][p], start);
+        }
+    }
+}
+
+/// Adds the products of four k.
+INLINE void add_step(const int plane, const int panels, const int tokens, size_t step,
+                     const __m512i four[PANELS], const csimd_block_input* x,
+                     __m512i (*acc)[PANELS]) {
+    for (int t = 0; t < tokens; t++) {
+        const int8_t* q = x->q[plane] + (size_t)t * x->token_bytes + step * x->word_bytes;
+        __m512i word = broadcast_word_16(q);
+        __asm__("" : "+v"(word)); // else each product would load it anew
+        for (int p = 0; p < panels; p++) {
+            acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
+        }
+    }
+}
+
+/// Adds a block's sums times scales to total. lifts: lifts_of(scales), in memory, for the sums need
+/// the registers.
+INLINE void scale_block(const int planes, const int panels, const int tokens,
+                        const __m512 scales[PANELS], const float* const lifts[PANELS],
+                        const csimd_block_input* x, __m512i (*acc)[PANELS],
+                        __m512 (*total)[PANELS]) {
+    for (int t = 0; t < tokens; t++) {
+        const __m512 s = _mm512_set1_ps(x->scales[(size_t)t * x->apart]);
+        for (int p = 0; p < panels; p++) {
+            const __m512 scaled = planes == 1
+                                      ? _mm512_fmsub_ps(_mm512_castsi512_ps(acc[t][p]), scales[p],
+                                                        _mm512_load_ps(lifts[p]))
+                                      : _mm512_mul_ps(_mm512_cvtepi32_ps(acc[t][p]), scales[p]);
+            total[t][p] = _mm512_fmadd_ps(scaled, s, total[t][p]);
+        }
+    }
+}
+
+/// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total.
 INLINE void add_block(const int planes, const int panels, const int tokens, const bool nibbles,
                       const __m512i* const steps[PANELS], const __m512 scales[PANELS],
-                      const csimd_block_input x, __m512 (*total)[PANELS]) {
+                      const float* const lifts[PANELS], const csimd_block_input x,
+                      __m512 (*total)[PANELS]) {
     __m512i acc[TILE][PANELS];
     for (int plane = 0; plane < planes; plane++) {
-        const int from = start_of(nibbles, planes, plane);
-        for (int t = 0; t < tokens; t++) {
-            __m512i start = _mm512_setzero_si512();
-            if (from >= 0) {
-                start = broadcast_word_16(x.sums[from] + (size_t)t * x.apart);
-            }
-            for (int p = 0; p < panels; p++) {
-                if (plane == 0) {
-                    acc[t][p] = start;
-                    continue;
-                }
-                acc[t][p] = _mm512_slli_epi32(acc[t][p], CSIMD_PLANE_SHIFT);
-                acc[t][p] = from < 0 ? acc[t][p] : _mm512_add_epi32(acc[t][p], start);
-            }
-        }
+        begin_sums(planes, plane, panels, tokens, nibbles, &x, acc);
 #pragma clang loop unroll(disable)
         for (size_t step = 0; step < CSIMD_STEPS; step++) {
             __m512i four[PANELS];
             for (int p = 0; p < panels; p++) {
                 four[p] = steps[p][step];
             }
-            for (int t = 0; t < tokens; t++) {
-                const int8_t* q = x.q[plane] + (size_t)t * x.token_bytes + step * x.word_bytes;
-                __m512i word = broadcast_word_16(q);
-                __asm__("" : "+v"(word)); // else each product would load it anew
-                for (int p = 0; p < panels; p++) {
-                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
-                }
-            }
+            add_step(plane, panels, tokens, step, four, &x, acc);
         }
     }
-    __m512 lifts[PANELS];
-    for (int p = 0; p < panels; p++) {
-        lifts[p] = _mm512_mul_ps(scales[p], _mm512_set1_ps(CSIMD_LIFTED));
-    }
-    for (int t = 0; t < tokens; t++) {
-        const __m512 s = _mm512_set1_ps(x.scales[(size_t)t * x.apart]);
-        for (int p = 0; p < panels; p++) {
-            const __m512 scaled =
-                planes == 1 ? _mm512_fmsub_ps(_mm512_castsi512_ps(acc[t][p]), scales[p], lifts[p])
-                            : _mm512_mul_ps(_mm512_cvtepi32_ps(acc[t][p]), scales[p]);
-            total[t][p] = _mm512_fmadd_ps(scaled, s, total[t][p]);
-        }
-    }
+    scale_block(planes, panels, tokens, scales, lifts, &x, acc, total);
 }
 
 /// `panels` x 16 rows x `tokens` of `planes`. `tiled`: from x's tile.
 INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, const int panels,
                     const int tokens, const bool tiled, csimd_output out) {
-    const csimd_panel_block* w[PANELS];
+    const lifted_block* w[PANELS];
     for (int p = 0; p < panels; p++) {
         const char* panel = (const char*)part.panel + (size_t)p * part.stride;
-        w[p] = (const csimd_panel_block*)panel;
+        w[p] = (const lifted_block*)panel;
     }
+    csimd_ask_for_output(out, tokens, panels * CSIMD_PANEL);
     __m512 total[TILE][PANELS];
     for (int t = 0; t < tokens; t++) {
         for (int p = 0; p < panels; p++) {
@@ -272,17 +319,21 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
     const char* from = x.tiles;
     for (size_t b = 0; b < part.count; b++) {
         const __m512i* steps[PANELS];
+        const float* lifts[PANELS];
         __m512 scales[PANELS];
         for (int p = 0; p < panels; p++) {
-            steps[p] = (const __m512i*)w[p][b].steps;
-            scales[p] = _mm512_load_ps(w[p][b].scales);
+            steps[p] = (const __m512i*)w[p][b].rows.steps;
+            scales[p] = _mm512_load_ps(w[p][b].rows.scales);
+            lifts[p] = w[p][b].lifts;
         }
         csimd_block_input block = csimd_block_of_rows(x, planes, b);
         if (tiled) {
+            const size_t bytes = csimd_tile_layout_of((size_t)tokens, planes).bytes;
             block = csimd_block_of_tile(from, planes, (size_t)tokens);
-            from += csimd_tile_layout_of((size_t)tokens, planes).bytes;
+            csimd_ask_for_tiles(from, bytes);
+            from += bytes;
         }
-        add_block(planes, panels, tokens, false, steps, scales, block, total);
+        add_block(planes, panels, tokens, false, steps, scales, lifts, block, total);
     }
     for (int t = 0; t < tokens; t++) {
         for (int p = 0; p < panels; p++) {
@@ -313,34 +364,73 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 
 enum { TILE_ROWS = PANELS * CSIMD_PANEL, TILES_AT_ONCE = 2 };
 
+/// The same of rows straight from the file's blocks, for one tile of int8: weights pass from the
+/// registers that they are unpacked in.
+INLINE void add_file_block(csimd_type type, const int tokens, const sixteen_rows panels[PANELS],
+                           const __m512 scales[PANELS], const float* const lifts[PANELS],
+                           const csimd_block_input x, __m512 (*total)[PANELS]) {
+    __m512i acc[TILE][PANELS], words[PANELS][4];
+    begin_sums(1, 0, PANELS, tokens, type == CSIMD_Q4_0, &x, acc);
+#pragma clang loop unroll(full)
+    for (size_t half = 0; half < 2; half++) {
+        for (int p = 0; p < PANELS && (half == 0 || type == CSIMD_Q8_0); p++) {
+            load_half_words(type, &panels[p], 0, half, words[p]);
+        }
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < 4; i++) {
+            __m512i four[PANELS];
+            for (int p = 0; p < PANELS; p++) {
+                four[p] = unpack_word(type, words[p][i], half);
+            }
+            add_step(0, PANELS, tokens, half * 4 + i, four, &x, acc);
+        }
+    }
+    scale_block(1, PANELS, tokens, scales, lifts, &x, acc, total);
+}
+
 INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
                      const char* x, const int tokens, csimd_output out) {
     const int tiles = tokens > CSIMD_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
     const size_t tile_bytes = csimd_tile_layout_of((size_t)each, planes).bytes;
     const size_t block_bytes = csimd_block_bytes(type);
-    sixteen_rows panels[PANELS];
-    for (size_t p = 0; p < PANELS; p++) {
-        panels[p] = begin_rows(rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes);
-    }
     __m512 lanes[GROUP][TILES_AT_ONCE * CSIMD_TILE][PANELS];
     for (int lane = 0; lane < GROUP; lane++) {
         memset(lanes[lane], 0, (size_t)tokens * sizeof lanes[lane][0]);
     }
+    sixteen_rows panels[PANELS];
+    for (size_t p = 0; p < PANELS; p++) {
+        panels[p] = (sixteen_rows){rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes};
+    }
     for (size_t b = 0; b < w.blocks; b++) {
         prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes);
-        __m512i steps[PANELS][CSIMD_STEPS];
-        __m512 scales[PANELS];
+        __m512 scales[PANELS], lifted[PANELS];
         for (int p = 0; p < PANELS; p++) {
-            unpack_rows(type, &panels[p], b * block_bytes, steps[p], &scales[p]);
+            scales[p] = load_row_scales(&panels[p], 0);
+            lifted[p] = lifts_of(scales[p]);
         }
-        // Into memory with it: the sums need the registers.
-        __asm__ volatile("" : "+m"(steps), "+m"(scales));
-        const __m512i* const all[PANELS] = {steps[0], steps[1]};
-        for (int tile = 0; tile < tiles; tile++) {
-            const char* from = x + ((size_t)tile * w.blocks + b) * tile_bytes;
-            const csimd_block_input block = csimd_block_of_tile(from, planes, (size_t)each);
-            add_block(planes, PANELS, each, type == CSIMD_Q4_0, all, scales, block,
-                      lanes[b % GROUP] + tile * each);
+        __asm__ volatile("" : "+m"(scales), "+m"(lifted));
+        const float* const lifts[PANELS] = {(const float*)&lifted[0], (const float*)&lifted[1]};
+        if (tiles == 1 && planes == 1) {
+            const char* from = x + b * tile_bytes;
+            add_file_block(type, tokens, panels, scales, lifts,
+                           csimd_block_of_tile(from, 1, (size_t)tokens), lanes[b % GROUP]);
+        } else {
+            __m512i steps[PANELS][CSIMD_STEPS];
+            for (int p = 0; p < PANELS; p++) {
+                unpack_rows(type, &panels[p], 0, steps[p]);
+            }
+            // Into memory with it: the sums need the registers.
+            __asm__ volatile("" : "+m"(steps));
+            const __m512i* const all[PANELS] = {steps[0], steps[1]};
+            for (int tile = 0; tile < tiles; tile++) {
+                const char* from = x + ((size_t)tile * w.blocks + b) * tile_bytes;
+                add_block(planes, PANELS, each, type == CSIMD_Q4_0, all, scales, lifts,
+                          csimd_block_of_tile(from, planes, (size_t)each),
+                          lanes[b % GROUP] + tile * each);
+            }
+        }
+        for (int p = 0; p < PANELS; p++) {
+            panels[p].data += block_bytes;
         }
     }
     for (int t = 0; t < tokens; t++) {

@@ -153,7 +153,9 @@ _Static_assert(sizeof(csimd_panel_block) == 576, "eight registers of bytes and o
 /// The same of a type with levels.
 typedef struct csimd_level_panel_block {
     _Alignas(64) uint8_t steps[CSIMD_STEPS][CSIMD_PANEL * 4];
-    float scales[2][CSIMD_PANEL]; // of the first and the last sixteen k; of all 32: [0]
+    // Of the first and the last sixteen k; of all 32: [0], and [1] is these times CSIMD_LIFTED,
+    // where a leaf's sums begin with CSIMD_LIFT.
+    float scales[2][CSIMD_PANEL];
     float offsets[2][CSIMD_PANEL];
 } csimd_level_panel_block;
 _Static_assert(sizeof(csimd_level_panel_block) == 768, "eight registers of bytes and four of f32");
@@ -175,6 +177,16 @@ typedef struct csimd_output {
 
 static inline csimd_output csimd_output_at(csimd_output out, size_t token, size_t row) {
     return (csimd_output){out.y + token * out.stride + row, out.stride};
+}
+
+/// Asks for where the sums of `rows` rows of `tokens` tokens go, to be written: each token's lie
+/// pages from the next one's, and the last tile's loads would wait for all of them, or its stores.
+INLINE void csimd_ask_for_output(csimd_output out, int tokens, int rows) {
+    for (int t = 0; t < tokens; t++) {
+        for (int r = 0; r < rows; r += 64 / (int)sizeof(float)) {
+            __builtin_prefetch(out.y + (size_t)t * out.stride + r, 1);
+        }
+    }
 }
 
 // --- activations in integers --------------------------------------------------------------------
@@ -286,17 +298,18 @@ enum {
 };
 
 /// Where things lie in one block of a tile: first eight words of four q for each token,
-/// [8, tokens], of each plane, then `scales` [tokens], then both `sums` [tokens], at these bytes.
-/// Tiles follow each other, and in a tile its blocks: so a product reads one stream where rows
-/// would be one for each token, and three with their scales and sums.
+/// [8, tokens], of each plane, then `scales` [tokens], both `sums` [tokens] and `totals` [tokens],
+/// at these bytes. Tiles follow each other, and in a tile its blocks: so a product reads one stream
+/// where rows would be one for each token, and three with their scales and sums.
 typedef struct csimd_tile_layout {
-    size_t scales, sums, bytes;
+    size_t scales, sums, totals, bytes;
 } csimd_tile_layout;
 
 static inline csimd_tile_layout csimd_tile_layout_of(size_t tokens, int planes) {
     const size_t scales = CSIMD_BLOCK * (size_t)planes * tokens;
     const size_t sums = scales + tokens * sizeof(float);
-    return (csimd_tile_layout){scales, sums, sums + CSIMD_PLANES * tokens * sizeof(int32_t)};
+    const size_t totals = sums + CSIMD_PLANES * tokens * sizeof(int32_t);
+    return (csimd_tile_layout){scales, sums, totals, totals + tokens * sizeof(float)};
 }
 
 /// Writes block `block` of tile `tile` of x's tokens to its place in `tiles`.
@@ -321,23 +334,34 @@ static inline csimd_q8_rows csimd_whole_tiles(const csimd_q8_rows* x, size_t fir
 }
 
 /// One block of some tokens, as rows or as a tile: word i of token t of a plane lies at
-/// q + t * token_bytes + i * word_bytes, its sum at sums[t * apart], the scale likewise.
+/// q + t * token_bytes + i * word_bytes, its sum at sums[t * apart], scale and total likewise.
 typedef struct csimd_block_input {
     const int8_t* q[CSIMD_PLANES];
     size_t token_bytes, word_bytes;
     const int32_t* sums[CSIMD_PLANES];
-    const float* scales;
+    const float *scales, *totals;
     size_t apart;
 } csimd_block_input;
 
 INLINE csimd_block_input csimd_block_of_rows(csimd_q8_rows x, const int planes, size_t block) {
-    csimd_block_input input = {
-        .token_bytes = x.stride, .word_bytes = 4, .scales = x.scales + block, .apart = x.blocks};
+    csimd_block_input input = {.token_bytes = x.stride,
+                               .word_bytes = 4,
+                               .scales = x.scales + block,
+                               .totals = x.totals + block,
+                               .apart = x.blocks};
     for (int p = 0; p < CSIMD_PLANES; p++) {
         input.q[p] = p < planes ? x.plane[p].q + block * CSIMD_BLOCK : NULL;
         input.sums[p] = x.plane[p].sums + block;
     }
     return input;
+}
+
+/// What comes of the tiles some blocks after the one at `tile`, of so many bytes: tiles that other
+/// panels have not read yet come from far away, and the hardware's reading ahead begins anew with
+/// every 4 KB.
+INLINE void csimd_ask_for_tiles(const void* tile, size_t bytes) {
+    enum { AHEAD = 4096 };
+    csimd_ask_for((const char*)tile + AHEAD, bytes);
 }
 
 /// The block of a tile of `tokens` that lies there.
@@ -347,6 +371,7 @@ INLINE csimd_block_input csimd_block_of_tile(const void* tile, const int planes,
     csimd_block_input input = {.token_bytes = 4,
                                .word_bytes = tokens * 4,
                                .scales = (const float*)(from + at.scales),
+                               .totals = (const float*)(from + at.totals),
                                .apart = 1};
     for (int p = 0; p < CSIMD_PLANES; p++) {
         input.q[p] = p < planes ? (const int8_t*)from + (size_t)p * tokens * CSIMD_BLOCK : NULL;
@@ -470,6 +495,7 @@ extern const csimd_row_reading csimd_avx2_row_reading;
 extern const csimd_row_reading csimd_avxvnni_row_reading;
 extern const csimd_row_reading csimd_avx512_row_reading;
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols);
+size_t csimd_avx512_panel_bytes(csimd_type type, size_t cols);
 CSIMD_INT8_LEAVES(avxvnni)
 CSIMD_INT8_LEAVES(avx512)
 #elif defined(__aarch64__)

@@ -8,11 +8,12 @@ enum {
     // Tokens that one pass over a packed panel takes before the next panel: their rows of integers
     // stay in the second-level cache. A multiple of every leaf's tile (4, 6, 8, 12).
     TOKEN_BLOCK = 48,
-    // 32-value blocks of a panel per pass, after which the sums go to memory and come back. They
-    // stream from the second-level cache; a chunk that stays in the first gains less than that.
-    PANEL_CHUNK = 128,
-    // Packed chunks of panels that share one walk over the tokens, so that tokens are read from far
-    // caches once for this many bytes of panel, however many columns there are.
+    // 32-value blocks of a panel per pass at the most, after which the sums go to memory and come
+    // back. They stream from the second-level cache; a chunk that stays in the first gains less
+    // than that.
+    PANEL_CHUNK = 352,
+    // Packed panels that share one walk over the tokens, so that tokens are read from far caches
+    // once for this many bytes of panel.
     PANEL_GROUP_BYTES = 384 * 1024,
     // f32 products: rows of a task, and k per pass: each pass is a chain of its own, and their
     // packed columns stay in the first-level cache while all tokens pass over them.
@@ -167,9 +168,15 @@ static void direct_rows(const product* p, size_t row0, size_t rows) {
     add_bias(p, row0, rows);
 }
 
+/// Blocks of a chunk of a panel: the whole panel, or about even parts of it, of whole super-blocks.
+static size_t chunk_blocks(const product* p) {
+    const size_t blocks = p->w->cols / CSIMD_BLOCK;
+    return round_up(units(blocks, units(blocks, PANEL_CHUNK)), CSIMD_SUPER_BLOCK / CSIMD_BLOCK);
+}
+
 /// Bytes of a packed chunk of a panel.
 static size_t chunk_bytes(const product* p) {
-    return p->kernels->panel_bytes(p->w->type, min_size(p->w->cols, PANEL_CHUNK * CSIMD_BLOCK));
+    return p->kernels->panel_bytes(p->w->type, min_size(p->w->cols, chunk_blocks(p) * CSIMD_BLOCK));
 }
 
 static void int8_task(void* context, int64_t index) {
@@ -188,10 +195,11 @@ static void int8_task(void* context, int64_t index) {
     }
     // A panel that is not whole goes alone, and beside y.
     const csimd_output beside = {(float*)(packed + count * panel_bytes), CSIMD_PANEL};
-    for (size_t first = 0; first < blocks; first += PANEL_CHUNK) {
+    const size_t chunk = chunk_blocks(p);
+    for (size_t first = 0; first < blocks; first += chunk) {
         csimd_panel_part part = {.type = p->w->type,
                                  .first = first,
-                                 .count = min_size(blocks - first, PANEL_CHUNK),
+                                 .count = min_size(blocks - first, chunk),
                                  .stride = panel_bytes};
         for (size_t n = 0; n < count; n++) {
             const size_t row = n * CSIMD_PANEL;
