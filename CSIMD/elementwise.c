@@ -89,6 +89,25 @@ void csimd_add(float* x, const float* y, size_t n) {
     csimd_parallel(add_task, &r, (int64_t)units(n, TASK_ELEMENTS));
 }
 
+typedef struct halves {
+    const csimd_kernels* kernels;
+    const float* x;
+    uint16_t* y;
+    size_t n;
+} halves;
+
+static void halves_task(void* context, int64_t index) {
+    const halves* h = context;
+    const size_t first = (size_t)index * TASK_ELEMENTS;
+    const size_t count = min_size(h->n - first, TASK_ELEMENTS);
+    h->kernels->from_f32(CSIMD_F16, h->x + first, NULL, h->y + first, count);
+}
+
+void csimd_to_halves(const float* x, uint16_t* y, size_t n) {
+    halves h = {csimd_active(), x, y, n};
+    csimd_parallel(halves_task, &h, (int64_t)units(n, TASK_ELEMENTS));
+}
+
 static void add_row_one(const rows* r, size_t t) {
     r->kernels->add(r->y + t * r->n, r->x, r->n);
 }

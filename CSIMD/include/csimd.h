@@ -125,6 +125,9 @@ void csimd_layer_norm(const float* x, const float* weight, const float* bias, fl
                       size_t tokens, size_t n);
 /// x += y, n values.
 void csimd_add(float* x, const float* y, size_t n);
+/// y = x rounded to f16, n values. y may be memory that nobody has touched yet: the threads share
+/// what the system does for that.
+void csimd_to_halves(const float* x, uint16_t* y, size_t n);
 /// x[t] += row, rows of n.
 void csimd_add_row(float* x, const float* row, size_t tokens, size_t n);
 /// sums[i] += x[t][i]^2 over tokens, ascending, in f64; rows of n.

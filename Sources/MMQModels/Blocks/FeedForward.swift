@@ -1,8 +1,9 @@
 import CSIMD
 
-/// Tokens that go through an MLP at once: their [tokens, ffn] arrays stay in the last-level cache.
-/// Results do not depend on it.
-private let feedForwardChunk = 256
+/// Tokens that go through an MLP at once, at the most: enough for the packing of the weights, anew for
+/// each such chunk, to cost a hundredth of their products, few enough for 90 MB to hold the [tokens, ffn]
+/// arrays of a 7B decoder. Results do not depend on it.
+private let mostAtOnce = 1_024
 
 /// The MLP of a tower: fc2(activation(fc1 x)), the activation being the observed site.
 struct FeedForward {
@@ -55,8 +56,12 @@ extension Rows {
     /// Calls `body` with one range of rows after the other. The first is the longest, so that the
     /// scratch memory it takes serves all.
     fileprivate func forEachChunk(_ body: (Range<Int>) -> Void) {
-        for first in stride(from: 0, to: count, by: feedForwardChunk) {
-            body(first..<min(first + feedForwardChunk, count))
+        guard count > 0 else { return }
+        // About even ones, of whole blocks of tokens as products take them.
+        let chunks = (count + mostAtOnce - 1) / mostAtOnce
+        let even = ((count + chunks - 1) / chunks + 47) / 48 * 48
+        for first in stride(from: 0, to: count, by: even) {
+            body(first..<min(first + even, count))
         }
     }
 }
