@@ -9,7 +9,7 @@
 
 // Activations of a part of a tile, at the least: as many as take about as long as threads take to
 // begin and end together.
-enum { PART_VALUES = 1 << 14 };
+enum { PART_VALUES = 1 << 16 };
 
 /// Bytes from one token's row of a plane to the next. Rows a power of two apart would all fall on
 /// the same few sets of the first-level cache: a tile's rows start 17 lines apart there instead.

@@ -64,6 +64,7 @@ typedef struct prefill {
     csimd_attention_args a;
     size_t padded;      // head_dim, rounded up to 16
     size_t group;       // query heads that share a key head
+    bool pairs;         // products of pairs of bf16: a word of 32 bits holds two numbers
     size_t task_tokens; // positions of a task
     size_t task_blocks; // tasks that one (sequence, key head) is cut into
     _Atomic bool failed;
@@ -79,40 +80,96 @@ typedef struct tile {
     float* keys;   // [KEY_TILE / 16, padded, 16]: panels of gemm_f32
     float* values; // [padded / 16, KEY_TILE, 16]
     float* scores; // [QUERY_BLOCK, KEY_TILE]
+    // Of pairs: q, keys and values hold pairs in half as many words (of channels, channels and
+    // keys), and so do the scores' e^x:
+    float* weights; // [QUERY_BLOCK, KEY_TILE / 2]
 } tile;
 
-/// Keys and values first ... first + count - 1 as f32, in panels as gemm_f32 takes them. Everything
+/// Words that n numbers take as factors of a product.
+static size_t words(const prefill* p, size_t n) {
+    return p->pairs ? n / 2 : n;
+}
+
+/// A row of keys or values as f32, rounded if all are, and zeros up to the padded head; zeros if
+/// there is none.
+static void load_row(const prefill* p, const csimd_kv* kv, size_t sequence, size_t position,
+                     size_t head, bool is_there, float* to) {
+    const size_t filled = is_there ? p->a.head_dim : 0;
+    memset(to + filled, 0, (p->padded - filled) * sizeof(float));
+    if (!is_there) {
+        return;
+    }
+    p->kernels->to_f32(kv->type, kv_row(kv, sequence, position, head), to, p->a.head_dim);
+    if (p->a.rounded && !p->pairs) {
+        p->kernels->round_bf16(to, p->a.head_dim);
+    }
+}
+
+/// Keys first ... first + count - 1 in panels as gemm_f32 or gemm_pairs takes them. Everything
 /// behind them, up to whole tiles and the padded head, is 0.
-static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
+static void pack_keys(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
                       size_t count) {
     const size_t n = p->padded, panel = CSIMD_GEMM_PANEL;
     float* lines = t->scores; // [panel, padded], free until the tile is taken
-    memset(lines, 0, panel * n * sizeof(float));
     for (size_t j = 0; j < KEY_TILE; j += panel) {
         for (size_t r = 0; r < panel; r++) {
             float* to = lines + r * n;
-            if (j + r + AHEAD < count) {
-                prefetch_row(&p->a.k, sequence, first + j + r + AHEAD, head, p->a.head_dim);
+            const size_t key = j + r;
+            if (key + AHEAD < count) {
+                prefetch_row(&p->a.k, sequence, first + key + AHEAD, head, p->a.head_dim);
             }
-            if (j + r < count) {
-                p->kernels->to_f32(p->a.k.type, kv_row(&p->a.k, sequence, first + j + r, head), to,
-                                   p->a.head_dim);
-            } else {
-                memset(to, 0, p->a.head_dim * sizeof(float));
+            load_row(p, &p->a.k, sequence, first + key, head, key < count, to);
+            if (p->pairs) {
+                p->kernels->pair_columns(to, n, (uint32_t*)to);
             }
         }
-        p->kernels->turn_floats(lines, n, n, t->keys + j * n);
+        p->kernels->turn_floats(lines, n, words(p, n), t->keys + j * words(p, n));
     }
-    memset(lines, 0, n * sizeof(float));
-    for (size_t j = 0; j < count; j++) {
-        if (j + AHEAD < count) {
-            prefetch_row(&p->a.v, sequence, first + j + AHEAD, head, p->a.head_dim);
+}
+
+/// The same of values, whose rows are already as the panels' are.
+static void pack_values(const prefill* p, const tile* t, size_t sequence, size_t head, size_t first,
+                        size_t count) {
+    const size_t n = p->padded, panel = CSIMD_GEMM_PANEL;
+    float* lines = t->scores; // two rows
+    const size_t together = p->pairs ? 2 : 1;
+    for (size_t j = 0; j < count; j += together) {
+        for (size_t r = 0; r < together; r++) {
+            if (j + r + AHEAD < count) {
+                prefetch_row(&p->a.v, sequence, first + j + r + AHEAD, head, p->a.head_dim);
+            }
+            load_row(p, &p->a.v, sequence, first + j + r, head, j + r < count, lines + r * n);
         }
-        p->kernels->to_f32(p->a.v.type, kv_row(&p->a.v, sequence, first + j, head), lines,
-                           p->a.head_dim);
+        if (p->pairs) {
+            p->kernels->pair_rows(lines, lines + n, n, (uint32_t*)lines);
+        }
         for (size_t i = 0; i < n; i += panel) {
-            memcpy(t->values + i * KEY_TILE + j * panel, lines + i, panel * sizeof(float));
+            memcpy(t->values + i * words(p, KEY_TILE) + j / together * panel, lines + i,
+                   panel * sizeof(float));
         }
+    }
+}
+
+/// The scores of one row, `seen` of them computed and the first `visible` of those seen, to e^x;
+/// what masked ones would weigh is 0.
+static void weigh(const prefill* p, const tile* t, size_t row, float* scores, float* weights,
+                  size_t visible, size_t seen) {
+    float *max = t->max + row, *sum = t->sum + row;
+    float highest = p->kernels->max(scores, visible);
+    highest = highest > *max ? highest : *max;
+    if (highest != *max) {
+        float shrink = expf(*max - highest); // 0 at the first tile
+        *sum *= shrink;
+        p->kernels->scale(t->out + row * p->padded, shrink, p->padded);
+        *max = highest;
+    }
+    // No finite score yet: e^-inf is 0 for any finite shift.
+    *sum += p->kernels->exp_sum(scores, highest == -INFINITY ? 0.0f : highest, visible);
+    memset(scores + visible, 0, (seen - visible) * sizeof(float));
+    if (p->pairs) {
+        p->kernels->pair_columns(scores, seen, (uint32_t*)weights);
+    } else if (p->a.rounded) {
+        p->kernels->round_bf16(scores, visible);
     }
 }
 
@@ -120,56 +177,69 @@ static void pack_tile(const prefill* p, const tile* t, size_t sequence, size_t h
 /// are one head's consecutive positions, the first of them `position`.
 static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, size_t position,
                       size_t first, size_t count) {
-    const size_t n = p->padded;
+    const size_t n = p->padded, line = words(p, n);
     // The last row sees the most keys; columns behind them are not computed.
     size_t seen = p->a.causal ? min_size(count, position + rows - first) : count;
-    p->kernels->gemm_f32(&(csimd_gemm){.a = t->q + row * n,
-                                       .a_stride = n,
-                                       .b = t->keys,
-                                       .b_stride = n * CSIMD_GEMM_PANEL,
-                                       .c = t->scores,
-                                       .c_stride = KEY_TILE,
-                                       .m = rows,
-                                       .n = round_up(seen, 16),
-                                       .k = p->a.head_dim});
+    seen = p->pairs ? round_up(seen, 2) : seen;
+    void (*const gemm)(const csimd_gemm*) =
+        p->pairs ? p->kernels->gemm_pairs : p->kernels->gemm_f32;
+    gemm(&(csimd_gemm){.a = t->q + row * line,
+                       .a_stride = line,
+                       .b = t->keys,
+                       .b_stride = line * CSIMD_GEMM_PANEL,
+                       .c = t->scores,
+                       .c_stride = KEY_TILE,
+                       .m = rows,
+                       .n = round_up(seen, 16),
+                       .k = line});
+    float* weights = p->pairs ? t->weights : t->scores;
+    const size_t weights_line = words(p, KEY_TILE);
     for (size_t r = 0; r < rows; r++) {
-        float* scores = t->scores + r * KEY_TILE;
-        float *max = t->max + row + r, *sum = t->sum + row + r;
-        size_t visible = p->a.causal ? min_size(count, position + r + 1 - first) : count;
-        float highest = p->kernels->max(scores, visible);
-        highest = highest > *max ? highest : *max;
-        if (highest != *max) {
-            float shrink = expf(*max - highest); // 0 at the first tile
-            *sum *= shrink;
-            p->kernels->scale(t->out + (row + r) * n, shrink, n);
-            *max = highest;
-        }
-        // No finite score yet: e^-inf is 0 for any finite shift.
-        *sum += p->kernels->exp_sum(scores, highest == -INFINITY ? 0.0f : highest, visible);
-        memset(scores + visible, 0, (seen - visible) * sizeof(float));
+        const size_t visible = p->a.causal ? min_size(count, position + r + 1 - first) : count;
+        weigh(p, t, row + r, t->scores + r * KEY_TILE, weights + r * weights_line, visible, seen);
     }
-    p->kernels->gemm_f32(&(csimd_gemm){.a = t->scores,
-                                       .a_stride = KEY_TILE,
-                                       .b = t->values,
-                                       .b_stride = KEY_TILE * CSIMD_GEMM_PANEL,
-                                       .c = t->out + row * n,
-                                       .c_stride = n,
-                                       .m = rows,
-                                       .n = n,
-                                       .k = seen,
-                                       .accumulate = true});
+    gemm(&(csimd_gemm){.a = weights,
+                       .a_stride = weights_line,
+                       .b = t->values,
+                       .b_stride = weights_line * CSIMD_GEMM_PANEL,
+                       .c = t->out + row * n,
+                       .c_stride = n,
+                       .m = rows,
+                       .n = n,
+                       .k = words(p, seen),
+                       .accumulate = true});
+}
+
+/// The scaled queries of a task, as the products take them.
+static void pack_queries(const prefill* p, const tile* t, size_t sequence, size_t kv_head,
+                         size_t token0, size_t tokens) {
+    const size_t n = p->padded;
+    float* line = t->scores; // free until a tile is taken
+    memset(line, 0, n * sizeof(float));
+    for (size_t r = 0; r < p->group * tokens; r++) {
+        size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
+        memcpy(line,
+               p->a.q + (sequence * p->a.tokens + token) * p->a.q_stride + head * p->a.head_dim,
+               p->a.head_dim * sizeof(float));
+        p->kernels->scale(line, p->a.scale, p->a.head_dim);
+        float* to = t->q + r * words(p, n);
+        if (p->pairs) {
+            p->kernels->pair_columns(line, n, (uint32_t*)to);
+            continue;
+        }
+        if (p->a.rounded) {
+            p->kernels->round_bf16(line, p->a.head_dim);
+        }
+        memcpy(to, line, n * sizeof(float));
+    }
 }
 
 /// One query block of one (sequence, key head) against all keys it may see.
 static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_t kv_head,
                          size_t token0, size_t tokens) {
     const size_t n = p->padded, rows = p->group * tokens;
+    pack_queries(p, t, sequence, kv_head, token0, tokens);
     for (size_t r = 0; r < rows; r++) {
-        size_t head = kv_head * p->group + r / tokens, token = token0 + r % tokens;
-        float* to = t->q + r * n;
-        memcpy(to, p->a.q + (sequence * p->a.tokens + token) * p->a.q_stride + head * p->a.head_dim,
-               p->a.head_dim * sizeof(float));
-        p->kernels->scale(to, p->a.scale, p->a.head_dim);
         t->max[r] = -INFINITY;
         t->sum[r] = 0;
     }
@@ -181,7 +251,8 @@ static void prefill_rows(const prefill* p, const tile* t, size_t sequence, size_
         size_t count = min_size(keys - first, KEY_TILE);
         // Positions before the tile see none of it: leave them out, so that they are not touched.
         size_t skip = p->a.causal && first > position0 ? first - position0 : 0;
-        pack_tile(p, t, sequence, kv_head, first, count);
+        pack_keys(p, t, sequence, kv_head, first, count);
+        pack_values(p, t, sequence, kv_head, first, count);
         for (size_t head = 0; head < p->group; head++) {
             for (size_t b = skip, rows; b < tokens; b += rows) {
                 // Few rows at a time where the diagonal passes: all compute what the last one sees.
@@ -212,23 +283,26 @@ static void prefill_task(void* context, int64_t index) {
     const size_t token0 = block * p->task_tokens;
     const size_t tokens = min_size(p->a.tokens - token0, p->task_tokens);
     const size_t rows = p->group * tokens, n = p->padded;
+    const size_t lines = round_up(rows, 16);
     // Scores also hold the unpacked rows of a panel.
     const size_t unpacked = CSIMD_GEMM_PANEL * n;
     const size_t scores = QUERY_BLOCK * KEY_TILE > unpacked ? QUERY_BLOCK * KEY_TILE : unpacked;
-    const size_t lines = round_up(rows, 16);
-    float* memory = allocate(2 * rows * n + 2 * lines + 2 * KEY_TILE * n + scores);
+    const size_t factors = words(p, n), weights = p->pairs ? QUERY_BLOCK * KEY_TILE / 2 : 0;
+    float* memory =
+        allocate(rows * factors + rows * n + 2 * lines + 2 * KEY_TILE * factors + scores + weights);
     if (!memory) {
         atomic_store(&p->failed, true);
         return;
     }
     tile t;
     t.keys = memory; // rows of keys and values are 64-byte aligned
-    t.values = t.keys + KEY_TILE * n;
-    t.q = t.values + KEY_TILE * n;
-    t.out = t.q + rows * n;
-    t.max = t.out + rows * n;
+    t.values = t.keys + KEY_TILE * factors;
+    t.out = t.values + KEY_TILE * factors;
+    t.scores = t.out + rows * n;
+    t.weights = t.scores + scores;
+    t.max = t.weights + weights;
     t.sum = t.max + lines;
-    t.scores = t.sum + lines;
+    t.q = t.sum + lines;
     prefill_rows(p, &t, pair / p->a.kv_heads, pair % p->a.kv_heads, token0, tokens);
     free(memory);
 }
@@ -241,6 +315,7 @@ bool csimd_attention(const csimd_attention_args* args) {
                  .a = *args,
                  .padded = round_up(args->head_dim, 16),
                  .group = args->heads / args->kv_heads};
+    p.pairs = args->rounded && p.kernels->gemm_pairs;
     // Tasks of about one size: a small last one would pack all keys for a few queries. An eighth
     // more than TASK_ROWS is better than another packing.
     const size_t most = TASK_ROWS / p.group, spare = most / 8;

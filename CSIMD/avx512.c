@@ -15,17 +15,23 @@
 #include "weights.inc"
 #pragma clang attribute pop
 
-const csimd_kernels csimd_avx512_kernels = {
-    .name = "avx512vnni",
-    .quantize_row = csimd_avx512_quantize_row,
-    .panel_bytes = csimd_avx512_panel_bytes,
-    .pack_panel = csimd_avx512_pack_panel,
-    .panels_at_once = 2,
-    .tiled = true,
-    .panel_product = csimd_avx512_panel_product,
-    .row_product = csimd_avx512_row_product,
-    .row_reading = &csimd_avx512_row_reading,
-    FLOAT_LEAVES,
-    WEIGHT_LEAVES,
-};
+// Both tables with the leaves of AVX-512 but for the products of pairs.
+#define TABLE(isa, symbol, pairs)                                                                  \
+    const csimd_kernels csimd_##symbol##_kernels = {                                               \
+        .name = isa,                                                                               \
+        .quantize_row = csimd_avx512_quantize_row,                                                 \
+        .panel_bytes = csimd_avx512_panel_bytes,                                                   \
+        .pack_panel = csimd_avx512_pack_panel,                                                     \
+        .panels_at_once = 2,                                                                       \
+        .tiled = true,                                                                             \
+        .panel_product = csimd_avx512_panel_product,                                               \
+        .row_product = csimd_avx512_row_product,                                                   \
+        .row_reading = &csimd_avx512_row_reading,                                                  \
+        .gemm_pairs = pairs,                                                                       \
+        FLOAT_LEAVES,                                                                              \
+        WEIGHT_LEAVES,                                                                             \
+    }
+
+TABLE("avx512vnni", avx512, NULL);
+TABLE("avx512bf16", avx512bf16, csimd_avx512_gemm_pairs);
 #endif

@@ -18,9 +18,7 @@
 static const csimd_kernels* const tables[] = {
     &csimd_scalar_kernels,
 #if defined(__x86_64__)
-    &csimd_avx2_kernels,
-    &csimd_avxvnni_kernels,
-    &csimd_avx512_kernels,
+    &csimd_avx2_kernels,   &csimd_avxvnni_kernels, &csimd_avx512_kernels, &csimd_avx512bf16_kernels,
 #elif defined(__aarch64__)
     &csimd_neon_kernels,
     &csimd_i8mm_kernels,
@@ -70,6 +68,15 @@ static bool has_avx_vnni(void) {
 }
 #endif
 
+#if defined(__x86_64__)
+/// Leaf 7, subleaf 1, EAX bit 5, of a maker whose cores do as many such steps as of f32.
+static bool has_fast_bf16(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __builtin_cpu_is("amd") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+}
+#endif
+
 static bool supported(const csimd_kernels* table) {
 #if defined(__x86_64__)
     // __builtin_cpu_supports asks the operating system too (xgetbv), so that registers which it
@@ -83,10 +90,14 @@ static bool supported(const csimd_kernels* table) {
     if (table == &csimd_avxvnni_kernels) {
         return avx2 && has_avx_vnni();
     }
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
     if (table == &csimd_avx512_kernels) {
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512vnni");
+        return avx512;
+    }
+    if (table == &csimd_avx512bf16_kernels) {
+        return avx512 && has_fast_bf16();
     }
 #elif defined(__aarch64__)
     bool dot_product = has_extension("hw.optional.arm.FEAT_DotProd", HWCAP, 20);

@@ -432,6 +432,16 @@ typedef struct csimd_kernels {
     // Products in f32 (floats.inc).
     /// One fused multiply-add per k, ascending.
     void (*gemm_f32)(const csimd_gemm* g);
+    /// The same of pairs of bf16, each a word of 32 bits, the first of the two in its lower half: k
+    /// counts pairs, and a step adds both products. NULL where that is no faster than gemm_f32 of
+    /// rounded numbers.
+    void (*gemm_pairs)(const csimd_gemm* g);
+    /// x rounded to bf16, in place. Every instruction set gives the same bits, here and below.
+    void (*round_bf16)(float* x, size_t n);
+    /// to[i] = the pair of even[i] and odd[i], rounded. n is a multiple of 16.
+    void (*pair_rows)(const float* even, const float* odd, size_t n, uint32_t* to);
+    /// to[i] = the pair of x[2 i] and x[2 i + 1], rounded. n is even.
+    void (*pair_columns)(const float* x, size_t n, uint32_t* to);
     /// A panel of gemm_f32 from sixteen rows of k values, `stride` floats apart:
     /// to[i * 16 + r] = rows[r * stride + i].
     void (*turn_floats)(const float* rows, size_t stride, size_t k, float* to);
@@ -496,6 +506,7 @@ extern const csimd_row_reading csimd_avxvnni_row_reading;
 extern const csimd_row_reading csimd_avx512_row_reading;
 size_t csimd_avx2_panel_bytes(csimd_type type, size_t cols);
 size_t csimd_avx512_panel_bytes(csimd_type type, size_t cols);
+void csimd_avx512_gemm_pairs(const csimd_gemm* g);
 CSIMD_INT8_LEAVES(avxvnni)
 CSIMD_INT8_LEAVES(avx512)
 #elif defined(__aarch64__)
@@ -510,6 +521,7 @@ extern const csimd_kernels csimd_scalar_kernels;
 extern const csimd_kernels csimd_avx2_kernels;
 extern const csimd_kernels csimd_avxvnni_kernels;
 extern const csimd_kernels csimd_avx512_kernels;
+extern const csimd_kernels csimd_avx512bf16_kernels;
 #elif defined(__aarch64__)
 extern const csimd_kernels csimd_neon_kernels;
 extern const csimd_kernels csimd_i8mm_kernels;

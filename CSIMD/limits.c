@@ -121,6 +121,13 @@ __attribute__((target("fma"))) static void fma_256_loop(void) {
 __attribute__((target("avx512f"))) static void fma_512_loop(void) {
     FMA_LOOP(__m512, "v", FMA_STEP)
 }
+
+#define PAIR_STEP(n) "vdpbf16ps %12, %12, %" #n "\n"
+
+/// Products of pairs of bf16, 64 operations an instruction.
+__attribute__((target("avx512bf16"))) static void pair_loop(void) {
+    FMA_LOOP(__m512, "v", PAIR_STEP)
+}
 #elif defined(__aarch64__)
 #define FMA_STEP(n) "fmla %" #n ".4s, %12.4s, %12.4s\n"
 
@@ -138,7 +145,7 @@ typedef struct peak_loop {
 static peak_loop int8_loop(void) {
 #if defined(__x86_64__)
     const char* isa = csimd_isa();
-    if (strcmp(isa, "avx512vnni") == 0) {
+    if (strncmp(isa, "avx512", 6) == 0) {
         return (peak_loop){vnni_loop, 20.0 * 128 * STEPS};
     }
     if (strcmp(isa, "avxvnni") == 0) {
@@ -161,7 +168,7 @@ static peak_loop int8_loop(void) {
 static peak_loop float_loop(void) {
 #if defined(__x86_64__)
     const char* isa = csimd_isa();
-    if (strcmp(isa, "avx512vnni") == 0) {
+    if (strncmp(isa, "avx512", 6) == 0) {
         return (peak_loop){fma_512_loop, 12.0 * 32 * STEPS};
     }
     if (strcmp(isa, "scalar") != 0) {
@@ -170,6 +177,15 @@ static peak_loop float_loop(void) {
 #elif defined(__aarch64__)
     if (strcmp(csimd_isa(), "scalar") != 0) {
         return (peak_loop){fmla_loop, 12.0 * 8 * STEPS};
+    }
+#endif
+    return (peak_loop){NULL, 0};
+}
+
+static peak_loop bf16_loop(void) {
+#if defined(__x86_64__)
+    if (csimd_active()->gemm_pairs) {
+        return (peak_loop){pair_loop, 12.0 * 64 * STEPS};
     }
 #endif
     return (peak_loop){NULL, 0};
@@ -201,6 +217,10 @@ double csimd_measure_int8_peak(void) {
 
 double csimd_measure_float_peak(void) {
     return measure_peak(float_loop());
+}
+
+double csimd_measure_bf16_peak(void) {
+    return measure_peak(bf16_loop());
 }
 
 typedef struct read_work {

@@ -1,6 +1,7 @@
 // The table of plain C and its f32 leaves: what every other instruction set is tested against. The
 // others are in scalar_weights.c and scalar_int8.c.
 #include <math.h>
+#include <string.h>
 
 #include "internal.h"
 #include "moments.h"
@@ -16,6 +17,33 @@ static void gemm_f32(const csimd_gemm* g) {
             float* c = &g->c[i * g->c_stride + j];
             *c = g->accumulate ? *c + sum : sum;
         }
+    }
+}
+
+/// As bf16, to nearest even, in the upper half.
+static uint32_t bf16_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t rounded = x == x ? bits + 0x7fff + (bits >> 16 & 1) : bits | 0x400000;
+    return rounded & 0xffff0000;
+}
+
+static void round_bf16(float* x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = bf16_bits(x[i]);
+        memcpy(x + i, &bits, sizeof bits);
+    }
+}
+
+static void pair_rows(const float* even, const float* odd, size_t n, uint32_t* to) {
+    for (size_t i = 0; i < n; i++) {
+        to[i] = bf16_bits(even[i]) >> 16 | bf16_bits(odd[i]);
+    }
+}
+
+static void pair_columns(const float* x, size_t n, uint32_t* to) {
+    for (size_t i = 0; i < n; i += 2) {
+        to[i / 2] = bf16_bits(x[i]) >> 16 | bf16_bits(x[i + 1]);
     }
 }
 
@@ -181,6 +209,9 @@ const csimd_kernels csimd_scalar_kernels = {
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
     .turn_floats = turn_floats,
+    .round_bf16 = round_bf16,
+    .pair_rows = pair_rows,
+    .pair_columns = pair_columns,
     .dots = dots,
     .add_rows = add_rows,
     .rms_norm_row = rms_norm_row,

@@ -15,8 +15,9 @@
 
 // --- dispatch.c, parallel.c: which instructions, how many threads ------------------------------
 
-/// Name of the instruction set in use: "scalar"; on x86 "avx2", "avxvnni", "avx512vnni"; on Arm
-/// "neon" (with the dot product extension), "i8mm". The best that CPU and OS support, or what
+/// Name of the instruction set in use: "scalar"; on x86 "avx2", "avxvnni", "avx512vnni" and,
+/// where products of bf16 are fast, "avx512bf16"; on Arm "neon" (with the dot product extension),
+/// "i8mm". The best that CPU and OS support, or what
 /// MMQ_ISA names.
 const char* csimd_isa(void);
 /// Null if MMQ_ISA is unset or was honoured; else why it was not (unknown, or not on this CPU).
@@ -255,6 +256,9 @@ typedef struct csimd_attention_args {
     size_t heads, kv_heads, head_dim; // kv_heads divides heads (grouped-query attention)
     float scale;
     bool causal; // a query sees keys 0 ... its own position; else all `keys`
+    // Whether queries, keys, values and what e^x gives are rounded to bf16 before they are
+    // multiplied: for models whose activations are rounded anyway. Sums are f32.
+    bool rounded;
 } csimd_attention_args;
 
 /// Attention of many queries: out[s, t, h] = softmax(scale q.k) v, never holding a score matrix.
@@ -290,6 +294,8 @@ bool csimd_attention_decode(const csimd_decode_args* args, const csimd_sequence*
 double csimd_measure_int8_peak(void);
 /// The same of f32 operations.
 double csimd_measure_float_peak(void);
+/// The same of products of bf16, summed in f32; 0 where nothing is computed so.
+double csimd_measure_bf16_peak(void);
 /// Bytes a second that all threads read, measured over `bytes` of 8-byte aligned memory (or over
 /// memory of its own if those are few; 0 if it cannot have any).
 double csimd_measure_read_bandwidth(const void* data, size_t bytes);

@@ -20,6 +20,10 @@ public enum Activations: String, Sendable, CaseIterable {
         }
     }
 
+    /// Whether attention over a prompt or a picture rounds what it multiplies, queries, keys, values and
+    /// weights, to bf16, where products with weights take integers. Bytes lose more than that.
+    var roundsAttention: Bool { self == .int8 }
+
     /// Where `convert` leaves what a model is opened with if nothing else is said.
     static let key = "mmq.activations"
 

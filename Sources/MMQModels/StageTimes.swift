@@ -16,8 +16,8 @@ public final class StageTimes {
         case product(outputs: Int, inputs: Int, integers: Bool)
         /// Rotary positions.
         case rope
-        /// Scores, softmax and the sum of values.
-        case attention
+        /// Scores, softmax and the sum of values, of factors rounded to bf16 or in f32.
+        case attention(rounded: Bool)
         /// The MLP's activation, with masks and counts where there are any.
         case activation
         /// The residual additions.
@@ -30,6 +30,9 @@ public final class StageTimes {
             if case .product(_, _, let integers) = self { integers } else { false }
         }
 
+        /// Whether its factors are bf16.
+        public var isRounded: Bool { self == .attention(rounded: true) }
+
         /// As a table shows it.
         public var name: String {
             switch self {
@@ -39,7 +42,7 @@ public final class StageTimes {
             case .product(let outputs, let inputs, let integers):
                 "\(outputs) x \(inputs)" + (integers ? "" : " (f32)")
             case .rope: "rotary positions"
-            case .attention: "attention (f32)"
+            case .attention(let rounded): rounded ? "attention (bf16)" : "attention (f32)"
             case .activation: "activation"
             case .addition: "residual additions"
             case .other: "rest"

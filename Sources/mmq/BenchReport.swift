@@ -7,12 +7,15 @@ struct MachineLimits {
     let int8Peak: Double
     /// The same in f32.
     let floatPeak: Double
+    /// The same of products of bf16; nil where nothing is computed so.
+    let bf16Peak: Double?
     /// 10^9 bytes a second read from memory.
     let readBandwidth: Double
 
-    private init(int8Peak: Double, floatPeak: Double, readBandwidth: Double) {
+    private init(int8Peak: Double, floatPeak: Double, bf16Peak: Double?, readBandwidth: Double) {
         self.int8Peak = int8Peak
         self.floatPeak = floatPeak
+        self.bf16Peak = bf16Peak
         self.readBandwidth = readBandwidth
     }
 
@@ -20,14 +23,22 @@ struct MachineLimits {
     init(of model: any VisionLanguageModel) {
         int8Peak = csimd_measure_int8_peak() / 1e9
         floatPeak = csimd_measure_float_peak() / 1e9
+        let bf16 = csimd_measure_bf16_peak() / 1e9
+        bf16Peak = bf16 > 0 ? bf16 : nil
         readBandwidth = model.measureReadBandwidth()
     }
 
     /// The same limits with the bandwidth that was measured in turn with something, if it was.
     func beside(_ timing: Benchmark.Timing) -> MachineLimits {
         MachineLimits(
-            int8Peak: int8Peak, floatPeak: floatPeak,
+            int8Peak: int8Peak, floatPeak: floatPeak, bf16Peak: bf16Peak,
             readBandwidth: timing.readBandwidth ?? readBandwidth)
+    }
+
+    /// The peak that a stage is held against.
+    func peak(of stage: StageTimes.Stage) -> Double {
+        if stage.isInteger { return int8Peak }
+        return stage.isRounded ? bf16Peak ?? floatPeak : floatPeak
     }
 
     /// What work of so many operations, at a peak of 10^9 a second, and bytes would wait for longer.
@@ -78,6 +89,7 @@ struct BenchReport: Encodable {
         case loadSeconds = "load_seconds"
         case int8Peak = "int8_peak_gop_per_second"
         case floatPeak = "f32_peak_gop_per_second"
+        case bf16Peak = "bf16_peak_gop_per_second"
         case readBandwidth = "read_bandwidth_gb_per_second"
         case peakMemory = "peak_resident_bytes"
         case anonymousMemory = "anonymous_bytes"
@@ -100,6 +112,7 @@ struct BenchReport: Encodable {
         try container.encode(loadSeconds, forKey: .loadSeconds)
         try container.encode(limits.int8Peak, forKey: .int8Peak)
         try container.encode(limits.floatPeak, forKey: .floatPeak)
+        try container.encodeIfPresent(limits.bf16Peak, forKey: .bf16Peak)
         try container.encode(limits.readBandwidth, forKey: .readBandwidth)
         try container.encodeIfPresent(peakMemory, forKey: .peakMemory)
         try container.encodeIfPresent(anonymousMemory, forKey: .anonymousMemory)
@@ -163,11 +176,12 @@ struct BenchReport: Encodable {
 
     /// Lines that end with a line end.
     var table: String {
+        let bf16 = limits.bf16Peak.map { String(format: "bf16 peak %.0f GOP/s, ", $0) } ?? ""
         var lines = [
             "\(cpu), \(isa), \(threads) threads",
             String(
-                format: "int8 peak %.0f GOP/s, f32 peak %.0f GOP/s, read bandwidth %.1f GB/s, "
-                    + "opened in %.2f s",
+                format: "int8 peak %.0f GOP/s, \(bf16)f32 peak %.0f GOP/s, "
+                    + "read bandwidth %.1f GB/s, opened in %.2f s",
                 limits.int8Peak, limits.floatPeak, limits.readBandwidth, loadSeconds), "",
             line(
                 [("", 22), ("seconds (best-worst)", 28), ("tokens/s", 10)] + Self.columns),
@@ -204,9 +218,9 @@ struct BenchReport: Encodable {
     }
 
     /// Where the time of a row went: each stage next to the limits that it has. Products in integers
-    /// are held against the int8 peak, other operations against that of f32; bytes, where a stage
-    /// streams through them, against the read bandwidth of main memory, which what lies in a cache
-    /// may exceed.
+    /// are held against the int8 peak, those of bf16 against theirs, other operations against that of
+    /// f32; bytes, where a stage streams through them, against the read bandwidth of main memory, which
+    /// what lies in a cache may exceed.
     private func stages(of row: Row) -> String {
         let entries = row.timing.stages ?? []
         let limits = limits.beside(row.timing)
@@ -215,7 +229,7 @@ struct BenchReport: Encodable {
             line([(row.name + ", by stage", 28), ("seconds", 10), ("share", 9)] + Self.columns)
         ]
         for entry in entries.sorted(by: { $0.seconds > $1.seconds }) where entry.seconds > 0 {
-            let peak = entry.stage.isInteger ? limits.int8Peak : limits.floatPeak
+            let peak = limits.peak(of: entry.stage)
             let rate = Double(entry.operations) / entry.seconds / 1e9
             let reading = Double(entry.bytes) / entry.seconds / 1e9
             let computes = entry.operations > 0, reads = entry.bytes > 0

@@ -13,6 +13,7 @@ struct AttentionProblem: CustomTestStringConvertible {
     var headDim: Int
     var type = CSIMD_F32
     var causal = true
+    var rounded = false
 
     var q: [Float] = []
     var k: [Float] = []  // [sequences, keys, kvHeads, headDim], exact in `type`
@@ -22,12 +23,13 @@ struct AttentionProblem: CustomTestStringConvertible {
 
     init(
         sequences: Int = 1, tokens: Int, keys: Int, heads: Int, kvHeads: Int, headDim: Int,
-        type: csimd_type = CSIMD_F32, causal: Bool = true, spread: Float = 1
+        type: csimd_type = CSIMD_F32, causal: Bool = true, spread: Float = 1,
+        rounded: Bool = false
     ) {
         self.sequences = sequences
         (self.tokens, self.keys) = (tokens, keys)
         (self.heads, self.kvHeads, self.headDim) = (heads, kvHeads, headDim)
-        (self.type, self.causal) = (type, causal)
+        (self.type, self.causal, self.rounded) = (type, causal, rounded)
         var numbers = SeededRandom(seed: UInt64(tokens * 31 + keys * 7 + headDim + heads))
         q = numbers.floats(sequences * tokens * heads * headDim, in: -spread...spread)
         k = numbers.floats(sequences * keys * kvHeads * headDim, in: -spread...spread)
@@ -43,6 +45,7 @@ struct AttentionProblem: CustomTestStringConvertible {
     var testDescription: String {
         "\(sequences) x \(tokens) queries, \(keys) keys, \(heads)/\(kvHeads) heads of \(headDim), "
             + "\(type == CSIMD_F16 ? "f16" : "f32"), \(causal ? "causal" : "full")"
+            + (rounded ? ", rounded" : "")
     }
 
     var scale: Float { 1 / Float(headDim).squareRoot() }
@@ -82,7 +85,8 @@ struct AttentionProblem: CustomTestStringConvertible {
                             out: out + first * outStride, out_stride: outStride,
                             sequences: sequences, tokens: count, keys: seen,
                             first_position: keys - tokens + first, heads: heads,
-                            kv_heads: kvHeads, head_dim: headDim, scale: scale, causal: causal)
+                            kv_heads: kvHeads, head_dim: headDim, scale: scale, causal: causal,
+                            rounded: rounded)
                         return csimd_attention(&arguments)
                     }
                 }
@@ -128,7 +132,8 @@ struct AttentionProblem: CustomTestStringConvertible {
     }
 
     /// Attention of one query in f64, and how far f32 arithmetic may be from it: every product and
-    /// sum rounded once per step, softmax carrying the scores' errors over.
+    /// sum rounded once per step, softmax carrying the scores' errors over. Where factors are rounded,
+    /// of the rounded ones, and each weight may be off by half a step of bf16 more.
     func exact(sequence: Int, token: Int, head: Int, keys count: Int) -> (
         values: [Double], bounds: [Double]
     ) {
@@ -140,7 +145,10 @@ struct AttentionProblem: CustomTestStringConvertible {
         for key in 0..<count {
             var (sum, size) = (0.0, 0.0)
             for i in 0..<headDim {
-                let product = Double(q[query + i]) * Double(k[row(key) + i]) * Double(scale)
+                let product =
+                    rounded
+                    ? Double(bf16(q[query + i] * scale)) * Double(bf16(k[row(key) + i]))
+                    : Double(q[query + i]) * Double(k[row(key) + i]) * Double(scale)
                 sum += product
                 size += abs(product)
             }
@@ -152,18 +160,27 @@ struct AttentionProblem: CustomTestStringConvertible {
         let total = weights.reduce(0, +)
         // exp: 2 steps and the rounded shift; sums over keys: a rounding per key.
         let spread = (scores.map { abs($0 - highest) }.max() ?? 0) * roundingError
-        let relative = 2 * (worst + spread) + Double(count + 40) * roundingError
+        let relative =
+            2 * (worst + spread) + Double(count + 40) * roundingError + (rounded ? 0x1p-8 : 0)
         var values = [Double](repeating: 0, count: headDim)
         var bounds = values
         for key in 0..<count {
             for i in 0..<headDim {
-                let part = weights[key] / total * Double(v[row(key) + i])
+                let value = v[row(key) + i]
+                let part = weights[key] / total * Double(rounded ? bf16(value) : value)
                 values[i] += part
                 bounds[i] += abs(part) * relative
             }
         }
         return (values, bounds)
     }
+}
+
+/// The nearest bf16, ties to even.
+private func bf16(_ x: Float) -> Float {
+    var half: UInt16 = 0
+    csimd_f32_to_bf16([x], &half, 1)
+    return Float(bitPattern: UInt32(half) << 16)
 }
 
 extension Array {
@@ -187,6 +204,18 @@ extension Array {
         .init(
             sequences: 2, tokens: 32, keys: 257, heads: 3, kvHeads: 3, headDim: 20, causal: false),
         .init(tokens: 260, keys: 260, heads: 2, kvHeads: 2, headDim: 7, causal: false, spread: 6),
+        // Factors in bf16: odd numbers of keys and channels, a head of fewer words than a register.
+        .init(tokens: 1, keys: 1, heads: 2, kvHeads: 2, headDim: 8, rounded: true),
+        .init(tokens: 129, keys: 129, heads: 4, kvHeads: 2, headDim: 128, rounded: true),
+        .init(
+            tokens: 60, keys: 317, heads: 2, kvHeads: 2, headDim: 40, type: CSIMD_F16, rounded: true
+        ),
+        .init(
+            sequences: 2, tokens: 50, keys: 51, heads: 2, kvHeads: 2, headDim: 7, causal: false,
+            spread: 2, rounded: true),
+        .init(
+            sequences: 2, tokens: 32, keys: 257, heads: 3, kvHeads: 3, headDim: 64, causal: false,
+            rounded: true),
     ]
 
     @Test(arguments: problems) func agreesWithDoubles(_ problem: AttentionProblem) {
@@ -215,12 +244,12 @@ extension Array {
 
     /// One prefill of 800 tokens (two tasks a head), or several: the same bytes, on any number of
     /// threads.
-    @Test(arguments: [(4, 4, CSIMD_F32), (6, 2, CSIMD_F16)])
-    func splitsAndThreadsDoNotShow(heads: Int, kvHeads: Int, type: csimd_type) {
+    @Test(arguments: [(4, 4, CSIMD_F32, false), (6, 2, CSIMD_F16, false), (6, 2, CSIMD_F32, true)])
+    func splitsAndThreadsDoNotShow(heads: Int, kvHeads: Int, type: csimd_type, rounded: Bool) {
         var checks = Checks()
         let problem = AttentionProblem(
             tokens: 800, keys: 800, heads: heads, kvHeads: kvHeads, headDim: 24, type: type,
-            spread: 3)
+            spread: 3, rounded: rounded)
         for isa in supportedISAs {
             let whole = withKernels(isa: isa, threads: 1) { problem.run() }
             for (chunk, threads) in [(800, 2), (800, 3), (499, 1), (128, 2), (100, 3), (37, 1)] {

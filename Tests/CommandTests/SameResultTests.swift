@@ -8,7 +8,8 @@ import Testing
     /// The instruction sets that the binary was built with and that this machine has.
     static let instructionSets: [String] = {
         let folder = try? TemporaryFolder()
-        return ["scalar", "avx2", "avxvnni", "avx512vnni", "neon", "i8mm"].filter { name in
+        return ["scalar", "avx2", "avxvnni", "avx512vnni", "avx512bf16", "neon", "i8mm"].filter {
+            name in
             // Refused for its instruction set, or for the file that is not there?
             let result = try? Command.run(
                 ["inspect", folder?("none") ?? "none"], environment: ["MMQ_ISA": name])

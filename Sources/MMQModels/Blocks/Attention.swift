@@ -47,27 +47,35 @@ struct Attention {
         let v = value.apply(seen, in: .value)
         if let angles { RotaryPositions.turn(q, k, by: angles, pass) }
         let found = pass.rows(.normed, q.count, q.width)
-        guard let pairs = look(q, k, v, sight, to: found) else {
+        // Steps read keys and values from memory, and wait for that.
+        let steps = if case .caches = sight { true } else { false }
+        let rounded =
+            !steps && pass.workspace.activations.roundsAttention && query.takesIntegers
+            && key.takesIntegers
+        guard let pairs = look(q, k, v, sight, rounded: rounded, to: found) else {
             throw InputError.outOfMemory("attention of \(q.count) tokens")
         }
         // A multiplication and an addition for the score, and again for the sum of values.
         // What the caches keep is read for each query anew.
-        let bytes = if case .caches = sight { pairs * k.width * KVCache.valueBytes } else { 0 }
-        pass.did(.attention, operations: pairs * 4 * q.width, bytes: bytes)
+        let bytes = steps ? pairs * k.width * KVCache.valueBytes : 0
+        pass.did(.attention(rounded: rounded), operations: pairs * 4 * q.width, bytes: bytes)
         return found
     }
 
     /// Writes what queries see, [tokens, heads x head dim].
     ///
     /// - Returns: how many pairs of a query and a key there were; nil if out of memory.
-    private func look(_ q: Rows, _ k: Rows, _ v: Rows, _ sight: Sight, to found: Rows) -> Int? {
+    private func look(
+        _ q: Rows, _ k: Rows, _ v: Rows, _ sight: Sight, rounded: Bool, to found: Rows
+    ) -> Int? {
         switch sight {
         case .all(let sequences):
-            let isDone = look(q, k, v, sequences: sequences, causal: false, to: found)
+            let isDone = look(
+                q, k, v, sequences: sequences, causal: false, rounded: rounded, to: found)
             return isDone ? q.count * (k.count / sequences) : nil
         case .causal(let cache):
             cache?.store(k, v)
-            let isDone = look(q, k, v, sequences: 1, causal: true, to: found)
+            let isDone = look(q, k, v, sequences: 1, causal: true, rounded: rounded, to: found)
             return isDone ? q.count * (q.count + 1) / 2 : nil
         case .caches(let caches):
             for (row, cache) in caches.enumerated() {
@@ -85,7 +93,8 @@ struct Attention {
 
     /// The same over whole sequences; false if out of memory.
     private func look(
-        _ q: Rows, _ k: Rows, _ v: Rows, sequences: Int, causal: Bool, to found: Rows
+        _ q: Rows, _ k: Rows, _ v: Rows, sequences: Int, causal: Bool, rounded: Bool,
+        to found: Rows
     ) -> Bool {
         let keys = k.count / sequences
         func view(_ rows: Rows) -> csimd_kv {
@@ -97,7 +106,7 @@ struct Attention {
             q: q.data, q_stride: q.width, k: view(k), v: view(v), out: found.data,
             out_stride: found.width, sequences: sequences, tokens: q.count / sequences,
             keys: keys, first_position: 0, heads: heads, kv_heads: kvHeads, head_dim: headDim,
-            scale: scale, causal: causal)
+            scale: scale, causal: causal, rounded: rounded)
         return csimd_attention(&arguments)
     }
 }

@@ -61,6 +61,12 @@ struct Linear {
     /// The bias [outputs].
     let bias: UnsafePointer<Float>?
 
+    /// Whether products take the activations in integers; else in f32.
+    var takesIntegers: Bool {
+        var matrix = matrix
+        return csimd_takes_integers(&matrix)
+    }
+
     var outputs: Int { matrix.rows }
     var inputs: Int { matrix.cols }
 
@@ -76,7 +82,7 @@ struct Linear {
         precondition(y.count == x.count && y.width == outputs)
         if let name { x.note(for: name) }
         var matrix = matrix
-        let inIntegers = csimd_takes_integers(&matrix)
+        let inIntegers = takesIntegers
         var input = x.prepared(inIntegers: inIntegers)
         if x.pass.few {
             csimd_matvec(&matrix, bias, &input, y.data, y.width)
