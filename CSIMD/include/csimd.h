@@ -4,7 +4,8 @@
 //
 // Numbers: activations are f32. Products with quantized weights of 1,024 columns or more
 // quantize activations to int8 or int16 in blocks of 32: block products are exact integers, and
-// blocks are summed in f32. All other products are f32 fused multiply-adds. csimd_matmul adds
+// blocks are summed in f32. All other products are f32 fused multiply-adds, but for those of
+// attention where its arguments ask for bf16. csimd_matmul adds
 // blocks in ascending order; in f32 it adds chains over 128 k, each ascending, in ascending order.
 // csimd_matvec spreads its sums over lanes. Each order is fixed, so a result does not depend on the
 // number of threads, nor on how tokens are split into calls. Instruction sets differ, in the last
