@@ -7,7 +7,7 @@
 #include "internal.h"
 #include "turn.inc"
 
-// Activations of a part of a tile, at the least: as many as take about as long as threads take to
+// Activations of a part of a tile, but for its last: as many as take longer than threads take to
 // begin and end together.
 enum { PART_VALUES = 1 << 16 };
 
@@ -198,6 +198,6 @@ void csimd_quantize_activations(const csimd_input* input) {
     const size_t tokens = min_size(input->tokens, CSIMD_TILE), blocks = work.rows.blocks;
     const size_t least = PART_VALUES / (tokens * CSIMD_BLOCK);
     work.part_blocks = input->tokens > CSIMD_FEW ? blocks : min_size(least, blocks);
-    const size_t parts = blocks == 0 ? 0 : units(blocks, work.part_blocks);
+    const size_t parts = units(blocks, work.part_blocks);
     csimd_parallel(tile_task, &work, (int64_t)(units(input->tokens, CSIMD_TILE) * parts));
 }

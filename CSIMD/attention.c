@@ -191,7 +191,7 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
                        .c_stride = KEY_TILE,
                        .m = rows,
                        .n = round_up(seen, 16),
-                       .k = line});
+                       .k = words(p, round_up(p->a.head_dim, 2))});
     float* weights = p->pairs ? t->weights : t->scores;
     const size_t weights_line = words(p, KEY_TILE);
     for (size_t r = 0; r < rows; r++) {

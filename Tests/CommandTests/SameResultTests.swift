@@ -45,6 +45,43 @@ import Testing
         }
     }
 
+    /// An MLP takes 1,024 tokens at once: what fires in the second part is counted too, and a token's
+    /// activations are those of a prompt that ends in the first.
+    @Test func longPromptsAreCountedInParts() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "f16")
+        func trace(_ questions: Int) throws -> SafetensorsFile {
+            let file = folder("trace-\(questions)")
+            let prompt =
+                GoldenModel.llava.prompt
+                + String(repeating: " How many trees are there?", count: questions)
+            try expectExit(
+                0,
+                GoldenModel.llava.trace(
+                    model, to: file, sites: "ids,counts,mlp:lang.0,mlp:lang.2", prompt: prompt))
+            return try SafetensorsFile(path: file)
+        }
+        let (long, short) = try (trace(100), trace(60))
+        let (tokens, fewer) = try (
+            long.integers("input_ids").count, short.integers("input_ids").count
+        )
+        try #require(tokens > 1_024 && fewer < 1_024, "\(tokens) and \(fewer) tokens")
+        let neurons = 96
+        for layer in [0, 2] {
+            let values = try long.floats("mlp:lang.\(layer)")
+            let counted = try long.integers("lang_log")[layer * neurons..<(layer + 1) * neurons]
+            let fired = (0..<neurons).map { neuron in
+                stride(from: neuron, to: values.count, by: neurons).count { values[$0] > 0 }
+            }
+            #expect(Array(counted) == fired.map(Int64.init), "layer \(layer)")
+            // Up to where the longer prompt goes on.
+            let same = (fewer - 2) * neurons
+            #expect(
+                try short.floats("mlp:lang.\(layer)")[..<same].map(\.bitPattern)
+                    == values[..<same].map(\.bitPattern), "layer \(layer)")
+        }
+    }
+
     @Test(arguments: GoldenModel.all)
     func everyInstructionSetPassesTheGoldens(_ golden: GoldenModel) throws {
         let folder = try TemporaryFolder()
