@@ -64,16 +64,17 @@ void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
     }
 }
 
+/// The word at p in every lane. Written out, for compilers turn it into vbroadcastss, which on Zen
+/// 4 takes the ports of the products as well as that of the load, or into an operand in memory of
+/// each product, which loads it anew.
 static inline __m512i broadcast_word_16(const void* p) {
-    int32_t word;
-    memcpy(&word, p, sizeof word);
-    return _mm512_set1_epi32(word);
+    __m512i word;
+    __asm__("vpbroadcastd %1, %0" : "=v"(word) : "m"(*(const char(*)[4])p));
+    return word;
 }
 
 static inline level_i level_word(const int8_t* x) {
-    __m512i word = broadcast_word_16(x);
-    __asm__("" : "+v"(word)); // else each product would load it anew
-    return (level_i)word;
+    return (level_i)broadcast_word_16(x);
 }
 
 static inline level_i level_step(level_i sums, const uint8_t* w, level_i word) {
@@ -254,8 +255,7 @@ INLINE void add_step(const int plane, const int panels, const int tokens, size_t
                      __m512i (*acc)[PANELS]) {
     for (int t = 0; t < tokens; t++) {
         const int8_t* q = x->q[plane] + (size_t)t * x->token_bytes + step * x->word_bytes;
-        __m512i word = broadcast_word_16(q);
-        __asm__("" : "+v"(word)); // else each product would load it anew
+        const __m512i word = broadcast_word_16(q);
         for (int p = 0; p < panels; p++) {
             acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], four[p], word);
         }
@@ -269,7 +269,7 @@ INLINE void scale_block(const int planes, const int panels, const int tokens,
                         const csimd_block_input* x, __m512i (*acc)[PANELS],
                         __m512 (*total)[PANELS]) {
     for (int t = 0; t < tokens; t++) {
-        const __m512 s = _mm512_set1_ps(x->scales[(size_t)t * x->apart]);
+        const __m512 s = _mm512_castsi512_ps(broadcast_word_16(x->scales + (size_t)t * x->apart));
         for (int p = 0; p < panels; p++) {
             const __m512 scaled = planes == 1
                                       ? _mm512_fmsub_ps(_mm512_castsi512_ps(acc[t][p]), scales[p],

@@ -7,8 +7,8 @@
 # The build is one of its own (.build/sanitized).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-# Leaks are not looked for: Swift's runtime keeps its tables until the end.
-export ASAN_OPTIONS="detect_leaks=0 ${ASAN_OPTIONS:-}"
+# Leaks are not looked for: Swift's runtime keeps its tables until the end. No room is no room, as without sanitizers.
+export ASAN_OPTIONS="detect_leaks=0 allocator_may_return_null=1 ${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="halt_on_error=1 print_stacktrace=1 ${UBSAN_OPTIONS:-}"
 echo "Tests under the sanitizers for addresses and undefined behaviour ..."
 MMQ_SANITIZE=1 "${SWIFT:-swift}" test --scratch-path .build/sanitized --sanitize=address "$@"

@@ -17,8 +17,9 @@ public final class KVCache {
     private let headDim: Int
     /// Values of one position: kv heads x head dim.
     private let width: Int
-    private let keys: UnsafeMutablePointer<UInt16>
-    private let values: UnsafeMutablePointer<UInt16>
+    private let keyMemory, valueMemory: Memory
+    private var keys: UnsafeMutablePointer<UInt16> { keyMemory.numbers }
+    private var values: UnsafeMutablePointer<UInt16> { valueMemory.numbers }
 
     /// - Throws: `InputError.outOfMemory`: how many positions there may be is said by a file.
     init(layers: Int, kvHeads: Int, headDim: Int, capacity: Int) throws {
@@ -28,37 +29,11 @@ public final class KVCache {
         self.capacity = capacity
         let (size, overflow) = (layers * kvHeads * headDim * MemoryLayout<UInt16>.size)
             .multipliedReportingOverflow(by: max(capacity, 1))
-        guard !overflow, let first = Self.memory(size) else {
+        guard !overflow, let keys = Memory(size), let values = Memory(size) else {
             throw InputError.outOfMemory("keys and values of \(capacity) tokens")
         }
-        guard let second = Self.memory(size) else {
-            free(first)
-            throw InputError.outOfMemory("keys and values of \(capacity) tokens")
-        }
-        keys = first.assumingMemoryBound(to: UInt16.self)
-        values = second.assumingMemoryBound(to: UInt16.self)
-    }
-
-    /// `size` bytes, not initialised: pages that are never reached are never resident. (`allocate` would
-    /// end the process where there is no room.) In pages of 2 MB where the system has them and one layer's
-    /// fill some: 1.5 GB of 4 KB pages take half a second to be made.
-    private static func memory(_ size: Int) -> UnsafeMutableRawPointer? {
-        #if os(Linux)
-            let page = 1 << 21
-            guard size >= 64 * page else { return malloc(size) }
-            var data: UnsafeMutableRawPointer?
-            guard posix_memalign(&data, page, size) == 0, let data else { return nil }
-            // Advice: without it things are as they were.
-            madvise(data, size, CInt(MADV_HUGEPAGE))
-            return data
-        #else
-            return malloc(size)
-        #endif
-    }
-
-    deinit {
-        free(keys)
-        free(values)
+        keyMemory = keys
+        valueMemory = values
     }
 
     /// The cache of one layer.
@@ -96,5 +71,35 @@ public final class KVCache {
             csimd_to_halves(key.data, cache.keys + next, key.size)
             csimd_to_halves(value.data, cache.values + next, value.size)
         }
+    }
+}
+
+/// Memory of keys or of values, not initialised: pages that are never reached are never resident.
+private final class Memory {
+    let numbers: UnsafeMutablePointer<UInt16>
+    #if os(Linux)
+        private let block: SpareMemory.Block?
+    #endif
+
+    /// - Returns: nil where there is no room.
+    init?(_ size: Int) {
+        #if os(Linux)
+            block = size >= SpareMemory.least ? SpareMemory.shared.take(size) : nil
+            let start = size >= SpareMemory.least ? block?.start : malloc(size)
+        #else
+            let start = malloc(size)
+        #endif
+        guard let start else { return nil }
+        numbers = start.assumingMemoryBound(to: UInt16.self)
+    }
+
+    deinit {
+        #if os(Linux)
+            if let block {
+                SpareMemory.shared.give(block)
+                return
+            }
+        #endif
+        free(numbers)
     }
 }
