@@ -69,6 +69,9 @@ typedef struct product {
     const void* row_input;
     size_t side;           // streams of a thread: csimd_row_reading
     size_t streams, apart; // of all threads, and rows from one to the next
+    // What it is cut into: task(this, i) for i in 0 ..< tasks.
+    void (*task)(void* context, int64_t index);
+    size_t tasks;
 } product;
 
 static void add_bias(const product* p, size_t row0, size_t rows) {
@@ -289,31 +292,79 @@ static void float_task(void* context, int64_t index) {
     add_bias(p, row0, rows);
 }
 
-static product make_product(const csimd_matrix* w, const float* bias, const csimd_input* input,
-                            float* y, size_t y_stride) {
+static product make_product(const csimd_product* of, const csimd_input* input) {
     return (product){.kernels = csimd_active(),
-                     .w = w,
-                     .bias = bias,
+                     .w = of->w,
+                     .bias = of->bias,
                      .input = input,
-                     .out = {y, y_stride},
-                     .row_bytes = csimd_row_bytes(w->type, w->cols)};
+                     .out = {of->y, of->y_stride},
+                     .row_bytes = csimd_row_bytes(of->w->type, of->w->cols)};
+}
+
+/// Products in one region.
+typedef struct joined {
+    const product* products;
+    size_t count, threads;
+} joined;
+
+/// In the order of threads: what each begins with is its share of the first product, then that of
+/// the next one, so that it reads on where it read before.
+static void joined_task(void* context, int64_t index) {
+    const joined* j = context;
+    size_t left = (size_t)index;
+    for (size_t t = 0; t < j->threads; t++) {
+        for (size_t i = 0; i < j->count; i++) {
+            const product* p = &j->products[i];
+            const size_t first = p->tasks * t / j->threads;
+            const size_t share = p->tasks * (t + 1) / j->threads - first;
+            if (left < share) {
+                p->task((void*)p, (int64_t)(first + left));
+                return;
+            }
+            left -= share;
+        }
+    }
+}
+
+static void run_products(const product* products, size_t count) {
+    const joined j = {products, count, (size_t)csimd_threads()};
+    size_t tasks = 0;
+    for (size_t i = 0; i < count; i++) {
+        tasks += products[i].tasks;
+    }
+    csimd_parallel(joined_task, (void*)&j, (int64_t)tasks);
+}
+
+/// Panels of many tokens: as many to a task as the cache holds, but enough tasks to share out
+/// evenly.
+static void cut_many(product* p) {
+    if (!csimd_takes_integers(p->w)) {
+        p->task = float_task;
+        p->tasks = units(p->w->rows, FLOAT_ROWS);
+        return;
+    }
+    size_t panels = units(p->w->rows, CSIMD_PANEL), once = (size_t)p->kernels->panels_at_once;
+    size_t group = PANEL_GROUP_BYTES / chunk_bytes(p);
+    size_t even = panels / (4 * (size_t)csimd_threads());
+    group = even >= 1 && group > even ? even : group;
+    group = group < once ? once : group - group % once;
+    p->task_rows = group * CSIMD_PANEL;
+    p->task = int8_task;
+    p->tasks = units(p->w->rows, p->task_rows);
+}
+
+void csimd_matmuls(const csimd_product* products, size_t count, const csimd_input* input) {
+    product all[CSIMD_MOST_PRODUCTS];
+    for (size_t i = 0; i < count; i++) {
+        all[i] = make_product(&products[i], input);
+        cut_many(&all[i]);
+    }
+    run_products(all, count);
 }
 
 void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride) {
-    product p = make_product(w, bias, input, y, y_stride);
-    if (!csimd_takes_integers(w)) {
-        csimd_parallel(float_task, &p, (int64_t)units(w->rows, FLOAT_ROWS));
-        return;
-    }
-    // As many panels to a task as the cache holds, but enough tasks to share out evenly.
-    size_t panels = units(w->rows, CSIMD_PANEL), once = (size_t)p.kernels->panels_at_once;
-    size_t group = PANEL_GROUP_BYTES / chunk_bytes(&p);
-    size_t even = panels / (4 * (size_t)csimd_threads());
-    group = even >= 1 && group > even ? even : group;
-    group = group < once ? once : group - group % once;
-    p.task_rows = group * CSIMD_PANEL;
-    csimd_parallel(int8_task, &p, (int64_t)units(w->rows, p.task_rows));
+    csimd_matmuls(&(csimd_product){w, bias, y, y_stride}, 1, input);
 }
 
 static void matvec_task(void* context, int64_t index) {
@@ -344,16 +395,32 @@ static void stream_task(void* context, int64_t index) {
 }
 
 /// One token as the leaf's rows take it, in scratch memory, which no task that reads rows asks for,
-/// and the streams of it.
-static void lay_out_token(product* p) {
-    const csimd_row_reading* reading = p->kernels->row_reading;
-    if (p->input->tokens != 1 || !csimd_takes_integers(p->w) || !reading) {
+/// and the streams of it. Products with one type share it.
+static void lay_out_token(product* products, size_t count) {
+    const csimd_row_reading* reading = products[0].kernels->row_reading;
+    const csimd_input* input = products[0].input;
+    if (input->tokens != 1 || !reading) {
         return;
     }
-    const csimd_q8_rows x = csimd_quantized_rows(p->input);
-    void* to = scratch(reading->input_bytes);
-    p->side = to ? reading->lay_out(p->w->type, &x, to) : 0;
-    p->row_input = p->side ? to : NULL;
+    const size_t bytes = round_up(reading->input_bytes, 64);
+    char* to = scratch(count * bytes);
+    for (size_t i = 0; to && i < count; i++, to += bytes) {
+        product* p = &products[i];
+        if (!csimd_takes_integers(p->w)) {
+            continue;
+        }
+        for (size_t before = 0; before < i && !p->row_input; before++) {
+            if (products[before].w->type == p->w->type) {
+                p->side = products[before].side;
+                p->row_input = products[before].row_input;
+            }
+        }
+        if (!p->row_input) {
+            const csimd_q8_rows x = csimd_quantized_rows(input);
+            p->side = reading->lay_out(p->w->type, &x, to);
+            p->row_input = p->side ? to : NULL;
+        }
+    }
 }
 
 /// Whether any two of `side` streams, `distance` bytes from one to the next, lie (almost) at the
@@ -381,24 +448,40 @@ static size_t stream_rows(const product* p) {
     return share;
 }
 
-void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
-                  size_t y_stride) {
-    product p = make_product(w, bias, input, y, y_stride);
-    const size_t threads = (size_t)csimd_threads();
-    lay_out_token(&p);
-    if (p.side > 1) {
-        p.streams = threads * p.side;
-        p.apart = stream_rows(&p);
+/// Rows of few tokens, of one in streams where they are long enough.
+static void cut_few(product* p) {
+    const size_t threads = (size_t)csimd_threads(), rows = p->w->rows;
+    if (p->side > 1) {
+        p->streams = threads * p->side;
+        p->apart = stream_rows(p);
     }
-    if (p.apart >= LEAST_STREAM_ROWS) {
-        const size_t even = p.apart / STREAM_TASKS;
-        p.task_rows = even < LEAST_STREAM_ROWS ? LEAST_STREAM_ROWS : even;
-        const size_t tasks = threads * units(p.apart, p.task_rows);
-        csimd_parallel(stream_task, &p, (int64_t)(tasks + (w->rows > p.streams * p.apart)));
+    if (p->apart >= LEAST_STREAM_ROWS) {
+        const size_t even = p->apart / STREAM_TASKS;
+        p->task_rows = even < LEAST_STREAM_ROWS ? LEAST_STREAM_ROWS : even;
+        p->task = stream_task;
+        p->tasks = threads * units(p->apart, p->task_rows) + (rows > p->streams * p->apart);
         return;
     }
-    const size_t even = w->rows / (MATVEC_TASKS * threads);
-    const size_t rows = even - even % LEAST_MATVEC_ROWS;
-    p.task_rows = rows < LEAST_MATVEC_ROWS ? LEAST_MATVEC_ROWS : min_size(rows, MOST_MATVEC_ROWS);
-    csimd_parallel(matvec_task, &p, (int64_t)units(w->rows, p.task_rows));
+    const size_t even = rows / (MATVEC_TASKS * threads);
+    const size_t some = even - even % LEAST_MATVEC_ROWS;
+    p->task_rows = some < LEAST_MATVEC_ROWS ? LEAST_MATVEC_ROWS : min_size(some, MOST_MATVEC_ROWS);
+    p->task = matvec_task;
+    p->tasks = units(rows, p->task_rows);
+}
+
+void csimd_matvecs(const csimd_product* products, size_t count, const csimd_input* input) {
+    product all[CSIMD_MOST_PRODUCTS];
+    for (size_t i = 0; i < count; i++) {
+        all[i] = make_product(&products[i], input);
+    }
+    lay_out_token(all, count);
+    for (size_t i = 0; i < count; i++) {
+        cut_few(&all[i]);
+    }
+    run_products(all, count);
+}
+
+void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
+                  size_t y_stride) {
+    csimd_matvecs(&(csimd_product){w, bias, y, y_stride}, 1, input);
 }

@@ -93,6 +93,22 @@ void csimd_matmul(const csimd_matrix* w, const float* bias, const csimd_input* i
 void csimd_matvec(const csimd_matrix* w, const float* bias, const csimd_input* input, float* y,
                   size_t y_stride);
 
+/// One of several products with the same activations.
+typedef struct csimd_product {
+    const csimd_matrix* w;
+    const float* bias;
+    float* y;
+    size_t y_stride;
+} csimd_product;
+
+enum { CSIMD_MOST_PRODUCTS = 4 };
+
+/// csimd_matmul of each of 1 to CSIMD_MOST_PRODUCTS products, the same bits: threads that end with
+/// one go on with the next.
+void csimd_matmuls(const csimd_product* products, size_t count, const csimd_input* input);
+/// csimd_matvec of each, likewise.
+void csimd_matvecs(const csimd_product* products, size_t count, const csimd_input* input);
+
 // --- rounding.c: weights rounded so that errors make up for each other --------------------------
 
 /// Splits the second moments of a product's inputs, H [n, n] (symmetric, read above its diagonal;

@@ -170,4 +170,89 @@ import Testing
             }
         }
     }
+
+    /// Products in one region, of types that are laid out alike and of others, some with few rows: each
+    /// is byte for byte what it is alone.
+    @Test(arguments: [
+        [CSIMD_Q4_0, CSIMD_Q4_0, CSIMD_Q4_0], [CSIMD_IQ4_NL, CSIMD_Q8_0],
+        [CSIMD_Q4_K, CSIMD_Q6_K, CSIMD_Q4_K, CSIMD_Q5_0], [CSIMD_F16, CSIMD_BF16], [CSIMD_Q8_0],
+    ])
+    func togetherAreAsAlone(_ types: [csimd_type]) throws {
+        let rows = [700, 130, 5, 83]
+        let cols = 1280
+        for integers in [CSIMD_INT8, CSIMD_INT16] {
+            let shapes = zip(types, rows).map {
+                Shape(type: $0, rows: $1, cols: cols, integers: integers)
+            }
+            let all = shapes.enumerated().map { weights($1, seed: 30 + UInt64($0)).bytes }
+            var random = SeededRandom(seed: 7)
+            for tokens in [1, 5, 21] {
+                let x = random.normals(tokens * cols)
+                forEachISA { isa in
+                    for few in [false, true] {
+                        let alone = zip(shapes, all).map {
+                            product($0, $1, x, tokens: tokens, step: tokens, few: few)
+                        }
+                        for threads in 1...3 {
+                            csimd_set_threads(Int32(threads))
+                            let together = products(shapes, all, x, tokens: tokens, few: few)
+                            #expect(
+                                together == alone,
+                                "\(isa), \(tokens) tokens, \(threads) threads, \(few), \(integers)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// y [tokens, rows] of each, in one region.
+    private func products(
+        _ shapes: [Shape], _ all: [[UInt8]], _ x: [Float], tokens: Int, few: Bool
+    ) -> [[Float]] {
+        let cols = shapes[0].cols
+        let biases = shapes.map { shape in (0..<shape.rows).map { Float($0) * 0.01 } }
+        let ys = shapes.map { [Float](repeating: .nan, count: tokens * $0.rows) }
+        let size = max(csimd_quantized_bytes(tokens, cols, shapes[0].integers), 64)
+        let quantized = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+        defer { quantized.deallocate() }
+        let out = UnsafeMutablePointer<Float>.allocate(capacity: ys.reduce(0) { $0 + $1.count })
+        defer { out.deallocate() }
+        let matrices = UnsafeMutablePointer<csimd_matrix>.allocate(capacity: shapes.count)
+        defer { matrices.deallocate() }
+        return x.withUnsafeBufferPointer { x in
+            var input = csimd_input(
+                x: x.baseAddress, tokens: tokens, cols: cols, stride: cols,
+                integers: shapes[0].integers, quantized: quantized)
+            csimd_quantize_activations(&input)
+            /// Of the rest, with all pointers held so far.
+            func run(_ made: [csimd_product], _ at: Int) {
+                let i = made.count
+                guard i < shapes.count else {
+                    (few ? csimd_matvecs : csimd_matmuls)(made, made.count, &input)
+                    return
+                }
+                all[i].withUnsafeBytes { bytes in
+                    biases[i].withUnsafeBufferPointer { bias in
+                        (matrices + i).initialize(
+                            to: csimd_matrix(
+                                type: shapes[i].type, data: bytes.baseAddress, rows: shapes[i].rows,
+                                cols: cols))
+                        run(
+                            made + [
+                                csimd_product(
+                                    w: matrices + i, bias: bias.baseAddress, y: out + at,
+                                    y_stride: shapes[i].rows)
+                            ], at + tokens * shapes[i].rows)
+                    }
+                }
+            }
+            run([], 0)
+            var at = 0
+            return ys.map { y in
+                defer { at += y.count }
+                return Array(UnsafeBufferPointer(start: out + at, count: y.count))
+            }
+        }
+    }
 }

@@ -40,11 +40,7 @@ struct Attention {
     func find(
         _ x: Rows, memory: Rows? = nil, sees sight: Sight, angles: Rows? = nil, _ pass: Pass
     ) throws -> Rows {
-        let own = pass.operand(x)
-        let q = query.apply(own, in: .query)
-        let seen = memory.map { pass.operand($0) } ?? own
-        let k = key.apply(seen, in: .key)
-        let v = value.apply(seen, in: .value)
+        let (q, k, v) = project(x, memory: memory, pass)
         if let angles { RotaryPositions.turn(q, k, by: angles, pass) }
         let found = pass.rows(.normed, q.count, q.width)
         // Steps read keys and values from memory, and wait for that.
@@ -60,6 +56,19 @@ struct Attention {
         let bytes = steps ? pairs * k.width * KVCache.valueBytes : 0
         pass.did(.attention(rounded: rounded), operations: pairs * 4 * q.width, bytes: bytes)
         return found
+    }
+
+    /// Queries of x, keys and values of `memory` or of x.
+    private func project(_ x: Rows, memory: Rows?, _ pass: Pass) -> (q: Rows, k: Rows, v: Rows) {
+        let own = pass.operand(x)
+        guard let memory else {
+            let all = Linear.apply(
+                [(query, in: .query), (key, in: .key), (value, in: .value)], own)
+            return (all[0], all[1], all[2])
+        }
+        let q = query.apply(own, in: .query)
+        let seen = Linear.apply([(key, in: .key), (value, in: .value)], pass.operand(memory))
+        return (q, seen[0], seen[1])
     }
 
     /// Writes what queries see, [tokens, heads x head dim].

@@ -44,10 +44,9 @@ struct GatedFeedForward {
     ) {
         x.forEachChunk { chunk in
             let operand = pass.operand(x[chunk], first: chunk.lowerBound)
-            let gates = gate.apply(operand, in: .gate)
-            let ups = up.apply(operand, in: .up)
-            pass.activate(CSIMD_SILU, gates, times: ups, at: site, first: chunk.lowerBound)
-            body(chunk, gates)
+            let both = Linear.apply([(gate, in: .gate), (up, in: .up)], operand)
+            pass.activate(CSIMD_SILU, both[0], times: both[1], at: site, first: chunk.lowerBound)
+            body(chunk, both[0])
         }
     }
 }

@@ -79,19 +79,52 @@ struct Linear {
 
     /// y [rows of x, outputs].
     func apply(_ x: ProductOperand, to y: Rows) {
-        precondition(y.count == x.count && y.width == outputs)
-        if let name { x.note(for: name) }
-        var matrix = matrix
-        let inIntegers = takesIntegers
-        var input = x.prepared(inIntegers: inIntegers)
-        if x.pass.few {
-            csimd_matvec(&matrix, bias, &input, y.data, y.width)
+        Self.apply([self], x, to: [y])
+    }
+
+    /// What each of up to four makes of x, [rows of x, its outputs], in its slot: together, so that
+    /// threads wait for each other once.
+    static func apply(_ all: [(Linear, in: Workspace.Slot)], _ x: ProductOperand) -> [Rows] {
+        let ys = all.map { x.pass.rows($0.in, x.count, $0.0.outputs) }
+        let linears = all.map(\.0)
+        if Set(linears.map(\.takesIntegers)).count == 1 {
+            apply(linears, x, to: ys)
         } else {
-            csimd_matmul(&matrix, bias, &input, y.data, y.width)
+            for (linear, y) in zip(linears, ys) { linear.apply(x, to: y) }
         }
+        return ys
+    }
+
+    /// The same; all take the activations in integers, or none does.
+    private static func apply(_ all: [Linear], _ x: ProductOperand, to ys: [Rows]) {
+        for linear in all {
+            if let name = linear.name { x.note(for: name) }
+        }
+        let inIntegers = all[0].takesIntegers
+        var input = x.prepared(inIntegers: inIntegers)
+        all.map(\.matrix).withUnsafeBufferPointer { matrices in
+            let products = zip(all, ys).enumerated().map { place, one in
+                let (linear, y) = one
+                precondition(y.count == x.count && y.width == linear.outputs)
+                return csimd_product(
+                    w: matrices.baseAddress?.advanced(by: place), bias: linear.bias, y: y.data,
+                    y_stride: y.width)
+            }
+            if x.pass.few {
+                csimd_matvecs(products, products.count, &input)
+            } else {
+                csimd_matmuls(products, products.count, &input)
+            }
+        }
+        // A row of the table for each shape: q, k and v have that of the output projection in a 7B.
+        let outputs = all.reduce(0) { $0 + $1.outputs }
+        let alike = all.allSatisfy { $0.outputs == all[0].outputs }
         x.pass.did(
-            .product(outputs: outputs, inputs: inputs, integers: inIntegers),
-            operations: 2 * x.count * inputs * outputs, bytes: weightBytes)
+            .product(
+                outputs: alike ? all[0].outputs : outputs, inputs: all[0].inputs,
+                integers: inIntegers),
+            operations: 2 * x.count * all[0].inputs * outputs,
+            bytes: all.reduce(0) { $0 + $1.weightBytes })
     }
 
     /// Bytes of the weight in its file.
