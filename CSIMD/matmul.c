@@ -403,8 +403,8 @@ static void lay_out_token(product* products, size_t count) {
         return;
     }
     const size_t bytes = round_up(reading->input_bytes, 64);
-    char* to = scratch(count * bytes);
-    for (size_t i = 0; to && i < count; i++, to += bytes) {
+    char* room = scratch(count * bytes);
+    for (size_t i = 0; room && i < count; i++) {
         product* p = &products[i];
         if (!csimd_takes_integers(p->w)) {
             continue;
@@ -417,8 +417,8 @@ static void lay_out_token(product* products, size_t count) {
         }
         if (!p->row_input) {
             const csimd_q8_rows x = csimd_quantized_rows(input);
-            p->side = reading->lay_out(p->w->type, &x, to);
-            p->row_input = p->side ? to : NULL;
+            p->side = reading->lay_out(p->w->type, &x, room + i * bytes);
+            p->row_input = p->side ? room + i * bytes : NULL;
         }
     }
 }

@@ -76,30 +76,24 @@ public final class KVCache {
 
 /// Memory of keys or of values, not initialised: pages that are never reached are never resident.
 private final class Memory {
-    let numbers: UnsafeMutablePointer<UInt16>
-    #if os(Linux)
-        private let block: SpareMemory.Block?
-    #endif
+    private let block: SpareMemory.Block
+    var numbers: UnsafeMutablePointer<UInt16> { block.start.assumingMemoryBound(to: UInt16.self) }
 
-    /// - Returns: nil where there is no room.
+    /// - Returns: nil where there is no room. (`allocate` would end the process.)
     init?(_ size: Int) {
-        #if os(Linux)
-            block = size >= SpareMemory.least ? SpareMemory.shared.take(size) : nil
-            let start = size >= SpareMemory.least ? block?.start : malloc(size)
-        #else
-            let start = malloc(size)
-        #endif
-        guard let start else { return nil }
-        numbers = start.assumingMemoryBound(to: UInt16.self)
+        let block =
+            size < SpareMemory.least
+            ? malloc(size).map { SpareMemory.Block(start: $0, size: size) }
+            : SpareMemory.shared.take(size)
+        guard let block else { return nil }
+        self.block = block
     }
 
     deinit {
-        #if os(Linux)
-            if let block {
-                SpareMemory.shared.give(block)
-                return
-            }
-        #endif
-        free(numbers)
+        if block.size < SpareMemory.least {
+            free(block.start)
+        } else {
+            SpareMemory.shared.give(block)
+        }
     }
 }

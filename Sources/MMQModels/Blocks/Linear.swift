@@ -97,6 +97,7 @@ struct Linear {
 
     /// The same; all take the activations in integers, or none does.
     private static func apply(_ all: [Linear], _ x: ProductOperand, to ys: [Rows]) {
+        precondition(all.count <= CSIMD_MOST_PRODUCTS)
         for linear in all {
             if let name = linear.name { x.note(for: name) }
         }
