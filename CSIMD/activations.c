@@ -85,15 +85,14 @@ typedef struct quantization {
 static void quantize_blocks(const quantization* work, size_t token, size_t first, size_t count) {
     const csimd_input* input = work->input;
     csimd_q8_rows one = csimd_q8_part(&work->rows, token, 1, first);
-    one.blocks = count;
-    csimd_q8_output to = {.scales = (float*)one.scales};
+    csimd_q8_output to = {
+        .scales = (float*)one.scales, .totals = (float*)one.totals, .halves = (float*)one.halves};
     for (int p = 0; p < CSIMD_PLANES; p++) {
         to.q[p] = (int8_t*)one.plane[p].q;
         to.sums[p] = (int32_t*)one.plane[p].sums;
     }
     const float* x = input->x + token * input->stride + first * CSIMD_BLOCK;
     work->kernels->quantize_row(x, count * CSIMD_BLOCK, &to);
-    csimd_total_activations(&one);
 }
 
 /// The sum of sixteen bytes.
@@ -112,58 +111,71 @@ static inline int32_t sum_sixteen(const int8_t* q) {
 #endif
 }
 
-void csimd_total_activations(const csimd_q8_rows* x) {
-    for (size_t t = 0; t < x->tokens; t++) {
-        for (size_t b = 0; b < x->blocks; b++) {
-            const size_t at = t * x->blocks + b;
-            int32_t sums[2];
-            for (size_t half = 0; half < 2; half++) {
-                const size_t from = t * x->stride + b * CSIMD_BLOCK + half * (CSIMD_BLOCK / 2);
-                sums[half] = sum_sixteen(x->plane[0].q + from);
-                if (x->planes > 1) {
-                    sums[half] =
-                        sums[half] * (1 << CSIMD_PLANE_SHIFT) + sum_sixteen(x->plane[1].q + from);
-                }
-                ((float*)x->halves)[at * 2 + half] = (float)sums[half] * x->scales[at];
+void csimd_total_blocks(const csimd_q8_output* to, size_t first, size_t count) {
+    for (size_t b = first; b < first + count; b++) {
+        int32_t sums[2];
+        for (size_t half = 0; half < 2; half++) {
+            const size_t from = b * CSIMD_BLOCK + half * (CSIMD_BLOCK / 2);
+            sums[half] = sum_sixteen(to->q[0] + from);
+            if (to->q[1]) {
+                sums[half] = sums[half] * (1 << CSIMD_PLANE_SHIFT) + sum_sixteen(to->q[1] + from);
             }
-            ((float*)x->totals)[at] = (float)(sums[0] + sums[1]) * x->scales[at];
+            to->halves[b * 2 + half] = (float)sums[half] * to->scales[b];
+        }
+        to->totals[b] = (float)(sums[0] + sums[1]) * to->scales[b];
+    }
+}
+
+/// A number of each token for each of `count` blocks, a token's `stride` bytes from the next one's,
+/// into the blocks of their tile, `bytes` apart.
+static void lay_out_numbers(const void* from, size_t stride, size_t tokens, size_t count, char* to,
+                            size_t bytes) {
+    const char* numbers = from;
+    size_t b = 0;
+    for (; tokens == CSIMD_TILE && b + 4 <= count; b += 4) {
+        for (size_t t = 0; t < CSIMD_TILE; t += 4) {
+            turn_words_of_four(numbers + t * stride + b * 4, stride, to + b * bytes + t * 4, bytes);
+        }
+    }
+    for (; b < count; b++) {
+        for (size_t t = 0; t < tokens; t++) {
+            memcpy(to + b * bytes + t * 4, numbers + t * stride + b * 4, 4);
         }
     }
 }
 
-void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles) {
-    csimd_q8_rows laid_out = *x;
-    laid_out.tiles = tiles;
-    const size_t first = tile * CSIMD_TILE, tokens = min_size(x->tokens - first, CSIMD_TILE);
-    const csimd_q8_rows from = csimd_q8_part(x, first, tokens, block);
-    const csimd_block_input to =
-        csimd_block_of_tile(csimd_tile_at(&laid_out, first, block), x->planes, tokens);
-    for (int p = 0; p < x->planes; p++) {
-        const int8_t* q = from.plane[p].q;
-        char* words = (char*)to.q[p];
-        if (tokens == CSIMD_TILE) {
-            for (size_t t = 0; t < CSIMD_TILE; t += 4) {
-                for (size_t word = 0; word < CSIMD_STEPS; word += 4) {
-                    turn_words_of_four(q + t * x->stride + word * 4, x->stride,
-                                       words + word * CSIMD_TILE * 4 + t * 4, CSIMD_TILE * 4);
-                }
-            }
+/// The words of four q each of `count` blocks likewise.
+static void lay_out_words(const int8_t* q, size_t stride, size_t tokens, size_t count, char* to,
+                          size_t bytes) {
+    for (size_t b = 0; b < count; b++, q += CSIMD_BLOCK, to += bytes) {
+        if (tokens < CSIMD_TILE) {
+            lay_out_numbers(q, stride, tokens, CSIMD_STEPS, to, tokens * 4);
             continue;
         }
-        for (size_t t = 0; t < tokens; t++) {
-            for (size_t word = 0; word < CSIMD_STEPS; word++) {
-                memcpy(words + word * to.word_bytes + t * to.token_bytes,
-                       q + t * x->stride + word * 4, 4);
+        for (size_t t = 0; t < CSIMD_TILE; t += 4) {
+            for (size_t word = 0; word < CSIMD_STEPS; word += 4) {
+                turn_words_of_four(q + t * stride + word * 4, stride,
+                                   to + (word * CSIMD_TILE + t) * 4, CSIMD_TILE * 4);
             }
         }
     }
-    for (size_t t = 0; t < tokens; t++) {
-        const size_t at = t * x->blocks;
-        ((float*)to.scales)[t] = from.scales[at];
-        ((float*)to.totals)[t] = from.totals[at];
-        ((int32_t*)to.sums[0])[t] = from.plane[0].sums[at];
-        ((int32_t*)to.sums[1])[t] = from.plane[1].sums[at];
+}
+
+/// Puts blocks [first, first + count) of a tile's tokens where the tile has them.
+static void lay_out_blocks(const csimd_q8_rows* x, size_t tile, size_t first, size_t count) {
+    const size_t token = tile * CSIMD_TILE, tokens = min_size(x->tokens - token, CSIMD_TILE);
+    const csimd_q8_rows from = csimd_q8_part(x, token, tokens, first);
+    const csimd_tile_layout at = csimd_tile_layout_of(tokens, x->planes);
+    char* to = (char*)csimd_tile_at(x, token, first);
+    const size_t apart = x->blocks * 4, numbers = tokens * 4;
+    for (int p = 0; p < x->planes; p++) {
+        lay_out_words(from.plane[p].q, x->stride, tokens, count,
+                      to + (size_t)p * tokens * CSIMD_BLOCK, at.bytes);
     }
+    lay_out_numbers(from.scales, apart, tokens, count, to + at.scales, at.bytes);
+    lay_out_numbers(from.plane[0].sums, apart, tokens, count, to + at.sums, at.bytes);
+    lay_out_numbers(from.plane[1].sums, apart, tokens, count, to + at.sums + numbers, at.bytes);
+    lay_out_numbers(from.totals, apart, tokens, count, to + at.totals, at.bytes);
 }
 
 static void token_task(void* context, int64_t index) {
@@ -182,9 +194,7 @@ static void tile_task(void* context, int64_t index) {
     for (size_t token = tile * CSIMD_TILE; token < end; token++) {
         quantize_blocks(work, token, first, count);
     }
-    for (size_t b = first; b < first + count; b++) {
-        csimd_lay_out_block(&work->rows, tile, b, (void*)work->rows.tiles);
-    }
+    lay_out_blocks(&work->rows, tile, first, count);
 }
 
 void csimd_quantize_activations(const csimd_input* input) {

@@ -150,26 +150,37 @@ static void pack_values(const prefill* p, const tile* t, size_t sequence, size_t
     }
 }
 
-/// The scores of one row, `seen` of them computed and the first `visible` of those seen, to e^x;
-/// what masked ones would weigh is 0.
-static void weigh(const prefill* p, const tile* t, size_t row, float* scores, float* weights,
-                  size_t visible, size_t seen) {
-    float *max = t->max + row, *sum = t->sum + row;
-    float highest = p->kernels->max(scores, visible);
-    highest = highest > *max ? highest : *max;
-    if (highest != *max) {
-        float shrink = expf(*max - highest); // 0 at the first tile
-        *sum *= shrink;
-        p->kernels->scale(t->out + row * p->padded, shrink, p->padded);
-        *max = highest;
+/// The scores of rows, `seen` of each computed, to e^x; what masked ones would weigh is 0. A step
+/// of all rows after the other: rows do not wait for each other, but a row's steps do.
+static void weigh(const prefill* p, const tile* t, size_t row, size_t rows, const size_t* visible,
+                  size_t seen, float* weights) {
+    float shift[QUERY_BLOCK];
+    for (size_t r = 0; r < rows; r++) {
+        float highest = p->kernels->max(t->scores + r * KEY_TILE, visible[r]);
+        shift[r] = highest > t->max[row + r] ? highest : t->max[row + r];
     }
-    // No finite score yet: e^-inf is 0 for any finite shift.
-    *sum += p->kernels->exp_sum(scores, highest == -INFINITY ? 0.0f : highest, visible);
-    memset(scores + visible, 0, (seen - visible) * sizeof(float));
-    if (p->pairs) {
-        p->kernels->pair_columns(scores, seen, (uint32_t*)weights);
-    } else if (p->a.rounded) {
-        p->kernels->round_bf16(scores, visible);
+    for (size_t r = 0; r < rows; r++) {
+        float *max = t->max + row + r, *sum = t->sum + row + r;
+        if (shift[r] != *max) {
+            float shrink = expf(*max - shift[r]); // 0 at the first tile
+            *sum *= shrink;
+            p->kernels->scale(t->out + (row + r) * p->padded, shrink, p->padded);
+            *max = shift[r];
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        // No finite score yet: e^-inf is 0 for any finite shift.
+        float by = shift[r] == -INFINITY ? 0.0f : shift[r];
+        t->sum[row + r] += p->kernels->exp_sum(t->scores + r * KEY_TILE, by, visible[r]);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        float* scores = t->scores + r * KEY_TILE;
+        memset(scores + visible[r], 0, (seen - visible[r]) * sizeof(float));
+        if (p->pairs) {
+            p->kernels->pair_columns(scores, seen, (uint32_t*)(weights + r * (KEY_TILE / 2)));
+        } else if (p->a.rounded) {
+            p->kernels->round_bf16(scores, visible[r]);
+        }
     }
 }
 
@@ -194,10 +205,11 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
                        .k = words(p, round_up(p->a.head_dim, 2))});
     float* weights = p->pairs ? t->weights : t->scores;
     const size_t weights_line = words(p, KEY_TILE);
+    size_t visible[QUERY_BLOCK];
     for (size_t r = 0; r < rows; r++) {
-        const size_t visible = p->a.causal ? min_size(count, position + r + 1 - first) : count;
-        weigh(p, t, row + r, t->scores + r * KEY_TILE, weights + r * weights_line, visible, seen);
+        visible[r] = p->a.causal ? min_size(count, position + r + 1 - first) : count;
     }
+    weigh(p, t, row, rows, visible, seen, weights);
     gemm(&(csimd_gemm){.a = weights,
                        .a_stride = weights_line,
                        .b = t->values,

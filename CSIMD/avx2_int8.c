@@ -70,6 +70,7 @@ void csimd_avx2_quantize_row(const float* x, size_t cols, const csimd_q8_output*
         store_plane(to, 0, b, high);
         store_plane(to, 1, b, n);
     }
+    csimd_total_blocks(to, 0, cols / CSIMD_BLOCK);
 }
 
 /// The sign of the weight moves to the activation, since unsigned x signed pairs would pass 16

@@ -17,52 +17,7 @@
 #define DOT_BYTES _mm256_dpbusd_epi32
 #include "x86_vnni_ymm.inc"
 
-/// The sum of 32 signed bytes, by sums of eight unsigned ones each.
-static inline int32_t sum_bytes(__m256i bytes) {
-    const __m256i eights = _mm256_sad_epu8(to_unsigned(bytes), _mm256_setzero_si256());
-    const __m128i two =
-        _mm_add_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
-    return _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_srli_si128(two, 8))) - 32 * 128;
-}
-
-/// Block b of a plane from 32 integers; returns their sum.
-static inline int32_t store_plane(const csimd_q8_output* to, int plane, size_t b, __m512i n0,
-                                  __m512i n1) {
-    const __m256i bytes = _mm256_set_m128i(_mm512_cvtepi32_epi8(n1), _mm512_cvtepi32_epi8(n0));
-    _mm256_storeu_si256((__m256i*)(to->q[plane] + b * CSIMD_BLOCK), bytes);
-    return sum_bytes(bytes);
-}
-
-void csimd_avx512_quantize_row(const float* x, size_t cols, const csimd_q8_output* to) {
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(64);
-    const bool wide = to->q[1];
-    for (size_t b = 0; b < cols / CSIMD_BLOCK; b++) {
-        __m512 v0 = _mm512_loadu_ps(x + b * CSIMD_BLOCK);
-        __m512 v1 = _mm512_loadu_ps(x + b * CSIMD_BLOCK + 16);
-        int32_t max_bits = _mm512_reduce_max_epi32(
-            _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v0), magnitude),
-                             _mm512_and_si512(_mm512_castps_si512(v1), magnitude)));
-        float factor;
-        __m512i n0 = _mm512_setzero_si512(), n1 = n0;
-        if (csimd_q8_scale_of_bits((uint32_t)max_bits, csimd_greatest_q(wide), &to->scales[b],
-                                   &factor)) {
-            __m512 inverse = _mm512_set1_ps(factor);
-            n0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, inverse));
-            n1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, inverse));
-        }
-        if (!wide) {
-            store_sum(to, b, store_plane(to, 0, b, n0, n1));
-            continue;
-        }
-        __m512i high0 = _mm512_srai_epi32(_mm512_add_epi32(n0, half), CSIMD_PLANE_SHIFT);
-        __m512i high1 = _mm512_srai_epi32(_mm512_add_epi32(n1, half), CSIMD_PLANE_SHIFT);
-        const int32_t high = store_plane(to, 0, b, high0, high1);
-        const int32_t low =
-            store_plane(to, 1, b, _mm512_sub_epi32(n0, _mm512_slli_epi32(high0, CSIMD_PLANE_SHIFT)),
-                        _mm512_sub_epi32(n1, _mm512_slli_epi32(high1, CSIMD_PLANE_SHIFT)));
-        store_sum(to, b, high * (1 << CSIMD_PLANE_SHIFT) + low);
-    }
-}
+#include "avx512_round.inc"
 
 /// The word at p in every lane. Written out, for compilers turn it into vbroadcastss, which on Zen
 /// 4 takes the ports of the products as well as that of the load, or into an operand in memory of

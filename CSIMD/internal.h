@@ -249,6 +249,8 @@ typedef struct csimd_q8_output {
     int8_t* q[CSIMD_PLANES];     // the high plane first; [1] NULL: int8
     int32_t* sums[CSIMD_PLANES]; // [blocks], both of int8 too
     float* scales;               // [blocks]
+    float* totals;               // [blocks]
+    float* halves;               // [blocks, 2]
 } csimd_q8_output;
 
 /// Sums of 32 bits that begin with this are, as the bits of a float, CSIMD_LIFTED + the sum, below
@@ -261,8 +263,9 @@ typedef struct csimd_q8_output {
 /// Where the parts of csimd_input.quantized lie, filled or not.
 csimd_q8_rows csimd_quantized_rows(const csimd_input* input);
 
-/// Fills totals and halves of the tokens of x from their integers and scales.
-void csimd_total_activations(const csimd_q8_rows* x);
+/// Fills totals and halves of blocks `first` and up to `count` from their integers and scales, for
+/// leaves that do not do so as they round.
+void csimd_total_blocks(const csimd_q8_output* to, size_t first, size_t count);
 
 /// The greatest integer of a plane, and of two together: 127 * 128 + 63.
 static inline float csimd_greatest_q(bool wide) {
@@ -311,9 +314,6 @@ static inline csimd_tile_layout csimd_tile_layout_of(size_t tokens, int planes) 
     const size_t totals = sums + CSIMD_PLANES * tokens * sizeof(int32_t);
     return (csimd_tile_layout){scales, sums, totals, totals + tokens * sizeof(float)};
 }
-
-/// Writes block `block` of tile `tile` of x's tokens to its place in `tiles`.
-void csimd_lay_out_block(const csimd_q8_rows* x, size_t tile, size_t block, void* tiles);
 
 /// Block `block` of the tile that token `token` begins; NULL if x has no tiles.
 static inline const void* csimd_tile_at(const csimd_q8_rows* x, size_t token, size_t block) {

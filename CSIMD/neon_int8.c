@@ -50,6 +50,7 @@ void csimd_neon_quantize_row(const float* x, size_t cols, const csimd_q8_output*
         store_plane(to, 0, b, high);
         store_plane(to, 1, b, n);
     }
+    csimd_total_blocks(to, 0, cols / CSIMD_BLOCK);
 }
 
 static inline level_i level_word(const int8_t* x) {

@@ -38,6 +38,7 @@ void csimd_scalar_quantize_row(const float* x, size_t cols, const csimd_q8_outpu
         to->sums[0][b] = sums[0];
         to->sums[1][b] = sums[1];
     }
+    csimd_total_blocks(to, 0, cols / CSIMD_BLOCK);
 }
 
 size_t csimd_panel_bytes(csimd_type type, size_t cols) {
