@@ -53,7 +53,7 @@ def environment(target: str, scratch: str, **more: str) -> dict[str, str]:
     # Swift's own tables are never given back: leaks show in the limit of memory instead. Memory that was freed is
     # kept from use for a while, not for hundreds of megabytes: those would be touched anew all the time.
     options = {
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=32:malloc_context_size=8",
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=8:malloc_context_size=2",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", "OMP_NUM_THREADS": "1"}
     return os.environ | options | {"MMQ_FUZZ": target, "MMQ_FUZZ_SCRATCH": scratch} | more
 

@@ -56,7 +56,7 @@ extension Targets {
         let model = try ModelFiles.open(folder: Golden.converted("llava-next/hub-f16", .q8_0))
             .open()
         let path = Scratch.path("counted.sqlite")
-        try count(nil, with: model, into: path)
+        try count(nil, [.rs, .com], with: model, into: path)
         let study = try Study(path: path, access: .updating)
         for module in try study.modules() {
             try study.save(study.identify(module: module.name))
@@ -87,14 +87,21 @@ extension Targets {
                 return try read(Study(path: path, access: .reading), choice)
             }
             try undone(study) { study in
-                try study.write { db in
-                    // What it refers to need not be there, as in a damaged file.
-                    try db.execute(sql: "PRAGMA defer_foreign_keys = ON")
-                    try damage.apply(input.dropFirst(), db)
-                }
+                try change(study, damage, input.dropFirst())
                 _ = try study.model()
                 try rowReadings[choice % rowReadings.count](study)
             }
+        }
+    }
+
+    /// Changes rows of a study that is open, as the input says.
+    private static func change(_ study: Study, _ damage: RowDamage, _ input: ArraySlice<UInt8>)
+        throws
+    {
+        try study.write { db in
+            // What it refers to need not be there, as in a damaged file.
+            try db.execute(sql: "PRAGMA defer_foreign_keys = ON")
+            try damage.apply(input, db)
         }
     }
 
@@ -117,7 +124,7 @@ extension Targets {
         let shards = try [1, 2].map { number in
             let path = Scratch.path("shard-\(number).sqlite")
             remove(path)
-            try count(Shard(number, of: 2), with: model, into: path)
+            try count(Shard(number, of: 2), [.rs], with: model, into: path)
             return path
         }
         let damage = try RowDamage(study: shards[0])
@@ -131,23 +138,48 @@ extension Targets {
             return try Study(path: output, access: .reading)
         }
         _ = try merged([])
+        // For the short way: one that can be damaged and mended, and one that only has settings.
+        let held = Scratch.path("held.sqlite")
+        try damage.apply([], to: held)
+        let study = try Study(path: held, access: .updating)
+        let empty = Scratch.path("empty.sqlite")
+        let target = try Study(path: empty, access: .replacing)
+        try target.copySettings(from: Study(path: shards[1], access: .reading))
+        let sources = [
+            MergeSource(held, study),
+            MergeSource(shards[1], try Study(path: shards[1], access: .reading)),
+        ]
+        let merge = StudyMerge([held, shards[1]], output: empty)
         return Target {
             damage.seeds()
         } run: { input in
-            try read(merged(input.dropFirst()), Int(input.first ?? 0))
+            let choice = Int(input.first ?? 0)
+            guard !takesLongWay(input, share: 64) else {
+                return try read(merged(input.dropFirst()), choice)
+            }
+            try undone(study) { study in
+                try change(study, damage, input.dropFirst())
+                let items = try merge.plan(sources)
+                // Copied rows come through the file.
+                guard items.allSatisfy(\.addsCounts) else { return }
+                try undone(target) { target in
+                    try merge.write(items, sources, to: target)
+                    try rowReadings[choice % rowReadings.count](target)
+                }
+            }
         }
     }
 
-    /// Counts a shard's samples of the bench, or all of them.
+    /// Counts a shard's samples of domains of the bench, or all of them.
     private static func count(
-        _ shard: Shard?, with model: any CountingModel, into path: String
+        _ shard: Shard?, _ domains: [Domain], with model: any CountingModel, into path: String
     ) throws {
         let study = try Study(path: path, access: .writing)
         let plan = try CountingPlan(
             study: study, model: model, bench: Golden.folder + "/bench", goal: .samples(4),
             blocks: 3,
             shard: shard)
-        for domain in [Domain.rs, .com] { _ = try ResumableRun(plan.step(domain)).run() }
+        for domain in domains { _ = try ResumableRun(plan.step(domain)).run() }
     }
 
     /// Removes a study and what lies beside it.

@@ -42,6 +42,9 @@ struct MergedItem {
     /// What is not there, a line each.
     private(set) var missing: [String] = []
 
+    /// Whether parts of counts are added up; rows of other items are copied.
+    var addsCounts: Bool { key.kind == .counts && !parts.isEmpty }
+
     init(key: StudyItem, head: Head) {
         self.key = key
         self.head = head

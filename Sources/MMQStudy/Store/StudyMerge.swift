@@ -48,10 +48,6 @@ public struct StudyMerge {
     ///   something is missing; nothing is written then.
     public func run(tell: (String, Double) -> Void = { _, _ in }) throws -> Result {
         let sources = try files.map { try MergeSource($0) }
-        guard let first = sources.first else {
-            throw InputError(.badInput, file: output, "nothing to merge")
-        }
-        for other in sources.dropFirst() { try first.check(against: other) }
         let items = try plan(sources)
         var result = Result(output: output)
         for item in items {
@@ -71,6 +67,7 @@ public struct StudyMerge {
         // Locked from here on: what another merge is writing is not touched.
         let study = try Study(path: target, access: .replacing)
         do {
+            try study.copySettings(from: sources[0].study)
             try write(items, sources, to: study, tell)
             try study.close()
             try Study.move(target, to: output)
@@ -82,7 +79,13 @@ public struct StudyMerge {
     }
 
     /// Which parts of what there are, and where.
-    private func plan(_ sources: [MergeSource]) throws -> [MergedItem] {
+    ///
+    /// - Throws: `InputError`, `.mismatch` if the files are not of one model or one run.
+    func plan(_ sources: [MergeSource]) throws -> [MergedItem] {
+        guard let first = sources.first else {
+            throw InputError(.badInput, file: output, "nothing to merge")
+        }
+        for other in sources.dropFirst() { try first.check(against: other) }
         var items: [StudyItem: MergedItem] = [:]
         var order: [StudyItem] = []
         for (index, source) in sources.enumerated() {
@@ -134,9 +137,7 @@ public struct StudyMerge {
     private func neuronSets(
         _ items: [MergedItem], _ sources: [MergeSource]
     ) throws -> (rows: [String], source: MergeSource)? {
-        guard !items.contains(where: { $0.key.kind == .counts && !$0.parts.isEmpty }) else {
-            return nil
-        }
+        guard !items.contains(where: \.addsCounts) else { return nil }
         var known: (rows: [String], source: MergeSource)?
         for source in sources {
             let rows = try source.study.identificationRows()
@@ -151,16 +152,15 @@ public struct StudyMerge {
         return known
     }
 
-    private func write(
+    /// Writes what is planned into a study of the same model.
+    func write(
         _ items: [MergedItem], _ sources: [MergeSource], to study: Study,
-        _ tell: (String, Double) -> Void
+        _ tell: (String, Double) -> Void = { _, _ in }
     ) throws {
-        let first = sources[0].study
-        try study.copySettings(from: first)
         let work = Double(max(1, items.reduce(0) { $0 + $1.holders.count }))
         var done = 0.0
         for item in items {
-            let isCounts = item.key.kind == .counts && !item.parts.isEmpty
+            let isCounts = item.addsCounts
             let counts = PassCounts()
             var moments: PassMoments?
             for holder in item.holders {
@@ -195,8 +195,12 @@ struct MergeSource {
     let study: Study
 
     init(_ path: String) throws {
+        try self.init(path, Study(path: path, access: .reading))
+    }
+
+    init(_ path: String, _ study: Study) {
         self.path = path
-        study = try Study(path: path, access: .reading)
+        self.study = study
     }
 
     /// Both are of one model.
