@@ -161,8 +161,7 @@ static void lay_out_words(const int8_t* q, size_t stride, size_t tokens, size_t 
     }
 }
 
-/// Puts blocks [first, first + count) of a tile's tokens where the tile has them.
-static void lay_out_blocks(const csimd_q8_rows* x, size_t tile, size_t first, size_t count) {
+void csimd_lay_out_blocks(const csimd_q8_rows* x, size_t tile, size_t first, size_t count) {
     const size_t token = tile * CSIMD_TILE, tokens = min_size(x->tokens - token, CSIMD_TILE);
     const csimd_q8_rows from = csimd_q8_part(x, token, tokens, first);
     const csimd_tile_layout at = csimd_tile_layout_of(tokens, x->planes);
@@ -194,7 +193,7 @@ static void tile_task(void* context, int64_t index) {
     for (size_t token = tile * CSIMD_TILE; token < end; token++) {
         quantize_blocks(work, token, first, count);
     }
-    lay_out_blocks(&work->rows, tile, first, count);
+    csimd_lay_out_blocks(&work->rows, tile, first, count);
 }
 
 void csimd_quantize_activations(const csimd_input* input) {

@@ -315,6 +315,9 @@ static inline csimd_tile_layout csimd_tile_layout_of(size_t tokens, int planes) 
     return (csimd_tile_layout){scales, sums, totals, totals + tokens * sizeof(float)};
 }
 
+/// Puts blocks [first, first + count) of a tile's tokens where x's tiles have them.
+void csimd_lay_out_blocks(const csimd_q8_rows* x, size_t tile, size_t first, size_t count);
+
 /// Block `block` of the tile that token `token` begins; NULL if x has no tiles.
 static inline const void* csimd_tile_at(const csimd_q8_rows* x, size_t token, size_t block) {
     if (!x->tiles) {

@@ -170,36 +170,53 @@ static _Alignas(64) quantized mine, theirs;
 static csimd_q8_rows quantize(const csimd_kernels* kernels, int planes, quantized* to,
                               const float* x, size_t cols) {
     for (size_t t = 0; t < TOKENS; t++) {
-        csimd_q8_output at = {.scales = to->scales + t * (cols / 32)};
+        csimd_q8_output at = {.scales = to->scales + t * (cols / 32),
+                              .totals = to->totals + t * (cols / 32),
+                              .halves = to->halves + t * (cols / 16)};
         for (int p = 0; p < CSIMD_PLANES; p++) {
             at.q[p] = p < planes ? to->q[p] + t * cols : NULL;
             at.sums[p] = to->sums[p] + t * (cols / 32);
         }
         kernels->quantize_row(x + t * cols, cols, &at);
     }
-    const csimd_q8_rows rows = {.plane = {{to->q[0], to->sums[0]}, {to->q[1], to->sums[1]}},
-                                .planes = planes,
-                                .scales = to->scales,
-                                .totals = to->totals,
-                                .halves = to->halves,
-                                .tokens = TOKENS,
-                                .blocks = cols / 32,
-                                .stride = cols};
-    csimd_total_activations(&rows);
-    return rows;
+    return (csimd_q8_rows){.plane = {{to->q[0], to->sums[0]}, {to->q[1], to->sums[1]}},
+                           .planes = planes,
+                           .scales = to->scales,
+                           .totals = to->totals,
+                           .halves = to->halves,
+                           .tokens = TOKENS,
+                           .blocks = cols / 32,
+                           .stride = cols};
 }
 
 /// The same with its tiles, which are the next call's too.
 static csimd_q8_rows with_tiles(csimd_q8_rows x) {
     static char tiles[TOKENS * MAX_COLS * 3];
     memset(tiles, 0xff, sizeof tiles);
+    x.tiles = tiles;
     for (size_t first = 0; first < x.tokens; first += CSIMD_TILE) {
-        for (size_t block = 0; block < x.blocks; block++) {
-            csimd_lay_out_block(&x, first / CSIMD_TILE, block, tiles);
+        csimd_lay_out_blocks(&x, first / CSIMD_TILE, 0, x.blocks / 2);
+        csimd_lay_out_blocks(&x, first / CSIMD_TILE, x.blocks / 2, x.blocks - x.blocks / 2);
+    }
+    return x;
+}
+
+/// What is rounded of x, of any values, by both.
+static void check_rounding(int planes, const float* x, size_t cols) {
+    const csimd_q8_rows a = quantize(tested, planes, &mine, x, cols);
+    const csimd_q8_rows b = quantize(scalar, planes, &theirs, x, cols);
+    for (size_t i = 0; i < TOKENS * cols; i++) {
+        for (int p = 0; p < planes; p++) {
+            expect(a.plane[p].q[i] == b.plane[p].q[i], "q of cols %zu at %zu", cols, i);
         }
     }
-    x.tiles = tiles;
-    return x;
+    for (size_t i = 0; i < TOKENS * cols / 32; i++) {
+        expect(same(a.scales[i], b.scales[i]), "scale of cols %zu at %zu", cols, i);
+        expect(same(a.totals[i], b.totals[i]), "total of cols %zu at %zu", cols, i);
+        for (size_t half = 2 * i; half < 2 * i + 2; half++) {
+            expect(same(a.halves[half], b.halves[half]), "half of cols %zu at %zu", cols, half);
+        }
+    }
 }
 
 /// Writes `count` blocks of any levels with scales as weights have them, zeros and the least among
@@ -263,14 +280,23 @@ void check_integers(csimd_type type, int planes) {
             x[4 * cols + i] = i == 0 ? 127 : (float)i - 16 + 0.5f;
         }
         random_blocks(type, w, rows * cols / csimd_block_elements(type));
+        float* odd = buffer(1, ic % 4);
+        memcpy(odd, x, TOKENS * cols * sizeof(float));
+        odd[7 * cols + 3] = INFINITY;
+        odd[8 * cols + cols - 1] = NAN;
+        odd[9 * cols] = -NAN;
+        odd[10 * cols + cols - 32] = -INFINITY;
+        for (size_t i = 0; i < cols; i++) { // subnormal, and as small as a scale still is
+            odd[11 * cols + i] = (i / 32 % 2 ? 0x1p-100f : 0x1p-140f) * (float)(i % 3);
+            odd[12 * cols + i] = i / 32 % 3 ? odd[12 * cols + i] : 0;
+        }
+        check_rounding(planes, odd, cols);
+        check_rounding(planes, x, cols);
         csimd_q8_rows a = quantize(tested, planes, &mine, x, cols);
         csimd_q8_rows b = quantize(scalar, planes, &theirs, x, cols);
         for (size_t i = 0; i < TOKENS * cols; i++) {
             const size_t block = i / 32;
             int q = b.plane[0].q[i];
-            for (int p = 0; p < planes; p++) {
-                expect(a.plane[p].q[i] == b.plane[p].q[i], "q of cols %zu at %zu", cols, i);
-            }
             if (planes > 1) {
                 q = 128 * q + b.plane[1].q[i];
                 expect(b.plane[1].q[i] >= -64 && b.plane[1].q[i] < 64, "low plane at %zu", i);
@@ -279,9 +305,6 @@ void check_integers(csimd_type type, int planes) {
             expect(!(fabs(wanted - q * step) > step * (0.5001 + abs(q) * 0x1p-22)) ||
                        fabs(wanted) < 0x1p-100,
                    "q of cols %zu at %zu: %d x %g for %g", cols, i, q, step, wanted);
-        }
-        for (size_t i = 0; i < TOKENS * blocks; i++) {
-            expect(same(a.scales[i], b.scales[i]), "scale of cols %zu at %zu", cols, i);
         }
 
         static float y[TOKENS * 64], z[TOKENS * 64];
