@@ -153,7 +153,7 @@ static void pack_values(const prefill* p, const tile* t, size_t sequence, size_t
 /// The scores of rows, `seen` of each computed, to e^x; what masked ones would weigh is 0. A step
 /// of all rows after the other: rows do not wait for each other, but a row's steps do.
 static void weigh(const prefill* p, const tile* t, size_t row, size_t rows, const size_t* visible,
-                  size_t seen, float* weights) {
+                  size_t seen) {
     float shift[QUERY_BLOCK];
     for (size_t r = 0; r < rows; r++) {
         float highest = p->kernels->max(t->scores + r * KEY_TILE, visible[r]);
@@ -177,7 +177,8 @@ static void weigh(const prefill* p, const tile* t, size_t row, size_t rows, cons
         float* scores = t->scores + r * KEY_TILE;
         memset(scores + visible[r], 0, (seen - visible[r]) * sizeof(float));
         if (p->pairs) {
-            p->kernels->pair_columns(scores, seen, (uint32_t*)(weights + r * (KEY_TILE / 2)));
+            p->kernels->pair_columns(scores, seen,
+                                     (uint32_t*)(t->weights + r * words(p, KEY_TILE)));
         } else if (p->a.rounded) {
             p->kernels->round_bf16(scores, visible[r]);
         }
@@ -203,17 +204,16 @@ static void take_tile(const prefill* p, const tile* t, size_t row, size_t rows, 
                        .m = rows,
                        .n = round_up(seen, 16),
                        .k = words(p, round_up(p->a.head_dim, 2))});
-    float* weights = p->pairs ? t->weights : t->scores;
-    const size_t weights_line = words(p, KEY_TILE);
     size_t visible[QUERY_BLOCK];
     for (size_t r = 0; r < rows; r++) {
         visible[r] = p->a.causal ? min_size(count, position + r + 1 - first) : count;
     }
-    weigh(p, t, row, rows, visible, seen, weights);
-    gemm(&(csimd_gemm){.a = weights,
-                       .a_stride = weights_line,
+    weigh(p, t, row, rows, visible, seen);
+    const size_t line_of_keys = words(p, KEY_TILE);
+    gemm(&(csimd_gemm){.a = p->pairs ? t->weights : t->scores,
+                       .a_stride = line_of_keys,
                        .b = t->values,
-                       .b_stride = weights_line * CSIMD_GEMM_PANEL,
+                       .b_stride = line_of_keys * CSIMD_GEMM_PANEL,
                        .c = t->out + row * n,
                        .c_stride = n,
                        .m = rows,
