@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -52,6 +53,12 @@ struct CalibrateCommand: ParsableCommand {
         }
         try series.show(json: json, \.line)
         if series.isInterrupted { throw Diagnostics.interrupted(again: again) }
+        // Exit code 0 means that the file is there.
+        if series.results.allSatisfy({ $0.samples == 0 }) {
+            throw InputError(
+                .badInput, file: bench.bench,
+                "no sample that the model can take, so \(output) is not written")
+        }
     }
 
     private struct Result: Encodable {

@@ -47,6 +47,20 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder("none")))
     }
 
+    /// A bench of which no sample can be taken leaves no file, and says so by its exit code.
+    @Test func saysThatNothingCouldBeTaken() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let bench = folder("bench")
+        try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
+        try FileManager.default.removeItem(atPath: bench + "/rs/Data")
+        var words = calibrate(model, folder("none"), samples: 2)
+        words[words.firstIndex(of: goldenBench)!] = bench
+        words[words.firstIndex(of: "rs,com")!] = "rs"
+        try expectRefusal(words, naming: [bench, folder("none")])
+        #expect(!FileManager.default.fileExists(atPath: folder("none")))
+    }
+
     @Test func convertsWithIt() throws {
         let folder = try TemporaryFolder()
         let golden = GoldenModel.llava

@@ -25,6 +25,7 @@ run("check", __doc__, {
     "wheel": ("wheel", "what is in the wheel, its program against the build tree's, all of it on a bare Debian"),
     "readme": ("readme", "runs the README's examples"),
     "report": ("report.sh", "opens a report in headless Chromium"),
+    "text": ("hostile.campaign", "text that a terminal or a page would obey, everywhere; pages in headless Chromium"),
     "explore": ("explore", "drives the page of explore in headless Chromium, and attacks its server"),
     "worst": ("worst", "files made to take as long as a megabyte can"),
     "sanitized": ("sanitized.sh", "the tests under the sanitizers for addresses, undefined behaviour and threads"),

@@ -10,9 +10,7 @@ chromium and chromedriver (Debian: chromium, chromium-driver), and selenium: whe
 environment with it is made in .build/selenium-venv. Exits with 3 where there is no Chromium.
 """
 
-import importlib.util
 import json
-import os
 import random
 import shutil
 import signal
@@ -25,9 +23,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tools.common.browser import is_there, open_browser, with_selenium
 from tools.common.commands import output_of, parser
 from tools.common.families import CHECKPOINTS
-from tools.common.paths import DEMO, MMQ, ROOT
+from tools.common.paths import DEMO, MMQ
 
 PATIENCE = 60
 # Of all that the first page needs, in bytes, and until it is there, in seconds.
@@ -136,16 +135,8 @@ class Page:
     """A browser at the page."""
 
     def __init__(self, server: Server, shots: Path | None, width: int = 1280):
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     f"--window-size={width},1400"):
-            options.add_argument(word)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.server, self.shots = server, shots
-        self.browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.browser = open_browser(width)
         self.browser.set_script_timeout(PATIENCE)
         self.browser.get(server.address)
         self.until(lambda: self("return document.getElementById('module').options.length"), "the page is not filled")
@@ -413,19 +404,6 @@ def attack(server: Server, requests: int) -> None:
     check(grown < GROWTH, f"memory grew by {grown} bytes")
 
 
-def with_selenium() -> None:
-    """Goes on in a Python with selenium."""
-    if importlib.util.find_spec("selenium"):
-        return
-    folder = ROOT / ".build/selenium-venv"
-    if not (folder / "bin/python").exists():
-        print(f"Making a virtual environment with selenium in {folder.relative_to(ROOT)} ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", "selenium"], check=True)
-    sys.stdout.flush()
-    os.execv(folder / "bin/python", ["python", ROOT / "tools/check", "explore", *sys.argv[1:]])
-
-
 def main() -> int:
     global MMQ_HERE
     given = parser(__doc__)
@@ -437,10 +415,10 @@ def main() -> int:
     options = given.parse_args()
     options.mmq = options.mmq.resolve()
     MMQ_HERE = options.mmq
-    if not all(map(shutil.which, ("chromium", "chromedriver"))):
+    if not is_there():
         print("no chromium and chromedriver here: the page was not looked at", file=sys.stderr)
         return 3
-    with_selenium()
+    with_selenium("explore")
     with tempfile.TemporaryDirectory() as work:
         server = Server(options, Path(work))
         try:

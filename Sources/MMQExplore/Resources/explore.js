@@ -1,16 +1,18 @@
 (() => {
 'use strict';
 const at = id => document.getElementById(id);
+const percent = p => (p * 100).toFixed(p < 0.0995 ? 1 : 0) + ' %';
+// What comes from a file must not turn what stands beside it, nor hide: in words, in text of several lines.
+const unruly =
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const shown = text => text.replace(unruly, '\ufffd');
+const tamed = text => String(text).replace(unruly, c => c === '\n' || c === '\t' ? c : '\ufffd');
 const make = (tag, style, text) => {
   const node = document.createElement(tag);
   if (style) node.className = style;
-  if (text !== undefined) node.textContent = text;
+  if (text !== undefined) node.textContent = tamed(text);
   return node;
 };
-const percent = p => (p * 100).toFixed(p < 0.0995 ? 1 : 0) + ' %';
-// A token must not turn what stands beside it, nor hide.
-const shown = text => text.replace(
-  /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
 const bright = t => {
   const stops = [[0, 32, 76], [49, 68, 107], [102, 105, 112], [149, 143, 120],
     [203, 186, 105], [255, 233, 69]];
@@ -118,7 +120,7 @@ async function list() {
 }
 
 /* --- asking --- */
-const say = text => { at('state').textContent = text; };
+const say = text => { at('state').textContent = tamed(text); };
 function mask() {
   const what = at('what').value, kind = at('kind').value;
   if (what === 'setting') {
@@ -166,7 +168,7 @@ class Answer {
     }
   }
   token(event) {
-    this.text.textContent += event.text;
+    this.text.textContent += tamed(event.text);
     const words = this.next || [], own = words.find(w => w.word === event.word);
     const button = make('button', '', shown(event.word));
     button.type = 'button';
@@ -188,7 +190,7 @@ class Answer {
   done(event) {
     Object.assign(this, { pass: event.pass, prompt: event.words, grids: event.grids,
       promptTokens: event.prompt_tokens, image: new Set(event.image) });
-    this.text.textContent = event.text;
+    this.text.textContent = tamed(event.text);
     this.picture = this.question.picture;
     const code = make('pre', '', event.commands.join('\n'));
     const copy = make('button', '', 'Copy');
@@ -285,7 +287,7 @@ async function look() {
   } catch (error) {
     state.values = null;
     if (error.status !== 409) {
-      note.textContent = error.message;
+      note.textContent = tamed(error.message);
       return;
     }
     const again = make('button', '', 'Ask again, keeping it');
@@ -404,6 +406,7 @@ const box = (g, row, column, canvas) => [
   g.cellWidth * canvas.width, g.cellHeight * canvas.height];
 function hit(event) {
   const canvas = at('heat'), g = grid(), bounds = canvas.getBoundingClientRect();
+  if (!g) return -1; // another module was chosen, whose values are under way
   const x = (event.clientX - bounds.left) / bounds.width;
   const y = (event.clientY - bounds.top) / bounds.height;
   const column = Math.floor((x - g.x) / g.cellWidth), row = Math.floor((y - g.y) / g.cellHeight);
@@ -527,9 +530,9 @@ function showLens() {
 /* --- the beginning --- */
 async function begin() {
   const info = state.info = await get('api/info');
-  document.title = `${info.model} – mmq explore`;
-  at('title').textContent = info.model;
-  at('byline').textContent = `${info.architecture}, ${info.modules.map(m =>
+  document.title = `${shown(info.model)} – mmq explore`;
+  at('title').textContent = shown(info.model);
+  at('byline').textContent = `${shown(info.architecture)}, ${info.modules.map(m =>
     `${m.name} ${m.layers} × ${m.neurons}`).join(', ')}`;
   options(at('setting'), info.settings.map(s => [s, s]));
   options(at('kind'), info.kinds.map(k => [k, k]));
@@ -573,7 +576,7 @@ async function begin() {
     state.position = -1;
     look();
   });
-  at('grid').addEventListener('change', draw);
+  at('grid').addEventListener('change', () => { if (state.values) draw(); });
   at('before').addEventListener('click', () => browse(-1));
   at('after').addEventListener('click', () => browse(1));
   at('browse-domain').addEventListener('change', () => browse(0));

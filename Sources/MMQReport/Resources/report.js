@@ -27,7 +27,7 @@ class Lens {
     this.d = d;
     // As in the page's other texts: a token must not turn what stands beside it.
     d.words = d.words.map(word => word.replace(
-      /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '\ufffd'));
+      /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '\ufffd'));
     this.ids = d.idBytes === 2 ? new Uint16Array(bytes(d.ids))
       : new Uint32Array(bytes(d.ids));
     this.none = d.idBytes === 2 ? 0xffff : 0xffffffff;
