@@ -4,6 +4,7 @@
     faults   every call that writes fails once, and of every fourth all that follow too (a full disk)
     kills    SIGKILL at random moments, and at calls that write
     places   folders, pipes and links where a command reads or writes
+    session  every call that writes in a session of three requests fails
     files    model and study shortened, removed, replaced under a run
     writers  two processes on one output
     clock    a time of day that runs back
@@ -29,7 +30,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-from tools.check.torture import disturbances, faults, files, inputs, kills, places
+from tools.check.torture import disturbances, faults, files, inputs, kills, places, sessions
 from tools.check.torture.attempts import Row, Torture
 from tools.check.writers import WRITERS
 from tools.common.commands import parser
@@ -42,6 +43,7 @@ PARTS = {
     "faults": faults,
     "kills": kills,
     "places": places,
+    "session": sessions,
     "files": files,
     "writers": disturbances.Two,
     "clock": disturbances.Clock,
