@@ -195,6 +195,19 @@ import Testing
         ("{\"ground_truth\": \"x\"}", "answer"),
         ("{\"ground_truth\": \"x\", \"answer\": 3}", "answer"),
         ("{\"ground_truth\": \"x\", \"answer\": \"x\", \"index\": \"1\"}", "index"),
+        ("{\"ground_truth\": \"x\", \"answer\": \"x\", \"index\": -3}", "negative"),
+        (
+            """
+            {"ground_truth": "x", "answer": "x", "index": 1}
+            {"ground_truth": "x", "answer": "y", "index": 1}
+            """, "an answer before"
+        ),
+        (
+            """
+            {"ground_truth": "x", "answer": "x", "index": 1}
+            {"ground_truth": "x", "answer": "y"}
+            """, "an answer before"
+        ),
         ("{\"ground_truth\": \"x\", \"answer\": \"x\", \"choices\": [\"a\"]}", "four"),
         ("{\"ground_truth\"", "JSON"),
     ]) func brokenLines(_ text: String, _ word: String) throws {

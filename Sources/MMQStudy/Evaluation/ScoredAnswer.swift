@@ -154,7 +154,8 @@ public struct ScoredAnswer: Sendable, Equatable {
     /// Reads answers from a file of JSON lines: `index`, `ground_truth`, `answer` (of a list the
     /// first), and where a score needs them `question`, `question_id`, `segment_id`, `type`,
     /// `question_type`, `answer_type`, `choices` (four texts), at the top or under `attributes`.
-    /// Without `index` the line's number counts. A line with a `problem` has no answer.
+    /// Without `index` the line's number counts; none is negative or there twice. A line with a
+    /// `problem` has no answer.
     ///
     /// - Returns: the answers, and the number of lines without one.
     public static func read(
@@ -163,6 +164,7 @@ public struct ScoredAnswer: Sendable, Equatable {
         let lines = try LineFile(path: path, parquet: nil, bench: "")
         guard lines.count > 0 else { throw InputError(.badInput, file: path, "no answers") }
         var answers: [ScoredAnswer] = []
+        var seen: Set<Int> = []
         for number in 0..<lines.count {
             let record = try lines.record(number)
             if record.value["problem"]?.text != nil { continue }
@@ -189,9 +191,13 @@ public struct ScoredAnswer: Sendable, Equatable {
             guard index == nil || index?.integer != nil else {
                 throw record.error("index", "expected an integer")
             }
+            let place = index?.integer ?? number
+            guard place >= 0, seen.insert(place).inserted else {
+                throw record.error("index", "\(place) is negative, or that of an answer before")
+            }
             answers.append(
                 ScoredAnswer(
-                    domain: domain, index: index?.integer ?? number, setting: setting,
+                    domain: domain, index: place, setting: setting,
                     question: record.value["question"]?.text, groundTruth: groundTruth,
                     answer: answer, attributes: attributes, choices: try choices(record),
                     source: path))
