@@ -2,7 +2,7 @@
 'use strict';
 const at = id => document.getElementById(id);
 const percent = p => (p * 100).toFixed(p < 0.0995 ? 1 : 0) + ' %';
-// What comes from a file must not turn what stands beside it, nor hide: in words, in text of several lines.
+// What comes from a file must not turn what stands beside it, nor hide: a word; text of lines.
 const unruly =
   /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 const shown = text => text.replace(unruly, '\ufffd');

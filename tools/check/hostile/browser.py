@@ -51,7 +51,7 @@ class Browser:
     """Pages, looked at for what such text must not have become."""
 
     def __init__(self, shots: Path | None):
-        self.driver, self.shots, self.scripts = open_browser(), shots, None
+        self.driver, self.shots = open_browser(), shots
         self.driver.set_script_timeout(PATIENCE)
 
     def look(self, about: str, scripts: int | None, least: int) -> int:
@@ -78,16 +78,15 @@ class Browser:
                 if not url.startswith((address, "data:", "blob:", "chrome:", "about:")):
                     raise Failure(f"{about}: asks for {url}")
 
-    def report(self, page: Path, scripts: int | None = None, least: int = 20) -> int:
-        """Opens it, and does what can be done on it. Returns how many scripts it has."""
+    def report(self, page: Path, least: int = 20) -> None:
+        """Opens it, and does what can be done on it."""
         address = page.as_uri()
         self.driver.get(address)
-        found = self.look(f"{page.name!r}, opened", scripts, least)
+        found = self.look(f"{page.name!r}, opened", None, least)
         self.driver.execute_script(USE, 200)
         time.sleep(0.2)
         self.look(f"{page.name!r}, used", found, least)
         self.quiet(f"{page.name!r}", address)
-        return found
 
     def shoot(self, name: str) -> None:
         if self.shots:

@@ -22,6 +22,7 @@ from tools.check.hostile.texts import (
 )
 from tools.check.writers import PROMPT
 from tools.common.paths import GOLDEN
+from tools.common.trial import Failure
 
 
 class HostileStudy:
@@ -39,14 +40,16 @@ class HostileStudy:
         self.compared = self.work / f"compared{EVIL_NAME}.json"
         make_checkpoint(arch, self.checkpoint)
         self.asked = SHORT.get(arch, EVIL)
+        self.prompt = f"{'<image>' if 'llava' in arch else ''}\nWhat?{self.asked}".lstrip()
         self.domains = ["--domain", SHORT_DOMAINS[arch]] if arch in SHORT_DOMAINS else []
         make_bench(self.bench, self.asked)
         shutil.copy(GOLDEN / arch / "images/small.png", self.picture)
 
     def make(self) -> None:
+        """Every command over it, each of which ends well."""
         run, model = self.terminal.run, ["--model", self.model]
         bench, study = ["--bench", self.bench, *self.domains], ["--study", self.study]
-        prompt = f"<image>\nWhat is this?{self.asked}" if "llava" in self.arch else f"What?{self.asked}"
+        prompt = self.prompt
         other, q4 = self.work / f"other{EVIL_NAME}.sqlite", self.work / f"q4{EVIL_NAME}"
         importance, values = self.work / f"importance{EVIL_NAME}", self.work / f"values{EVIL_NAME}"
         trace, mask = self.work / f"trace{EVIL_NAME}.safetensors", GOLDEN / CHECKPOINTS[self.arch] / "mask.json"
@@ -96,18 +99,22 @@ class HostileStudy:
         answers = next(self.exported.rglob("*rs*/none.jsonl"), None) or next(self.exported.rglob("none.jsonl"))
         run("evaluate", "--answers", answers, "--domain", answers.parent.name, "--draws", 100, "--types",
             codes=(0, 1, 2))
-        requests = [{"command": "info"}, {"command": EVIL}, {EVIL: EVIL}, EVIL]
-        run("session", *model, given="".join(json.dumps(request) + "\n" for request in requests), codes=(0, 1, 2))
-        run(*self.report(other))
+        asked = {"op": "run", "id": EVIL_NAME, "image": str(self.picture), "prompt": f"What?{self.asked}",
+                 "max_tokens": 24, "stream": True, "lens": {}}
+        requests = [asked, asked | {"image": EVIL}, {"op": "info"}, {"op": EVIL}, {EVIL: EVIL}, EVIL]
+        said = run("session", *model, given="".join(json.dumps(request) + "\n" for request in requests))
+        if not any(json.loads(line)["event"] == "done" for line in said.splitlines()):
+            raise Failure(f"session: nothing was answered: {said[:600]!r}")
         run("report", *study, "--judge", "exact", "--draws", 100, "--json", "--output", self.page, "--title", EVIL,
             "--bench", self.bench)
         run(*self.report(other))
 
     def report(self, other: Path) -> list:
-        prompt = f"<image>\n{self.asked}" if "llava" in self.arch else f"What?{self.asked}"
+        """The report with everything that it can hold."""
         return ["report", "--study", self.study, "--model", self.model, "--output", self.page, "--judge", "exact",
                 "--draws", 100, "--bench", self.bench, "--title", f"title{EVIL}", "--compare", other,
-                "--compare-models", self.compared, "--lens", self.lens, "--image", self.picture, "--prompt", prompt]
+                "--compare-models", self.compared, "--lens", self.lens, "--image", self.picture,
+                "--prompt", self.prompt]
 
     def refused(self) -> None:
         """Files that cannot be read, by commands that name them and what is in them."""

@@ -71,6 +71,8 @@ def on_a_terminal(command: list[str]) -> bytes:
                 if not data:
                     break
                 said += data
+        else:
+            raise Failure(f"{command[1]}, on a terminal: still running after {PATIENCE:.0f} s")
     finally:
         os.close(leader)
         process.kill()

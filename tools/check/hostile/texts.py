@@ -72,6 +72,7 @@ def make_bench(folder: Path, asked: str) -> None:
 def make_checkpoint(arch: str, folder: Path) -> None:
     """The tests' checkpoint, with such pieces in its vocabulary and such text in its configuration."""
     shutil.copytree(GOLDEN / CHECKPOINTS[arch] / "checkpoint", folder)
+
     def config(document: dict) -> None:
         document.update(_name_or_path=EVIL, transformers_version=EVIL, note=EVIL)
         # Questions are long with it, letter by letter.

@@ -1,4 +1,4 @@
-"""A long campaign against mmq, over both tiny models:
+"""A long campaign against mmq, over the tiny models of all families:
 
     inputs   files changed by structure, which must be read or refused
     faults   every call that writes fails once, and of every fourth all that follow too (a full disk)
@@ -148,9 +148,9 @@ def main() -> int:
 
     given = parser(__doc__)
     given.add_argument("--only", type=names(PARTS), default=list(PARTS), help="parts; default: all")
-    given.add_argument("--arch", type=names(CHECKPOINTS), default=list(CHECKPOINTS), help="models; default: both")
+    given.add_argument("--arch", type=names(CHECKPOINTS), default=list(CHECKPOINTS), help="models; default: all")
     given.add_argument("--commands", type=names(WRITERS), default=list(WRITERS), help="default: all that write")
-    given.add_argument("--kills", type=int, default=1000, help="kills over all commands and both models together")
+    given.add_argument("--kills", type=int, default=1000, help="kills over all commands and all models together")
     given.add_argument("--writes", type=int, default=0, help="at most so many of each command's writes fail")
     given.add_argument("--rounds", type=int, default=300, help="changed inputs of each kind")
     given.add_argument("--seed", type=int, default=1)
