@@ -271,6 +271,7 @@ static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i 
 #include "x86_few_ymm.inc"
 
 enum { ROW_STREAMS = 1 }; // two rows that follow each other read a third slower (Zen 4)
+#define ASKS_ONCE false
 #define ROW_PRODUCT csimd_avx2_row_product
 #define ROW_READING csimd_avx2_row_reading
 #define LAY_OUT_LEVELS(type, x, to) 0 // rows of these are read one by one

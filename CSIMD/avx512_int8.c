@@ -343,8 +343,8 @@ INLINE void add_file_block(csimd_type type, const int tokens, const sixteen_rows
     scale_block(1, PANELS, tokens, scales, lifts, &x, acc, total);
 }
 
-INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows w, const char* rows,
-                     const char* x, const int tokens, csimd_output out) {
+INLINE void few_tile(csimd_type type, const int planes, const bool once, const csimd_weight_rows w,
+                     const char* rows, const char* x, const int tokens, csimd_output out) {
     const int tiles = tokens > CSIMD_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
     const size_t tile_bytes = csimd_tile_layout_of((size_t)each, planes).bytes;
     const size_t block_bytes = csimd_block_bytes(type);
@@ -357,7 +357,8 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
         panels[p] = (sixteen_rows){rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes};
     }
     for (size_t b = 0; b < w.blocks; b++) {
-        prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes);
+        prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes,
+                      once);
         __m512 scales[PANELS], lifted[PANELS];
         for (int p = 0; p < PANELS; p++) {
             scales[p] = load_row_scales(&panels[p], 0);
@@ -402,6 +403,7 @@ INLINE void few_tile(csimd_type type, const int planes, const csimd_weight_rows 
 }
 
 enum { ROW_STREAMS = 4 }; // Intel reads a sixth more from two, and some more from four
+#define ASKS_ONCE csimd_asks_once()
 #define ROW_PRODUCT csimd_avx512_row_product
 #define ROW_READING csimd_avx512_row_reading
 #define NIBBLE_ROWS "avx512_nibble_rows.inc"

@@ -92,6 +92,7 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #include "x86_few_ymm.inc"
 
 enum { ROW_STREAMS = 2 }; // Intel reads an eighth more from two
+#define ASKS_ONCE false
 #define ROW_PRODUCT csimd_avxvnni_row_product
 #define ROW_READING csimd_avxvnni_row_reading
 #define LAY_OUT_LEVELS(type, x, to) 0 // rows of these are read one by one

@@ -165,3 +165,30 @@ const csimd_kernels* csimd_active(void) {
 const char* csimd_isa(void) {
     return csimd_active()->name;
 }
+
+#if defined(__x86_64__)
+/// AMD's family 26.
+static bool is_zen_5(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    __builtin_cpu_init();
+    if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &a, &b, &c, &d)) {
+        return false;
+    }
+    const unsigned family = a >> 8 & 15, extended = a >> 20 & 255;
+    return family == 15 && family + extended == 26;
+}
+#endif
+
+bool csimd_asks_once(void) {
+#if defined(__x86_64__)
+    static _Atomic int known = 0; // 1: no, 2: yes
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = 1 + is_zen_5();
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == 2;
+#else
+    return false;
+#endif
+}

@@ -13,15 +13,19 @@ INLINE void csimd_ask_for(const char* p, size_t bytes) {
     }
 }
 
+/// Whether this CPU reads rows from memory fastest where what comes is asked for once, into the
+/// first-level cache, measured with 512-bit registers: Zen 5 does.
+bool csimd_asks_once(void);
+
 /// While `bytes` of a row of weights are read at p: asks for as many of this row, or the next ones
 /// of its stream, twice. Into the second-level cache early, for a stream's way from memory is long,
 /// and what is asked for there sets the hardware running on; into the first one late, for it keeps
 /// few lines on their way, and few bytes of each of several streams (of a whole row of Q8_0 with
-/// 11,008 columns each they are 47 KB).
-INLINE void csimd_read_on(const char* p, size_t bytes) {
+/// 11,008 columns each they are 47 KB). `once`: into the first one alone, see csimd_asks_once.
+INLINE void csimd_read_on(const char* p, size_t bytes, const bool once) {
     enum { SECOND_LEVEL = 4096, FIRST_LEVEL = 1536 };
     csimd_ask_for(p + FIRST_LEVEL, bytes);
-    for (size_t line = 0; line < bytes; line += 64) {
+    for (size_t line = 0; !once && line < bytes; line += 64) {
         __builtin_prefetch(p + SECOND_LEVEL + line, 0, 2);
     }
 }
