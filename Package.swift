@@ -25,7 +25,8 @@ let openMP =
 // -O3 also in debug builds: SwiftPM would compile C at -O0 there, and the kernel tests would crawl.
 // Never -ffast-math: NaN tests and equality between ISAs rest on IEEE rules. -ffp-contract=off: a
 // fused multiply-add is written where it is meant, so that every ISA rounds alike.
-var csimdFlags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+// Loops begin at a cache line: one of 2,900 bytes took twice as long on Zen 5 where it did not.
+var csimdFlags = ["-O3", "-falign-loops=64", "-ffp-contract=off", "-Wall", "-Wextra"]
 var openMPLink: [LinkerSetting] = []
 if let openMP {
     csimdFlags += ["-fopenmp", "-DCSIMD_OPENMP"]
