@@ -13,8 +13,9 @@ INLINE void csimd_ask_for(const char* p, size_t bytes) {
     }
 }
 
-/// Whether this CPU reads rows from memory fastest where what comes is asked for once, into the
-/// first-level cache, measured with 512-bit registers: Zen 5 does.
+/// Whether this CPU reads rows of Q4_0, IQ4_NL and Q8_0 from memory fastest, with 512-bit
+/// registers, where what comes is asked for once, into the first-level cache: Zen 5 does. Other
+/// types and registers gain nothing for certain, so they ask twice everywhere.
 bool csimd_asks_once(void);
 
 /// While `bytes` of a row of weights are read at p: asks for as many of this row, or the next ones
