@@ -63,51 +63,7 @@ static inline __m512i wide_weights(csimd_type type, __m512i values) {
     return type == CSIMD_Q4_0 ? values : _mm512_xor_si512(values, high_bit);
 }
 
-/// Sixteen rows whose blocks are read side by side.
-typedef struct sixteen_rows {
-    const char* data; // the first one's block
-    size_t bytes;     // from one row to the next
-} sixteen_rows;
-
-/// Words of 32 bits of the 16 bytes at `offset` of each row: out[i] holds word i of all.
-INLINE void load_words(const sixteen_rows* rows, size_t offset, __m512i out[4]) {
-    sixteen_words four[4], words[4];
-    const size_t bytes = rows->bytes;
-    for (size_t i = 0; i < 4; i++) {
-        const char* p = rows->data + offset + i * bytes;
-#define QUARTER(n) _mm_loadu_si128((const __m128i*)(p + 4 * (n)*bytes))
-        // Turned words would do; these merge on two ports, where inserts have one.
-        __m512i all = _mm512_castsi128_si512(QUARTER(0));
-        all = _mm512_mask_broadcast_i32x4(all, 0x00f0, QUARTER(1));
-        all = _mm512_mask_broadcast_i32x4(all, 0x0f00, QUARTER(2));
-        all = _mm512_mask_broadcast_i32x4(all, 0xf000, QUARTER(3));
-#undef QUARTER
-        four[i] = (sixteen_words)all;
-    }
-    turn_four(four, words);
-    for (int i = 0; i < 4; i++) {
-        out[i] = (__m512i)words[i];
-    }
-}
-
-/// The scales that lead the block at `offset` of each row. (A gather takes twice as long on Zen 4.)
-INLINE __m512 load_row_scales(const sixteen_rows* rows, size_t offset) {
-    const char* p = rows->data + offset;
-    const size_t bytes = rows->bytes;
-    const __m256 first = load_scales(p, bytes);
-    const __m256 last = load_scales(p + CSIMD_PANEL / 2 * bytes, bytes);
-    return _mm512_insertf32x8(_mm512_castps256_ps512(first), last, 1);
-}
-
-/// The words of half of the block at `offset` of sixteen rows, as they lie there; of nibbles those
-/// of both halves.
-INLINE void load_half_words(csimd_type type, const sixteen_rows* rows, size_t offset, size_t half,
-                            __m512i words[4]) {
-    const size_t at = type == CSIMD_Q8_0 ? half * (CSIMD_BLOCK / 2) : 0;
-    load_words(rows, offset + CSIMD_BLOCK_VALUES + at, words);
-}
-
-/// One of these words as wide_weights.
+/// One of turned_values, nibbles' `half`, as wide_weights.
 INLINE __m512i unpack_word(csimd_type type, __m512i word, size_t half) {
     if (type != CSIMD_Q8_0) {
         word = half ? _mm512_srli_epi16(word, 4) : word;
@@ -116,19 +72,7 @@ INLINE __m512i unpack_word(csimd_type type, __m512i word, size_t half) {
     return wide_weights(type, word);
 }
 
-/// The block at `offset` of sixteen rows, as wide_weights.
-INLINE void unpack_rows(csimd_type type, const sixteen_rows* rows, size_t offset,
-                        __m512i steps[CSIMD_STEPS]) {
-    __m512i words[4];
-    for (size_t half = 0; half < 2; half++) {
-        if (half == 0 || type == CSIMD_Q8_0) {
-            load_half_words(type, rows, offset, half, words);
-        }
-        for (size_t i = 0; i < 4; i++) {
-            steps[half * 4 + i] = unpack_word(type, words[i], half);
-        }
-    }
-}
+#include "avx512_turned.inc"
 
 /// A panel's block, and its scales times CSIMD_LIFTED: else every tile would multiply them.
 typedef struct lifted_block {
@@ -145,29 +89,59 @@ size_t csimd_avx512_panel_bytes(csimd_type type, size_t cols) {
                                   : cols / CSIMD_BLOCK * sizeof(lifted_block);
 }
 
-INLINE void pack_as(csimd_type type, const csimd_weight_rows w, lifted_block* out) {
-    const size_t bytes = csimd_block_bytes(type);
-    for (size_t b = 0; b < w.blocks; b++, out++) {
-        char blocks[CSIMD_PANEL][sizeof(csimd_block_q8_0)] = {0};
-        sixteen_rows rows = {w.data + b * bytes, w.row_bytes};
-        if (w.count < CSIMD_PANEL) {
-            for (size_t r = 0; r < w.count; r++) {
-                memcpy(blocks[r], rows.data + r * w.row_bytes, bytes);
-            }
-            rows = (sixteen_rows){blocks[0], sizeof blocks[0]};
-        }
-        __m512i steps[CSIMD_STEPS];
-        unpack_rows(type, &rows, 0, steps);
-        for (int step = 0; step < CSIMD_STEPS; step++) {
+/// A block, the `second` of its pair or the first, that begins in word `start` of the ring.
+INLINE void pack_block(csimd_type type, const bool second, const __m512i ring[RING], size_t start,
+                       const char** next, lifted_block* out) {
+    const bool nibbles = type != CSIMD_Q8_0;
+    const size_t words = nibbles ? CSIMD_STEPS / 2 : CSIMD_STEPS;
+    __m512i before = ring[start % RING];
+    const __m512 scales = turned_scales(second, before);
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < words; i++) {
+        const __m512i word = ring[(start + 1 + i) % RING];
+        const __m512i values = turned_values(second, before, word);
+        before = word;
+        ask_on(next, i % 2, true);
+        for (size_t half = 0; half < (nibbles ? 2 : 1); half++) {
+            const __m512i bytes = unpack_word(type, values, half);
             // All types with the same offset: a nibble is too large by 8.
-            const __m512i bytes_128 = type == CSIMD_Q4_0
-                                          ? _mm512_add_epi8(steps[step], _mm512_set1_epi8(128 - 8))
-                                          : steps[step];
-            _mm512_store_si512(out->rows.steps[step], bytes_128);
+            const __m512i off = _mm512_set1_epi8(128 - 8);
+            _mm512_store_si512(out->rows.steps[half * words + i],
+                               type == CSIMD_Q4_0 ? _mm512_add_epi8(bytes, off) : bytes);
         }
-        const __m512 scales = load_row_scales(&rows, 0);
-        _mm512_store_ps(out->rows.scales, scales);
-        _mm512_store_ps(out->lifts, lifts_of(scales));
+    }
+    _mm512_store_ps(out->rows.scales, scales);
+    _mm512_store_ps(out->lifts, lifts_of(scales));
+}
+
+/// The next panel's rows are asked for meanwhile: of the sixteen lines of a turn nine here, the
+/// others in between, for many at once would be dropped. The first panel of a task has its own rows
+/// for that, a few lines ahead.
+INLINE void pack_as(csimd_type type, const int count, const csimd_weight_rows w,
+                    lifted_block* out) {
+    enum { LINES = 9, AHEAD = 4 * TURNED_BYTES };
+    const size_t block_bytes = csimd_block_bytes(type), bytes = w.blocks * block_bytes;
+    const char* next = w.data + CSIMD_PANEL * w.row_bytes;
+    __m512i ring[RING];
+    size_t done = 0; // bytes of each row
+    for (size_t pair = 0; pair < w.blocks; pair += PAIR) {
+        for (; done < min_size(bytes, (pair + 2 * PAIR) * block_bytes); done += TURNED_BYTES) {
+            const turning rows = {w.data + done, w.row_bytes, bytes - done, count};
+            turn_rows(rows, &next, LINES, AHEAD, true, ring + done / 4 % RING);
+        }
+        pack_block(type, false, ring, turned_start(type, pair, false), &next, out++);
+        if (pair + 1 < w.blocks) {
+            pack_block(type, true, ring, turned_start(type, pair, true), &next, out++);
+        }
+    }
+}
+
+/// The same of sixteen rows, or fewer.
+INLINE void pack_rows(csimd_type type, const csimd_weight_rows w, lifted_block* out) {
+    if (w.count == CSIMD_PANEL) {
+        pack_as(type, CSIMD_PANEL, w, out);
+    } else {
+        pack_as(type, (int)w.count, w, out);
     }
 }
 
@@ -175,11 +149,11 @@ void csimd_avx512_pack_panel(const csimd_weight_rows* w, void* panel) {
     if (csimd_has_levels(w->type)) {
         pack_levels(w, panel);
     } else if (w->type == CSIMD_Q4_0) {
-        pack_as(CSIMD_Q4_0, *w, panel);
+        pack_rows(CSIMD_Q4_0, *w, panel);
     } else if (w->type == CSIMD_IQ4_NL) {
-        pack_as(CSIMD_IQ4_NL, *w, panel);
+        pack_rows(CSIMD_IQ4_NL, *w, panel);
     } else {
-        pack_as(CSIMD_Q8_0, *w, panel);
+        pack_rows(CSIMD_Q8_0, *w, panel);
     }
 }
 
@@ -236,13 +210,13 @@ INLINE void scale_block(const int planes, const int panels, const int tokens,
 }
 
 /// Adds the products of a block of `panels` x 16 rows with `tokens` tokens to total.
-INLINE void add_block(const int planes, const int panels, const int tokens, const bool nibbles,
+INLINE void add_block(const int planes, const int panels, const int tokens,
                       const __m512i* const steps[PANELS], const __m512 scales[PANELS],
                       const float* const lifts[PANELS], const csimd_block_input x,
                       __m512 (*total)[PANELS]) {
     __m512i acc[TILE][PANELS];
     for (int plane = 0; plane < planes; plane++) {
-        begin_sums(planes, plane, panels, tokens, nibbles, &x, acc);
+        begin_sums(planes, plane, panels, tokens, false, &x, acc);
 #pragma clang loop unroll(disable)
         for (size_t step = 0; step < CSIMD_STEPS; step++) {
             __m512i four[PANELS];
@@ -288,7 +262,7 @@ INLINE void tile_of(csimd_panel_part part, csimd_q8_rows x, const int planes, co
             csimd_ask_for_tiles(from, bytes);
             from += bytes;
         }
-        add_block(planes, panels, tokens, false, steps, scales, lifts, block, total);
+        add_block(planes, panels, tokens, steps, scales, lifts, block, total);
     }
     for (int t = 0; t < tokens; t++) {
         for (int p = 0; p < panels; p++) {
@@ -317,90 +291,7 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #define LEVEL_PRODUCT level_panel_product
 #include "panel_product.inc"
 
-enum { TILE_ROWS = PANELS * CSIMD_PANEL, TILES_AT_ONCE = 2 };
-
-/// The same of rows straight from the file's blocks, for one tile of int8: weights pass from the
-/// registers that they are unpacked in.
-INLINE void add_file_block(csimd_type type, const int tokens, const sixteen_rows panels[PANELS],
-                           const __m512 scales[PANELS], const float* const lifts[PANELS],
-                           const csimd_block_input x, __m512 (*total)[PANELS]) {
-    __m512i acc[TILE][PANELS], words[PANELS][4];
-    begin_sums(1, 0, PANELS, tokens, type == CSIMD_Q4_0, &x, acc);
-#pragma clang loop unroll(full)
-    for (size_t half = 0; half < 2; half++) {
-        for (int p = 0; p < PANELS && (half == 0 || type == CSIMD_Q8_0); p++) {
-            load_half_words(type, &panels[p], 0, half, words[p]);
-        }
-#pragma clang loop unroll(full)
-        for (size_t i = 0; i < 4; i++) {
-            __m512i four[PANELS];
-            for (int p = 0; p < PANELS; p++) {
-                four[p] = unpack_word(type, words[p][i], half);
-            }
-            add_step(0, PANELS, tokens, half * 4 + i, four, &x, acc);
-        }
-    }
-    scale_block(1, PANELS, tokens, scales, lifts, &x, acc, total);
-}
-
-INLINE void few_tile(csimd_type type, const int planes, const bool once, const csimd_weight_rows w,
-                     const char* rows, const char* x, const int tokens, csimd_output out) {
-    const int tiles = tokens > CSIMD_TILE ? TILES_AT_ONCE : 1, each = tokens / tiles;
-    const size_t tile_bytes = csimd_tile_layout_of((size_t)each, planes).bytes;
-    const size_t block_bytes = csimd_block_bytes(type);
-    __m512 lanes[GROUP][TILES_AT_ONCE * CSIMD_TILE][PANELS];
-    for (int lane = 0; lane < GROUP; lane++) {
-        memset(lanes[lane], 0, (size_t)tokens * sizeof lanes[lane][0]);
-    }
-    sixteen_rows panels[PANELS];
-    for (size_t p = 0; p < PANELS; p++) {
-        panels[p] = (sixteen_rows){rows + p * CSIMD_PANEL * w.row_bytes, w.row_bytes};
-    }
-    for (size_t b = 0; b < w.blocks; b++) {
-        prefetch_tile(rows + TILE_ROWS * (w.row_bytes + b * block_bytes), TILE_ROWS * block_bytes,
-                      once);
-        __m512 scales[PANELS], lifted[PANELS];
-        for (int p = 0; p < PANELS; p++) {
-            scales[p] = load_row_scales(&panels[p], 0);
-            lifted[p] = lifts_of(scales[p]);
-        }
-        __asm__ volatile("" : "+m"(scales), "+m"(lifted));
-        const float* const lifts[PANELS] = {(const float*)&lifted[0], (const float*)&lifted[1]};
-        if (tiles == 1 && planes == 1) {
-            const char* from = x + b * tile_bytes;
-            add_file_block(type, tokens, panels, scales, lifts,
-                           csimd_block_of_tile(from, 1, (size_t)tokens), lanes[b % GROUP]);
-        } else {
-            __m512i steps[PANELS][CSIMD_STEPS];
-            for (int p = 0; p < PANELS; p++) {
-                unpack_rows(type, &panels[p], 0, steps[p]);
-            }
-            // Into memory with it: the sums need the registers.
-            __asm__ volatile("" : "+m"(steps));
-            const __m512i* const all[PANELS] = {steps[0], steps[1]};
-            for (int tile = 0; tile < tiles; tile++) {
-                const char* from = x + ((size_t)tile * w.blocks + b) * tile_bytes;
-                add_block(planes, PANELS, each, type == CSIMD_Q4_0, all, scales, lifts,
-                          csimd_block_of_tile(from, planes, (size_t)each),
-                          lanes[b % GROUP] + tile * each);
-            }
-        }
-        for (int p = 0; p < PANELS; p++) {
-            panels[p].data += block_bytes;
-        }
-    }
-    for (int t = 0; t < tokens; t++) {
-        for (int p = 0; p < PANELS; p++) {
-            __m512 four[4];
-            for (int i = 0; i < 4; i++) {
-                four[i] = _mm512_add_ps(lanes[i][t][p], lanes[i + 4][t][p]);
-            }
-            _mm512_storeu_ps(
-                out.y + (size_t)t * out.stride + p * CSIMD_PANEL,
-                _mm512_add_ps(_mm512_add_ps(four[0], four[2]), _mm512_add_ps(four[1], four[3])));
-        }
-    }
-}
+#include "avx512_few.inc"
 
 enum { ROW_STREAMS = 4 }; // Intel reads a sixth more from two, and some more from four
 #define ASKS_ONCE csimd_asks_once()
