@@ -271,12 +271,6 @@ static inline __m256i pair_dot(csimd_type type, __m256i w0, __m256i x0, __m256i 
 #include "x86_few_ymm.inc"
 
 enum { ROW_STREAMS = 1 }; // two rows that follow each other read a third slower (Zen 4)
-
-static inline int row_streams(csimd_type type, int planes) {
-    (void)type, (void)planes;
-    return ROW_STREAMS;
-}
-
 #define ASKS_ONCE false
 #define ROW_PRODUCT csimd_avx2_row_product
 #define ROW_READING csimd_avx2_row_reading

@@ -92,12 +92,6 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #include "x86_few_ymm.inc"
 
 enum { ROW_STREAMS = 2 }; // Intel reads an eighth more from two
-
-static inline int row_streams(csimd_type type, int planes) {
-    (void)type, (void)planes;
-    return ROW_STREAMS;
-}
-
 #define ASKS_ONCE false
 #define ROW_PRODUCT csimd_avxvnni_row_product
 #define ROW_READING csimd_avxvnni_row_reading
