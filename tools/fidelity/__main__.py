@@ -10,4 +10,5 @@ from tools.common.commands import run
 run("fidelity", __doc__, {
     "model": ("model", "makes a LLaVA-Next folder around SmolLM2-135M, and a bench of English text"),
     "measure": ("measure", "what each type does to it: divergence, most probable token, gate signs"),
+    "llama": ("llama", "whether llama.cpp goes on with the same text from files that mmq made"),
 })
