@@ -294,13 +294,10 @@ INLINE void tile(csimd_panel_part part, csimd_q8_rows x, const int planes, const
 #include "avx512_few.inc"
 
 enum { ROW_STREAMS = 4 }; // Intel reads a sixth more from two, and some more from four
-// Of Q8_0 in two planes two: what four have to do at once is more than the core has in sight, and
-// it comes to one stream's requests only when others' lines have come.
-#define STREAMS_OF(type, planes) ((type) == CSIMD_Q8_0 && (planes) > 1 ? 2 : ROW_STREAMS)
 #define ASKS_ONCE csimd_asks_once()
 #define ROW_PRODUCT csimd_avx512_row_product
 #define ROW_READING csimd_avx512_row_reading
-#define NIBBLE_ROWS "avx512_nibble_rows.inc"
+#define WIDE_ROWS "avx512_byte_rows.inc"
 #define LAY_OUT_LEVELS(type, x, to) lay_out_k(type, x, to)
 #include "x86_rows_int8.inc"
 

@@ -4,12 +4,12 @@
     .build/venv/bin/python tools/fidelity llama --model FOLDER [--model FOLDER ...] --bench DIR/bench
         [--split val] [--samples 7] [--tokens 32] [--threads 2]
 
-Pictures and questions are those of the bench's VQAv2 folder, models of the LLaVA family. mmq answers; llama.cpp is given
-the same ids and the picture's features, then mmq's own tokens one by one, and tells at each step whether its best token
-is that one, and else by how much more it likes its own. That twice: the file as it is, whose activations llama.cpp
-rounds to eight bits in its way, where mmq's are int8; and the same weights in f32, keys and values too, where mmq's
-activations are int16. What is left there is the weights: how they are stored, and what they stand for. Exit code 1 if
-one step differs there.
+Pictures and questions are those of the bench's VQAv2 folder, models of the LLaVA family. mmq answers; llama.cpp is
+given the same ids and the picture's features, then mmq's own tokens one by one, and tells at each step whether its best
+token is that one, and else by how much more it likes its own. That twice: the file as it is, whose activations
+llama.cpp rounds to eight bits in its way, where mmq's are int8; and the same weights in f32, keys and values too, where
+mmq's activations are int16. What is left there is the weights: how they are stored, and what they stand for. Exit code
+1 if one step differs there.
 """
 
 import ctypes
