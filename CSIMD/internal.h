@@ -4,7 +4,17 @@
 
 #include "csimd.h"
 
+// Kernels are functions of their parts, which the compiler must put together. Under the address
+// sanitizer, whose checks of every load a whole kernel would take it ten minutes to see through, it
+// may leave them apart.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define INLINE static inline
+#endif
+#endif
+#ifndef INLINE
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 /// Asks for the lines of `bytes` that lie there.
 INLINE void csimd_ask_for(const char* p, size_t bytes) {
