@@ -123,6 +123,42 @@ bool csimd_split_moments(double* h, size_t n, float* feedback, float* weights) {
     return true;
 }
 
+// --- systems of the split ------------------------------------------------------------------------
+
+typedef struct solve_task {
+    const float* factors;
+    bool backwards;
+    float* rows;
+    size_t stride, count;
+} solve_task;
+
+enum { SOLVED = 16 }; // rows of a task
+
+static void solve_rows(void* context, int64_t index) {
+    const solve_task* t = context;
+    const size_t first = (size_t)index * SOLVED, end = min_size(first + SOLVED, t->count);
+    for (size_t r = first; r < end; r++) {
+        float* row = t->rows + r * t->stride;
+        float x[CSIMD_BLOCK];
+        memcpy(x, row, sizeof x);
+        for (size_t step = 0; step < CSIMD_BLOCK; step++) {
+            const size_t k = t->backwards ? CSIMD_BLOCK - 1 - step : step;
+            const float* factors = t->factors + k * CSIMD_BLOCK;
+            const float solved = x[k];
+            for (size_t i = 0; i < CSIMD_BLOCK; i++) {
+                x[i] -= solved * factors[i];
+            }
+        }
+        memcpy(row, x, sizeof x);
+    }
+}
+
+void csimd_solve_block(const float* factors, bool backwards, float* rows, size_t stride,
+                       size_t count) {
+    solve_task task = {factors, backwards, rows, stride, count};
+    csimd_parallel(solve_rows, &task, (int64_t)units(count, SOLVED));
+}
+
 // --- one block of many rows ---------------------------------------------------------------------
 
 /// A row's block under way.

@@ -117,6 +117,12 @@ void csimd_matvecs(const csimd_product* products, size_t count, const csimd_inpu
 /// if H is not positive definite.
 bool csimd_split_moments(double* h, size_t n, float* feedback, float* weights);
 
+/// Solves x (1 + F) = row for each of `count` rows of 32 columns, in place, rows `stride` floats
+/// apart. factors [32, 32] is F, which lies below its diagonal if `backwards`, else above it, with
+/// zeros elsewhere. The same bits on any number of threads.
+void csimd_solve_block(const float* factors, bool backwards, float* rows, size_t stride,
+                       size_t count);
+
 /// How the 32 columns of a block are rounded.
 typedef struct csimd_rounding {
     csimd_type type; // Q4_0, IQ4_NL, Q5_0 or Q8_0

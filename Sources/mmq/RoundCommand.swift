@@ -11,11 +11,12 @@ struct RoundCommand: ParsableCommand {
         discussion: """
             Takes an f16 (or f32, bf16) model as convert makes it and makes a folder of the same \
             kind, plain GGUF. Each weight is rounded so that its errors make up for each other over \
-            what goes into its product, layer by layer, in the model as rounded so far. That goes \
+            what goes into its product, layer by layer, in the model as rounded so far, and makes up \
+            for half of what rounding has changed before it (--correction). That goes \
             for iq4_nl, q4_0, q5_0 and q8_0; parts of other types are weighed by the importance of \
             each input. Use other samples than those that the study is made of: another split, or \
-            those behind the study's (--leave-out). All prompts stay in memory, 8 bytes for each \
-            position and channel of the hidden state. A run that was stopped, or killed, goes on \
+            those behind the study's (--leave-out). All prompts stay in memory, 12 bytes for each \
+            position and channel of the hidden state (8 with --correction 0). A run that was stopped, or killed, goes on \
             with the same command, does at most one layer anew and ends with the same files.
             """)
 
@@ -51,6 +52,13 @@ struct RoundCommand: ParsableCommand {
             """)
     var damping = 1.0
 
+    @Option(
+        help: """
+            What part is made up for of the change that rounding has made to what goes into a product \
+            and to what its outputs are added to, 0 to 1.
+            """)
+    var correction: Float = 0.5
+
     @Flag(help: "Replace files of the same name, and what a run with other options left.")
     var force = false
 
@@ -63,6 +71,9 @@ struct RoundCommand: ParsableCommand {
         guard damping >= 0, damping.isFinite else {
             throw ValidationError("--damping must be 0 or more.")
         }
+        guard (0...1).contains(correction) else {
+            throw ValidationError("--correction must be from 0 to 1.")
+        }
     }
 
     func run() throws {
@@ -72,8 +83,8 @@ struct RoundCommand: ParsableCommand {
             model: model.open(), bench: bench.bench, domains: chosen, split: bench.split,
             form: calibration.promptForm, samples: samples, leavingOut: leaveOut, output: output,
             options: .init(
-                types: types, imageWeight: calibration.imageWeight, damping: damping, replace: force
-            ),
+                types: types, imageWeight: calibration.imageWeight, damping: damping,
+                correction: correction, replace: force),
             allowsOutside: outside.allowOutside)
         let interrupt = InterruptFlag(
             note: "Finishing the layer under way; Ctrl-C again stops at once.")

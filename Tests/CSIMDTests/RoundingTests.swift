@@ -64,6 +64,38 @@ import Testing
         #expect(Self.split([0], 1) == nil)
     }
 
+    /// x (1 + F) = row, from either end.
+    @Test(arguments: [false, true])
+    func solvesBlocks(_ backwards: Bool) {
+        let rows = 37, stride = 40
+        var random = SeededRandom(seed: 8)
+        var factors = random.normals(32 * 32).map { $0 / 8 }
+        for k in 0..<32 {
+            for i in 0..<32 where backwards ? i >= k : i <= k { factors[k * 32 + i] = 0 }
+        }
+        let given = random.normals(rows * stride)
+        func solve() -> [Float] {
+            var x = given
+            csimd_solve_block(factors, backwards, &x, stride, rows)
+            return x
+        }
+        let x = solve()
+        for row in 0..<rows {
+            for i in 0..<32 {
+                let back = (0..<32).reduce(Double(x[row * stride + i])) {
+                    $0 + Double(x[row * stride + $1]) * Double(factors[$1 * 32 + i])
+                }
+                #expect(abs(back - Double(given[row * stride + i])) < 1e-4)
+            }
+            for i in 32..<stride { #expect(x[row * stride + i] == given[row * stride + i]) }
+        }
+        for threads in [1, 3] as [Int32] {
+            forEachISA(threads: threads) { isa in
+                #expect(solve().map(\.bitPattern) == x.map(\.bitPattern), "\(isa)")
+            }
+        }
+    }
+
     struct Rounded: Equatable {
         var blocks: [UInt8]
         var errors: [UInt32]

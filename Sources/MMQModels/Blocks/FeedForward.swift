@@ -25,6 +25,9 @@ struct FeedForward {
 
 /// The decoder's MLP: down(SiLU(gate x) * up x); the site is SiLU(gate x), before the product.
 struct GatedFeedForward {
+    /// Tokens that go through at once, at the most.
+    static let mostAtOnce = MMQModels.mostAtOnce
+
     let gate: Linear
     let up: Linear
     let down: Linear

@@ -26,11 +26,12 @@ final class RoundedMatrix {
         [CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q5_0, CSIMD_Q8_0].contains(type)
     }
 
-    /// Rounds a weight so that the product's outputs change least over inputs of these moments;
-    /// types that this is not known for are searched by the importance of each input.
+    /// Rounds a weight so that the product's outputs change least over inputs of these moments, once
+    /// it makes up for what has changed before; types that this is not known for are searched by the
+    /// importance of each input.
     convenience init(
-        rounding source: csimd_matrix, to type: csimd_type, by moments: SplitMoments, name: String,
-        in file: String
+        rounding source: csimd_matrix, to type: csimd_type, by moments: SplitMoments,
+        change: InputChange? = nil, name: String, in file: String
     ) throws {
         self.init(type: type, rows: source.rows, cols: source.cols)
         let weights = FloatBuffer(count: rows * cols)
@@ -48,6 +49,7 @@ final class RoundedMatrix {
             }
             return
         }
+        change?.correct(weights, rows: rows, by: moments)
         guard round(weights, by: moments) else {
             throw InputError(
                 .nonFinite, file: file, item: "tensor '\(name)'",
@@ -60,34 +62,16 @@ final class RoundedMatrix {
     private func round(_ weights: FloatBuffer, by moments: SplitMoments) -> Bool {
         let block = Int(CSIMD_BLOCK), rowBytes = csimd_row_bytes(type, cols)
         let errors = FloatBuffer(count: rows * cols), base = FloatBuffer(count: rows * block)
-        let before = FloatBuffer(count: block * cols)
         let within = FloatBuffer(count: block * block)
+        defer { withExtendedLifetime((errors, base, within)) {} }
         for first in stride(from: 0, to: cols, by: block) {
             // What the errors so far add to this block's columns.
-            if first > 0 {
-                for j in 0..<block {
-                    (before.pointer + j * first).update(
-                        from: moments.feedback.pointer + (first + j) * cols, count: first)
-                }
-                var matrix = csimd_matrix(
-                    type: CSIMD_F32, data: before.pointer, rows: block, cols: first)
-                var input = csimd_input(
-                    x: errors.pointer, tokens: rows, cols: first, stride: cols,
-                    integers: CSIMD_INT8, quantized: nil)
-                csimd_matmul(&matrix, nil, &input, base.pointer, block)
-            } else {
-                base.pointer.update(repeating: 0, count: rows * block)
-            }
+            moments.carry(errors, rows: rows, to: first, in: base)
             for row in 0..<rows {
                 csimd_add(
                     base.pointer + row * block, weights.pointer + row * cols + first, block)
             }
-            for k in 0..<block {
-                for j in 0..<block {
-                    within.pointer[k * block + j] =
-                        moments.feedback.pointer[(first + j) * cols + first + k]
-                }
-            }
+            moments.copyBlock(first, transposed: true, to: within)
             let isStored = moments.weights.withUnsafeBufferPointer { counts in
                 var how = csimd_rounding(
                     type: type, feedback: within.pointer,

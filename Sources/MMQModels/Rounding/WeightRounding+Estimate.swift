@@ -13,17 +13,29 @@ extension WeightRounding {
         for first in [attention.query, attention.output, mlp.gate, mlp.down] {
             let n = Double(first.inputs)
             seconds += trial.moments * tokens * n * n + trial.splitting * n * n * n
+            if corrects {
+                // Moments are symmetric, so half of theirs are multiplied.
+                let adds = [attention.output.name, mlp.down.name].contains(first.name)
+                let changes = n + (adds ? Double(first.outputs) : 0)
+                seconds += 2 * trial.moments * tokens * n * changes
+            }
         }
         // Once for the moments of `down`, once for the next layer.
         let twice = [mlp.gate.name, mlp.up.name]
         for product in layer.products {
-            guard let name = product.name, let type = types[name]?.kernelType else { continue }
+            guard let type = type(of: product) else { continue }
             let weights = Double(product.inputs * product.outputs)
-            let passes = twice.contains(name) ? 2.0 : 1
+            let passes = twice.contains(product.name) ? 2.0 : 1
             let cost = try trial.cost(of: type)
             seconds += weights * (cost.rounding + tokens * passes * cost.product)
+            if corrects {
+                seconds += weights * tokens * (try trial.cost(of: product.matrix.type).product)
+            }
             if RoundedMatrix.takes(type) {
-                seconds += weights * Double(product.inputs) / 2 * trial.carrying
+                // Errors are carried to all columns behind; a change is multiplied with all, and
+                // solved for from both ends.
+                let columns = Double(product.inputs) * (corrects ? 2.5 : 0.5)
+                seconds += weights * columns * trial.carrying
             }
         }
         return seconds

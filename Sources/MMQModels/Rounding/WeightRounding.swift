@@ -8,7 +8,9 @@ import MMQImage
 /// that its errors make up for each other over what goes into its product, layer by layer, in the
 /// model as it is rounded so far.
 ///
-/// Prompts are taken in first; what the layers make of them stays in memory, [tokens, hidden] twice.
+/// Prompts are taken in first; what the layers make of them stays in memory, [tokens, hidden] twice,
+/// and once more as the model makes it that is not rounded, from which weights learn what to make up
+/// for (`InputChange`).
 /// Every layer is left in a file of its own until the last is done: a run that was killed takes those
 /// up and does the layer anew that was under way. The same prompts make the same bytes, however often
 /// it was killed and on however many threads.
@@ -21,15 +23,19 @@ public final class WeightRounding {
         public var imageWeight: Float
         /// What part of its own the moment of each input grows by.
         public var damping: Double
+        /// What part of the change that comes of earlier rounding the weights make up for, 0 to 1.
+        public var correction: Float
         /// Whether GGUF files in the folder, or layers of another run, are replaced.
         public var replace: Bool
 
         /// - Parameter types: of the decoder's weights.
         public init(
-            types: WeightTypes, imageWeight: Float = 1, damping: Double = 1, replace: Bool = false
+            types: WeightTypes, imageWeight: Float = 1, damping: Double = 1,
+            correction: Float = 0.5, replace: Bool = false
         ) {
             (self.types, self.imageWeight) = (types, imageWeight)
-            (self.damping, self.replace) = (damping, replace)
+            (self.damping, self.correction) = (damping, correction)
+            self.replace = replace
         }
     }
 
@@ -39,8 +45,16 @@ public final class WeightRounding {
         let stream: FloatBuffer
         /// [tokens, heads x head dim]: what the layer's attention looked up.
         let found: FloatBuffer
+        /// The stream of the model that is not rounded, unless nothing is made up for.
+        let exact: FloatBuffer?
         /// Which positions hold image tokens.
         let isImage: [Bool]
+
+        /// `exact` as rows.
+        var exactRows: Rows? { exact.map(rows) }
+
+        /// Bytes of all of these.
+        var bytes: Int { (stream.count + found.count + (exact?.count ?? 0)) * 4 }
 
         func rows(_ buffer: FloatBuffer) -> Rows {
             let count = isImage.count
@@ -54,6 +68,8 @@ public final class WeightRounding {
     /// Identifies what is rounded and how: layers of another run are not taken up.
     let key: String
     private(set) var prompts: [Prompt] = []
+    /// Of the model that is not rounded, beside the model's own of the one that is.
+    let exactWorkspace: Workspace
     /// Layers that were taken up: products read them where they lie.
     var layerFiles: [Int: GGUFFile] = [:]
     var decoder: LlamaDecoder { model.backend.decoder }
@@ -69,6 +85,7 @@ public final class WeightRounding {
         options: Options
     ) throws {
         (self.model, self.options, self.folder) = (model, options, folder)
+        exactWorkspace = Workspace(activations: model.backend.workspace.activations)
         let files = model.files
         let rows = files.table.rows(.language)
         for row in rows where row.kind == .matrix {
@@ -100,8 +117,8 @@ public final class WeightRounding {
         hash.add(names.utf8)
         hash.add(source.utf8)
         key =
-            "1 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
-            + String(hash.value, radix: 16)
+            "2 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
+            + "\(options.correction) " + String(hash.value, radix: 16)
         // What a run left that was ended while it gave its files their names is its own.
         let isBegun = try keptFile(0) != nil
         _ = try Converter.makeFolder(folder, replace: options.replace || isBegun)
@@ -115,12 +132,16 @@ public final class WeightRounding {
         let features = try input.imageFeatures(observation: nil)
         let embedded = try model.backend.embedded(input, features: features)
         try model.requireFinite(features, "the picture's features")
-        let stream = FloatBuffer(count: embedded.size)
-        stream.pointer.update(from: embedded.data, count: embedded.size)
+        func copy() -> FloatBuffer {
+            let stream = FloatBuffer(count: embedded.size)
+            stream.pointer.update(from: embedded.data, count: embedded.size)
+            return stream
+        }
         let width = decoder.layers.first?.attention.output.inputs ?? 0
         prompts.append(
             Prompt(
-                stream: stream, found: FloatBuffer(count: embedded.count * width),
+                stream: copy(), found: FloatBuffer(count: embedded.count * width),
+                exact: corrects ? copy() : nil,
                 isImage: model.imagePositions(input)))
     }
 
@@ -133,13 +154,32 @@ public final class WeightRounding {
     /// Bytes that the run takes at most, mapped files left out.
     public var memory: Int {
         guard let layer = decoder.layers.first else { return 0 }
-        let products = layer.products
-        let widest = products.map(\.inputs).max() ?? 0
-        let largest = products.map { $0.inputs * $0.outputs }.max() ?? 0
-        let kept = prompts.reduce(0) { $0 + $1.stream.count + $1.found.count } * 4
-        let weights = products.reduce(0) { $0 + $1.inputs * $1.outputs }
-        return kept + SecondMoments.bytes(inputs: widest) + largest * 8 + weights * 2
+        let products = layer.products, longest = prompts.map(\.isImage.count).max() ?? 0
+        let kept = prompts.reduce(0) { $0 + $1.bytes }
+        // Queries, keys, values, norms and what is added, and a chunk of the MLP.
+        let hidden = layer.mlp.gate.inputs, inner = min(longest, GatedFeedForward.mostAtOnce)
+        let pass = (5 * longest * hidden + 2 * inner * layer.mlp.gate.outputs) * 4
+        let most = products.map { product in
+            let (inputs, outputs) = (product.inputs, product.outputs)
+            var gathering = SecondMoments.bytes(inputs: inputs) + pass
+            let splitting = SecondMoments.splittingBytes(inputs: inputs)
+            let rounding = inputs * (inputs + 2 * outputs) * 4
+            guard corrects else { return max(gathering, splitting, rounding) }
+            gathering += InputChange.scratch(inputs: inputs, outputs: outputs) + pass
+            return InputChange.bytes(inputs: inputs, outputs: outputs)
+                + max(gathering, splitting, rounding)
+        }
+        let rounded = products.reduce(0) {
+            $0 + csimd_row_bytes(type(of: $1) ?? CSIMD_F32, $1.inputs) * $1.outputs
+        }
+        return kept + (most.max() ?? 0) + rounded
     }
+
+    /// The type that a product is rounded to.
+    func type(of product: Linear) -> csimd_type? { product.name.flatMap { types[$0]?.kernelType } }
+
+    /// Whether what earlier rounding changed is made up for.
+    var corrects: Bool { options.correction > 0 }
 
     /// How much a position counts: text and image positions together, however many there are of each.
     func weight() -> (Bool) -> Float {
@@ -162,7 +202,7 @@ public final class WeightRounding {
         }
         for index in decoder.layers.indices {
             if let kept = try kept(index) {
-                try forward(decoder.layers[index].with(kept), index)
+                try forward(index, rounded: kept)
             } else {
                 try round(index)
             }
