@@ -4,6 +4,8 @@
 #define VW 8
 #define GEMM_ROWS 6
 #define GEMM_VECTORS 2
+#define SPLIT_ROWS 2
+#define SPLIT_COLS 2
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "vectors.inc"

@@ -5,6 +5,8 @@
 #define VW 16
 #define GEMM_ROWS 12
 #define GEMM_VECTORS 2
+#define SPLIT_ROWS 4
+#define SPLIT_COLS 4
 
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))),        \

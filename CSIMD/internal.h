@@ -491,6 +491,12 @@ typedef struct csimd_kernels {
     /// csimd_add_strongest.
     void (*add_strongest)(const csimd_strongest* all, const float* values, const uint32_t* samples,
                           const uint32_t* tokens, size_t n);
+
+    /// out[r][c] -= the sum of x[r][k] y[c][k] over k, all rows `n` apart: fused multiply-adds to
+    /// eight sums, k % 8, which are added by halves, and to one of what is left behind the last
+    /// eight. Every instruction set gives the same bits.
+    void (*subtract_products)(const double* x, const double* y, size_t n, size_t depth, double* out,
+                              size_t rows, size_t cols);
 } csimd_kernels;
 
 // scalar_weights.c: the specification of to_f32 and from_f32.

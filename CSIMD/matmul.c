@@ -21,6 +21,10 @@ enum {
     FLOAT_K = 128,
     FLOAT_PANEL = FLOAT_K * CSIMD_GEMM_PANEL,
     FLOAT_TOKENS = 96,
+    // Few rows are cut by tokens as well, for so many tasks of a thread, into parts of about this
+    // many at the least.
+    FLOAT_TASKS = 4,
+    LEAST_FLOAT_TOKENS = 4 * FLOAT_TOKENS,
     // Quantized weights with fewer columns take f32 activations: such products are too small for
     // integers to save time that anyone would notice, and rounding activations costs the narrow
     // layers of small models most.
@@ -64,7 +68,7 @@ typedef struct product {
     const csimd_input* input;
     csimd_output out;
     size_t row_bytes;
-    size_t task_rows;
+    size_t task_rows, task_tokens;
     // Of one token:
     const void* row_input;
     size_t side;           // streams of a thread: csimd_row_reading
@@ -249,10 +253,9 @@ static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t
     }
 }
 
-static void float_task(void* context, int64_t index) {
-    const product* p = context;
+/// FLOAT_ROWS rows of w, from row0 on, times every token in f32.
+static void float_rows(const product* p, size_t row0) {
     size_t cols = p->w->cols, tokens = p->input->tokens;
-    size_t row0 = (size_t)index * FLOAT_ROWS;
     size_t rows = min_size(p->w->rows - row0, FLOAT_ROWS);
     // A panel narrower than it is packed goes beside y: whole rounds of 16 only.
     size_t width = round_up(rows, CSIMD_GEMM_PANEL);
@@ -290,6 +293,19 @@ static void float_task(void* context, int64_t index) {
     }
     free(beside);
     add_bias(p, row0, rows);
+}
+
+static void float_task(void* context, int64_t index) {
+    const product* p = context;
+    const size_t parts = units(p->input->tokens, p->task_tokens);
+    const size_t first = (size_t)index % parts * p->task_tokens;
+    product part = *p;
+    csimd_input input = *p->input;
+    input.tokens = min_size(input.tokens - first, p->task_tokens);
+    input.x += first * input.stride;
+    part.input = &input;
+    part.out = csimd_output_at(p->out, first, 0);
+    float_rows(&part, (size_t)index / parts * FLOAT_ROWS);
 }
 
 static product make_product(const csimd_product* of, const csimd_input* input) {
@@ -339,8 +355,12 @@ static void run_products(const product* products, size_t count) {
 /// evenly.
 static void cut_many(product* p) {
     if (!csimd_takes_integers(p->w)) {
+        const size_t tokens = p->input->tokens, tasks = units(p->w->rows, FLOAT_ROWS);
+        const size_t wanted = units(FLOAT_TASKS * (size_t)csimd_threads(), tasks);
+        const size_t parts = min_size(wanted, 1 + tokens / LEAST_FLOAT_TOKENS);
         p->task = float_task;
-        p->tasks = units(p->w->rows, FLOAT_ROWS);
+        p->task_tokens = round_up(1 + tokens / parts, FLOAT_TOKENS);
+        p->tasks = tasks * units(tokens, p->task_tokens);
         return;
     }
     size_t panels = units(p->w->rows, CSIMD_PANEL), once = (size_t)p->kernels->panels_at_once;

@@ -4,6 +4,8 @@
 #define VW 4
 #define GEMM_ROWS 6
 #define GEMM_VECTORS 4
+#define SPLIT_ROWS 2
+#define SPLIT_COLS 2
 
 #include "vectors.inc"
 

@@ -9,46 +9,16 @@
 
 #include "internal.h"
 
-typedef double lanes __attribute__((vector_size(32), aligned(8)));
-
 enum {
     PANEL = 64,  // columns that are split at a time
     DEPTH = 256, // of their products at a time: two panels of these stay in cache
-    ROWS = 4,    // rows whose products are summed at once
 };
 
 typedef struct split_task {
+    const csimd_kernels* kernels;
     double* h;
     size_t n, first, end; // the panel's columns
 } split_task;
-
-/// out[r][c] -= x_r . y_c over `depth`, rows of both `n` apart. Every sum in a fixed order.
-static void subtract_products(const double* x, const double* y, size_t n, size_t depth, double* out,
-                              size_t rows, size_t cols) {
-    for (size_t r = 0; r < rows; r += ROWS) {
-        for (size_t c = 0; c < cols; c++) {
-            lanes sums[ROWS] = {0};
-            double ends[ROWS] = {0};
-            const size_t some = min_size(ROWS, rows - r);
-            size_t k = 0;
-            for (; k + 4 <= depth; k += 4) {
-                const lanes b = *(const lanes*)(y + c * n + k);
-                for (size_t i = 0; i < some; i++) {
-                    sums[i] += *(const lanes*)(x + (r + i) * n + k) * b;
-                }
-            }
-            for (; k < depth; k++) {
-                for (size_t i = 0; i < some; i++) {
-                    ends[i] += x[(r + i) * n + k] * y[c * n + k];
-                }
-            }
-            for (size_t i = 0; i < some; i++) {
-                const lanes s = sums[i];
-                out[(r + i) * n + c] -= (s[0] + s[1]) + (s[2] + s[3]) + ends[i];
-            }
-        }
-    }
-}
 
 /// Rows PANEL * index ... of the panel less what the columns behind it say.
 static void subtract_behind(void* context, int64_t index) {
@@ -56,9 +26,9 @@ static void subtract_behind(void* context, int64_t index) {
     const size_t row = (size_t)index * PANEL;
     const size_t rows = min_size(PANEL, t->end - row);
     for (size_t k = t->end; k < t->n; k += DEPTH) {
-        subtract_products(t->h + row * t->n + k, t->h + t->first * t->n + k, t->n,
-                          min_size(DEPTH, t->n - k), t->h + row * t->n + t->first, rows,
-                          t->end - t->first);
+        t->kernels->subtract_products(t->h + row * t->n + k, t->h + t->first * t->n + k, t->n,
+                                      min_size(DEPTH, t->n - k), t->h + row * t->n + t->first, rows,
+                                      t->end - t->first);
     }
 }
 
@@ -105,7 +75,7 @@ bool csimd_split_moments(double* h, size_t n, float* feedback, float* weights) {
     // those above. The upper triangle becomes R, H = R R^T.
     for (size_t end = n; end > 0;) {
         const size_t first = (end - 1) / PANEL * PANEL;
-        split_task task = {h, n, first, end};
+        split_task task = {csimd_active(), h, n, first, end};
         csimd_parallel(subtract_behind, &task, (int64_t)units(end, PANEL));
         if (!split_diagonal(&task)) {
             return false;

@@ -197,6 +197,28 @@ static void add_strongest(const csimd_strongest* all, const float* values, const
     }
 }
 
+static void subtract_products(const double* x, const double* y, size_t n, size_t depth, double* out,
+                              size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) {
+            double sums[8] = {0}, left = 0;
+            size_t k = 0;
+            for (; k < depth - depth % 8; k++) {
+                sums[k % 8] = fma(x[r * n + k], y[c * n + k], sums[k % 8]);
+            }
+            for (; k < depth; k++) {
+                left = fma(x[r * n + k], y[c * n + k], left);
+            }
+            for (size_t half = 4; half > 0; half /= 2) {
+                for (size_t i = 0; i < half; i++) {
+                    sums[i] += sums[i + half];
+                }
+            }
+            out[r * n + c] -= sums[0] + left;
+        }
+    }
+}
+
 const csimd_kernels csimd_scalar_kernels = {
     .name = "scalar",
     .to_f32 = csimd_scalar_to_f32,
@@ -209,6 +231,7 @@ const csimd_kernels csimd_scalar_kernels = {
     .row_product = csimd_scalar_row_product,
     .gemm_f32 = gemm_f32,
     .turn_floats = turn_floats,
+    .subtract_products = subtract_products,
     .round_bf16 = round_bf16,
     .pair_rows = pair_rows,
     .pair_columns = pair_columns,

@@ -15,7 +15,8 @@ struct RoundCommand: ParsableCommand {
             for half of what rounding has changed before it (--correction). That goes \
             for iq4_nl, q4_0, q5_0 and q8_0; parts of other types are weighed by the importance of \
             each input. Use other samples than those that the study is made of: another split, or \
-            those behind the study's (--leave-out). All prompts stay in memory, 12 bytes for each \
+            those behind the study's (--leave-out), and the --activations that the model will run \
+            with: it is opened with them from then on. All prompts stay in memory, 12 bytes for each \
             position and channel of the hidden state (8 with --correction 0). A run that was stopped, or killed, goes on \
             with the same command, does at most one layer anew and ends with the same files.
             """)

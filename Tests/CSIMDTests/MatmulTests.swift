@@ -163,10 +163,31 @@ import Testing
                     csimd_set_threads(Int32(threads))
                     for step in [tokens, 1, 7, 12, 48] {
                         let split = product(shape, bytes, x, tokens: tokens, step: step, few: few)
-                        #expect(
-                            split == whole, "\(isa), \(threads) threads, \(step) at a time, \(few)")
+                        let isSame = split == whole  // a failure does not print all of both
+                        #expect(isSame, "\(isa), \(threads) threads, \(step) at a time, \(few)")
                     }
                 }
+            }
+        }
+    }
+
+    /// Few rows in f32 are shared out by tokens as well: still the same bytes.
+    @Test(arguments: [
+        Shape(type: CSIMD_F32, rows: 5, cols: 160), Shape(type: CSIMD_F16, rows: 70, cols: 160),
+        Shape(type: CSIMD_Q4_0, rows: 32, cols: 96),
+    ])
+    func fewRowsOfManyTokens(_ shape: Shape) throws {
+        let tokens = 1_100
+        let (bytes, _) = weights(shape, seed: 8)
+        var random = SeededRandom(seed: 9)
+        let x = random.normals(tokens * shape.cols)
+        forEachISA { isa in
+            let whole = product(shape, bytes, x, tokens: tokens, step: 100, few: false)
+            for threads in [1, 2, 3, 8] as [Int32] {
+                csimd_set_threads(threads)
+                let again = product(shape, bytes, x, tokens: tokens, step: tokens, few: false)
+                let isSame = again == whole
+                #expect(isSame, "\(isa), \(threads) threads")
             }
         }
     }

@@ -35,7 +35,7 @@ import Testing
     }
 
     /// c H^-1 times H is c again.
-    @Test(arguments: [32, 160]) func solvesSplitMoments(_ n: Int) throws {
+    @Test(arguments: [32, 160, 352]) func solvesSplitMoments(_ n: Int) throws {
         var random = SeededRandom(seed: 3)
         let count = 3 * n, rows = 21
         let x = Self.buffer(Self.inputs(count, n, &random)), c = random.normals(rows * n)

@@ -269,6 +269,22 @@ import Testing
         }
     }
 
+    /// What it was rounded with it is opened with, and other activations are another run.
+    @Test func remembersActivations() throws {
+        _ = try GoldenModel.llava.open(.f16, in: folder)
+        let options = WeightRounding.Options(types: WeightTypes(.q8_0))
+        func run(_ activations: Activations) throws -> String {
+            let model = try ModelFiles(folder: folder("model-f16"), activations: activations).open()
+            return try rounding(.llava, model, to: "out", options).key
+        }
+        let keys = try Activations.allCases.map(run)
+        #expect(Set(keys).count == 2)
+        let model = try ModelFiles(folder: folder("model-f16"), activations: .int16).open()
+        _ = try rounding(.llava, model, to: "out", options).run { _ in }
+        let made = try ModelFiles(folder: folder("out")).open()
+        #expect(made.backend.workspace.activations == .int16)
+    }
+
     @Test func recipesAndNoPrompts() throws {
         let model = try GoldenModel.llava.open(.f16, in: folder)
         let rules = try WeightRule.list("gate=q8_0,down=f16")

@@ -61,18 +61,16 @@ final class RoundedMatrix {
     /// Block by block of 32 columns.
     private func round(_ weights: FloatBuffer, by moments: SplitMoments) -> Bool {
         let block = Int(CSIMD_BLOCK), rowBytes = csimd_row_bytes(type, cols)
-        let errors = FloatBuffer(count: rows * cols), base = FloatBuffer(count: rows * block)
+        let errors = FloatBuffer(count: rows * cols)
         let within = FloatBuffer(count: block * block)
-        defer { withExtendedLifetime((errors, base, within)) {} }
-        for first in stride(from: 0, to: cols, by: block) {
-            // What the errors so far add to this block's columns.
-            moments.carry(errors, rows: rows, to: first, in: base)
+        return moments.forEachBlock(of: errors, rows: rows) { first, base in
+            // The weights and what the errors so far add.
             for row in 0..<rows {
                 csimd_add(
                     base.pointer + row * block, weights.pointer + row * cols + first, block)
             }
             moments.copyBlock(first, transposed: true, to: within)
-            let isStored = moments.weights.withUnsafeBufferPointer { counts in
+            return moments.weights.withUnsafeBufferPointer { counts in
                 var how = csimd_rounding(
                     type: type, feedback: within.pointer,
                     weights: counts.baseAddress.map { $0 + first })
@@ -82,8 +80,6 @@ final class RoundedMatrix {
                     bytes.baseAddress.map { $0 + first / block * (rowBytes / (cols / block)) },
                     rowBytes)
             }
-            guard isStored else { return false }
         }
-        return true
     }
 }

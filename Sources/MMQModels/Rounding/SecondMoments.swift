@@ -117,75 +117,98 @@ struct SplitMoments {
         }
     }
 
-    /// What values in the columns before `first` add to its block of 32, sums [rows, 32].
-    func carry(_ values: FloatBuffer, rows: Int, to first: Int, in sums: FloatBuffer) {
-        let side = Int(CSIMD_BLOCK)
-        let before = FloatBuffer(count: side * first)
-        defer { withExtendedLifetime(before) {} }
-        for k in 0..<side {
-            (before.pointer + k * first).update(
-                from: feedback.pointer + (first + k) * inputs, count: first)
-        }
-        multiply(before, values.pointer, columns: first, rows: rows, in: sums)
-    }
-
-    /// What values in the columns behind the block of 32 at `first` add to it, sums [rows, 32], where
-    /// each gives to the columns before it what it would take of them.
-    private func carryBack(_ values: FloatBuffer, rows: Int, to first: Int, in sums: FloatBuffer) {
-        let side = Int(CSIMD_BLOCK), end = first + side, count = inputs - end
-        let behind = FloatBuffer(count: side * count)
-        defer { withExtendedLifetime(behind) {} }
-        for j in 0..<count {
-            let row = feedback.pointer + (end + j) * inputs + first
-            for i in 0..<side { behind.pointer[i * count + j] = row[i] }
-        }
-        multiply(behind, values.pointer + end, columns: count, rows: rows, in: sums)
-    }
-
-    private func multiply(
-        _ factors: FloatBuffer, _ values: UnsafePointer<Float>, columns: Int, rows: Int,
-        in sums: FloatBuffer
+    /// What values in some columns add to others, sums [rows, others]; backwards where those come
+    /// before: each then gives them what it would take of them.
+    private func carry(
+        _ values: FloatBuffer, rows: Int, from: Range<Int>, to: Range<Int>, in sums: FloatBuffer
     ) {
-        let side = Int(CSIMD_BLOCK)
-        guard columns > 0 else {
-            return sums.pointer.update(repeating: 0, count: rows * side)
+        guard !from.isEmpty else {
+            return sums.pointer.update(repeating: 0, count: rows * to.count)
+        }
+        let count = from.count
+        let factors = FloatBuffer(count: to.count * count)
+        defer { withExtendedLifetime(factors) {} }
+        if from.lowerBound < to.lowerBound {
+            for (k, column) in to.enumerated() {
+                (factors.pointer + k * count).update(
+                    from: feedback.pointer + column * inputs + from.lowerBound, count: count)
+            }
+        } else {
+            for (j, column) in from.enumerated() {
+                let row = feedback.pointer + column * inputs + to.lowerBound
+                for i in 0..<to.count { factors.pointer[i * count + j] = row[i] }
+            }
         }
         var matrix = csimd_matrix(
-            type: CSIMD_F32, data: factors.pointer, rows: side, cols: columns)
+            type: CSIMD_F32, data: factors.pointer, rows: to.count, cols: count)
         var input = csimd_input(
-            x: values, tokens: rows, cols: columns, stride: inputs, integers: CSIMD_INT8,
-            quantized: nil)
-        csimd_matmul(&matrix, nil, &input, sums.pointer, side)
+            x: values.pointer + from.lowerBound, tokens: rows, cols: count, stride: inputs,
+            integers: CSIMD_INT8, quantized: nil)
+        csimd_matmul(&matrix, nil, &input, sums.pointer, to.count)
+    }
+
+    /// Columns that what comes of all before them is carried to at once.
+    private static let panel = 256
+
+    /// Bytes that carrying takes.
+    static func carryingBytes(inputs: Int, rows: Int) -> Int {
+        panel * (inputs + rows) * 4 + rows * Int(CSIMD_BLOCK) * 4
+    }
+
+    /// Calls `body` with one block of 32 columns after the other, from the last one `backwards`, and
+    /// with what the values [rows, inputs] of the columns that had their turn add to it, [rows, 32].
+    /// `body` leaves the block's own values.
+    func forEachBlock(
+        of values: FloatBuffer, rows: Int, backwards: Bool = false,
+        _ body: (Int, FloatBuffer) -> Bool
+    ) -> Bool {
+        let side = Int(CSIMD_BLOCK)
+        let far = FloatBuffer(count: rows * Self.panel), sums = FloatBuffer(count: rows * side)
+        func inOrder(_ range: Range<Int>, by step: Int) -> [Range<Int>] {
+            let parts = stride(from: range.lowerBound, to: range.upperBound, by: step).map {
+                $0..<min($0 + step, range.upperBound)
+            }
+            return backwards ? parts.reversed() : parts
+        }
+        for panel in inOrder(0..<inputs, by: Self.panel) {
+            let done = backwards ? panel.upperBound..<inputs : 0..<panel.lowerBound
+            carry(values, rows: rows, from: done, to: panel, in: far)
+            for block in inOrder(panel, by: side) {
+                let near =
+                    backwards
+                    ? block.upperBound..<panel.upperBound : panel.lowerBound..<block.lowerBound
+                carry(values, rows: rows, from: near, to: block, in: sums)
+                for row in 0..<rows {
+                    let from = row * panel.count + block.lowerBound - panel.lowerBound
+                    csimd_add(sums.pointer + row * side, far.pointer + from, side)
+                }
+                guard body(block.lowerBound, sums) else { return false }
+            }
+        }
+        return true
     }
 
     /// Rows c [rows, inputs], whole blocks of 32, become c H^-1.
     func solve(_ c: FloatBuffer, rows: Int) {
-        let side = Int(CSIMD_BLOCK), starts = stride(from: 0, to: inputs, by: side)
-        let sums = FloatBuffer(count: rows * side), block = FloatBuffer(count: side * side)
-        defer { withExtendedLifetime((sums, block)) {} }
-        /// c less `sums`, the block at `first`.
-        func subtract(at first: Int) {
+        let side = Int(CSIMD_BLOCK)
+        let block = FloatBuffer(count: side * side)
+        /// The block at `first` less `sums`, over the columns' weights going forward.
+        func solve(_ first: Int, _ sums: FloatBuffer, backwards: Bool) -> Bool {
             for row in 0..<rows {
                 let target = c.pointer + row * inputs + first, sum = sums.pointer + row * side
-                for i in 0..<side { target[i] -= sum[i] }
+                for i in 0..<side {
+                    target[i] = (backwards ? target[i] : target[i] / weights[first + i]) - sum[i]
+                }
             }
+            copyBlock(first, transposed: !backwards, to: block)
+            csimd_solve_block(block.pointer, backwards, c.pointer + first, inputs, rows)
+            return true
         }
-        // H = M D M^T: from the last column on what M^T leaves, then from the first on.
-        for first in starts.reversed() {
-            carryBack(c, rows: rows, to: first, in: sums)
-            subtract(at: first)
-            copyBlock(first, transposed: false, to: block)
-            csimd_solve_block(block.pointer, true, c.pointer + first, inputs, rows)
-        }
-        for first in starts {
-            for row in 0..<rows {
-                let target = c.pointer + row * inputs + first
-                for i in 0..<side { target[i] /= weights[first + i] }
+        // H = M D M^T: M^T from the last column on, then M D from the first.
+        for backwards in [true, false] {
+            _ = forEachBlock(of: c, rows: rows, backwards: backwards) {
+                solve($0, $1, backwards: backwards)
             }
-            carry(c, rows: rows, to: first, in: sums)
-            subtract(at: first)
-            copyBlock(first, transposed: true, to: block)
-            csimd_solve_block(block.pointer, false, c.pointer + first, inputs, rows)
         }
     }
 }

@@ -76,7 +76,7 @@ private final class RoundingTrial {
         (split, splitting) = (made.result, made.seconds / cube)
         carrying = Self.product(
             csimd_matrix(
-                type: CSIMD_F32, data: values.pointer, rows: Int(CSIMD_BLOCK), cols: side),
+                type: CSIMD_F32, data: values.pointer, rows: 256, cols: side),
             values, integers)
     }
 

@@ -211,7 +211,9 @@ extension WeightRounding {
     /// Writes the language file and copies the vision file.
     func write() throws -> [String] {
         let source = model.files.language
-        var metadata = source.metadata.members
+        // It is opened with what it was rounded with, if nothing else is said.
+        var metadata = source.metadata.members.filter { $0.key != Activations.key }
+        metadata += model.backend.workspace.activations.metadata
         if let place = metadata.firstIndex(where: { $0.key == "general.file_type" }) {
             metadata[place].value = .uint32(options.types.fileType)
         }

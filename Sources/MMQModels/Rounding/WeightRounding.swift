@@ -163,7 +163,9 @@ public final class WeightRounding {
             let (inputs, outputs) = (product.inputs, product.outputs)
             var gathering = SecondMoments.bytes(inputs: inputs) + pass
             let splitting = SecondMoments.splittingBytes(inputs: inputs)
-            let rounding = inputs * (inputs + 2 * outputs) * 4
+            let rounding =
+                inputs * (inputs + 2 * outputs) * 4
+                + SplitMoments.carryingBytes(inputs: inputs, rows: outputs)
             guard corrects else { return max(gathering, splitting, rounding) }
             gathering += InputChange.scratch(inputs: inputs, outputs: outputs) + pass
             return InputChange.bytes(inputs: inputs, outputs: outputs)

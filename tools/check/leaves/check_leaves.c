@@ -158,6 +158,27 @@ static void check_turning(void) {
     report("turn_floats");
 }
 
+static void check_products_of_doubles(void) {
+    static double x[9 * 80], y[9 * 80], out[9 * 80], want[9 * 80];
+    float* values = buffer(0, 0);
+    fill(values, 9 * 80);
+    for (size_t i = 0; i < 9 * 80; i++) {
+        x[i] = (double)values[i] / 3;
+        y[i] = (double)values[9 * 80 - 1 - i] / 7;
+    }
+    for (size_t depth = 0; depth <= 71; depth++) {
+        for (size_t rows = 1; rows <= 9; rows++) {
+            const size_t n = 71 + depth % 9, cols = 1 + (depth + rows) % 9;
+            memcpy(out, y, sizeof out);
+            memcpy(want, y, sizeof want);
+            tested->subtract_products(x, y, n, depth, out, rows, cols);
+            scalar->subtract_products(x, y, n, depth, want, rows, cols);
+            expect(memcmp(out, want, sizeof out) == 0, "%zu x %zu, depth %zu", rows, cols, depth);
+        }
+    }
+    report("subtract_products");
+}
+
 /// Rows of both functions; as many as any instruction set takes at once, and some that are left.
 enum { SOME_ROWS = 7 };
 
@@ -448,6 +469,7 @@ int main(void) {
         sets++;
         check_gemm();
         check_turning();
+        check_products_of_doubles();
         check_dots_add_rows();
         check_weights();
         check_norms();
