@@ -308,3 +308,157 @@ bool csimd_round_block(const csimd_rounding* how, const float* weights, const fl
     csimd_parallel(round_rows, &task, (int64_t)units(rows, TASK_ROWS));
     return !atomic_load(&task.failed);
 }
+
+// --- rounded rows once more ---------------------------------------------------------------------
+
+typedef struct refine_task {
+    const csimd_kernels* kernels;
+    csimd_type type;
+    const float* h;
+    size_t n, rows;
+    int sweeps;
+    float* gradients;
+    char* blocks;
+    size_t row_bytes;
+} refine_task;
+
+/// A block's scale and the numbers of its levels, as store takes them.
+INLINE block_state stored_block(csimd_type type, const void* x) {
+    block_state s = {.weights = NULL};
+    memcpy(&s.scale, x, sizeof s.scale); // all these types' blocks begin with it
+    if (type == CSIMD_Q8_0) {
+        memcpy(s.numbers, ((const csimd_block_q8_0*)x)->qs, sizeof s.numbers);
+        return s;
+    }
+    const uint8_t* nibbles =
+        type == CSIMD_Q5_0 ? ((const csimd_block_q5_0*)x)->qs : ((const csimd_block_q4_0*)x)->qs;
+    for (int j = 0; j < CSIMD_BLOCK; j++) {
+        s.numbers[j] = nibbles[j % 16] >> (j < 16 ? 0 : 4) & 15;
+        if (type == CSIMD_Q5_0) {
+            const uint8_t* fifth = ((const csimd_block_q5_0*)x)->qh;
+            s.numbers[j] |= (uint8_t)((fifth[j / 8] >> j % 8 & 1) << 4);
+        }
+    }
+    return s;
+}
+
+/// The level of a number, out of range NaN, which no comparison prefers.
+INLINE float level_of(csimd_type type, int number) {
+    switch (type) {
+    case CSIMD_Q8_0:
+        return number < -127 || number > 127 ? NAN : (float)number;
+    case CSIMD_Q5_0:
+        return number < 0 || number > 31 ? NAN : (float)(number - 16);
+    case CSIMD_IQ4_NL:
+        return number < 0 || number > 15 ? NAN : (float)csimd_iq4_nl_levels[number];
+    default:
+        return number < 0 || number > 15 ? NAN : (float)(number - 8);
+    }
+}
+
+/// The block of a row: its levels one after the other, then its scale unless this is the `last`
+/// time. Returns whether anything changed.
+INLINE bool refine_block(const refine_task* t, csimd_type type, size_t first, bool last,
+                         float* gradients, void* block) {
+    const size_t n = t->n;
+    const float* h = t->h + first * n;
+    block_state s = stored_block(type, block);
+    float d = csimd_f16_to_f32_one(s.scale);
+    bool changed = false;
+    for (size_t k = 0; k < CSIMD_BLOCK; k++) {
+        const int now = type == CSIMD_Q8_0 ? (int8_t)s.numbers[k] : s.numbers[k];
+        s.levels[k] = level_of(type, now);
+        float least = 0, step = 0;
+        int to = now;
+        for (int other = now - 1; other <= now + 1; other += 2) {
+            const float change = d * (level_of(type, other) - s.levels[k]);
+            const float loss = change * (change * h[k * n + first + k] - 2 * gradients[first + k]);
+            if (loss < least) {
+                least = loss;
+                step = -change;
+                to = other;
+            }
+        }
+        if (to != now) {
+            s.numbers[k] = (uint8_t)to;
+            s.levels[k] = level_of(type, to);
+            t->kernels->add_rows(CSIMD_F32, h + k * n, n * sizeof(float), 1, &step, gradients, n);
+            changed = true;
+        }
+    }
+    float product = 0, square = 0;
+    for (size_t k = 0; k < CSIMD_BLOCK; k++) {
+        float sum = 0;
+        for (size_t i = 0; i < CSIMD_BLOCK; i++) {
+            sum += h[k * n + first + i] * s.levels[i];
+        }
+        square += s.levels[k] * sum;
+        product += s.levels[k] * gradients[first + k];
+    }
+    const float fitted = d + product / square;
+    if (!last && square > 0 && fabsf(fitted) < 65504) {
+        const uint16_t scale = csimd_f32_to_f16_one(fitted);
+        const float change = csimd_f16_to_f32_one(scale) - d;
+        if (change * (change * square - 2 * product) < 0) {
+            float steps[CSIMD_BLOCK];
+            for (size_t k = 0; k < CSIMD_BLOCK; k++) {
+                steps[k] = -change * s.levels[k];
+            }
+            t->kernels->add_rows(CSIMD_F32, h, n * sizeof(float), CSIMD_BLOCK, steps, gradients, n);
+            s.scale = scale;
+            changed = true;
+        }
+    }
+    if (changed) {
+        store(type, &s, block);
+    }
+    return changed;
+}
+
+INLINE void refine_as(const refine_task* t, csimd_type type, size_t first, size_t end) {
+    const size_t bytes = csimd_block_bytes(type);
+    bool changed = true;
+    for (int sweep = 0; changed && sweep < t->sweeps; sweep++) {
+        changed = false;
+        // Block by block, so that all rows find the moments of its columns in the caches.
+        for (size_t column = 0; column < t->n; column += CSIMD_BLOCK) {
+            for (size_t row = first; row < end; row++) {
+                char* block = t->blocks + row * t->row_bytes + column / CSIMD_BLOCK * bytes;
+                changed |= refine_block(t, type, column, sweep + 1 == t->sweeps,
+                                        t->gradients + row * t->n, block);
+            }
+        }
+    }
+}
+
+static void refine_rows(void* context, int64_t index) {
+    const refine_task* t = context;
+    const size_t first = (size_t)index * TASK_ROWS, end = min_size(t->rows, first + TASK_ROWS);
+    switch (t->type) {
+    case CSIMD_Q8_0:
+        refine_as(t, CSIMD_Q8_0, first, end);
+        break;
+    case CSIMD_Q5_0:
+        refine_as(t, CSIMD_Q5_0, first, end);
+        break;
+    case CSIMD_IQ4_NL:
+        refine_as(t, CSIMD_IQ4_NL, first, end);
+        break;
+    default:
+        refine_as(t, CSIMD_Q4_0, first, end);
+    }
+}
+
+void csimd_refine_rows(csimd_type type, const float* h, size_t n, size_t rows, int sweeps,
+                       float* gradients, void* blocks, size_t row_bytes) {
+    refine_task task = {.kernels = csimd_active(),
+                        .type = type,
+                        .h = h,
+                        .n = n,
+                        .rows = rows,
+                        .sweeps = sweeps,
+                        .gradients = gradients,
+                        .blocks = blocks,
+                        .row_bytes = row_bytes};
+    csimd_parallel(refine_rows, &task, (int64_t)units(rows, TASK_ROWS));
+}

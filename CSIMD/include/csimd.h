@@ -139,6 +139,13 @@ typedef struct csimd_rounding {
 bool csimd_round_block(const csimd_rounding* how, const float* weights, const float* base,
                        size_t rows, size_t stride, float* errors, void* out, size_t out_stride);
 
+/// Goes over rounded rows `sweeps` times (coordinate descent): a level moves by one, and a block's
+/// scale to what fits its levels, where that lowers e H e^T, e being weights - rounded. type: as in
+/// csimd_rounding; h [n, n]: H; gradients [rows, n]: e H, kept; blocks: rows of n columns,
+/// `row_bytes` apart. The same bits on every instruction set and any number of threads.
+void csimd_refine_rows(csimd_type type, const float* h, size_t n, size_t rows, int sweeps,
+                       float* gradients, void* blocks, size_t row_bytes);
+
 // --- elementwise.c -----------------------------------------------------------------------------
 
 /// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, rows of n. y may be x.

@@ -60,6 +60,13 @@ struct RoundCommand: ParsableCommand {
             """)
     var correction: Float = 0.5
 
+    @Option(
+        help: """
+            How often all levels and scales are gone over again, one at a time, once they are \
+            rounded; none of them changes unless that leaves less.
+            """)
+    var refinements = 4
+
     @Flag(help: "Replace files of the same name, and what a run with other options left.")
     var force = false
 
@@ -75,6 +82,9 @@ struct RoundCommand: ParsableCommand {
         guard (0...1).contains(correction) else {
             throw ValidationError("--correction must be from 0 to 1.")
         }
+        guard (0...100).contains(refinements) else {
+            throw ValidationError("--refinements must be from 0 to 100.")
+        }
     }
 
     func run() throws {
@@ -85,7 +95,7 @@ struct RoundCommand: ParsableCommand {
             form: calibration.promptForm, samples: samples, leavingOut: leaveOut, output: output,
             options: .init(
                 types: types, imageWeight: calibration.imageWeight, damping: damping,
-                correction: correction, replace: force),
+                correction: correction, refinements: refinements, replace: force),
             allowsOutside: outside.allowOutside)
         let interrupt = InterruptFlag(
             note: "Finishing the layer under way; Ctrl-C again stops at once.")

@@ -216,4 +216,60 @@ import Testing
         let ratio = loss(rounded.errors.map { Float(bitPattern: $0) }) / loss(atSearched)
         #expect(ratio < part)
     }
+
+    /// Gone over again, rows leave less, gradients stay those of the errors, and every instruction set
+    /// and number of threads gives the same bits; no sweep, no change.
+    @Test(arguments: [CSIMD_Q4_0, CSIMD_IQ4_NL, CSIMD_Q5_0, CSIMD_Q8_0])
+    func refinedRowsLeaveLess(_ type: csimd_type) throws {
+        let n = 96, rows = 37, size = csimd_row_bytes(type, n)
+        let h = Self.moments(n, rows: 150, seed: 5), moments = h.map { Float($0) }
+        var random = SeededRandom(seed: 14)
+        let weights = random.normals(rows * n)
+        let start = QuantizerTests.blocks(
+            type, weights, importance: (0..<n).map { moments[$0 * n + $0] }, rows: rows)
+        func errors(_ blocks: [UInt8]) -> [Double] {
+            (0..<rows).flatMap { row in
+                let values = QuantizerTests.values(
+                    type, Array(blocks[(row * size)..<((row + 1) * size)]), count: n)
+                return values.indices.map {
+                    Double(weights[row * n + $0] - Float(bitPattern: values[$0]))
+                }
+            }
+        }
+        /// e H.
+        func gradients(_ errors: [Double]) -> [Double] {
+            (0..<rows * n).map { place in
+                (0..<n).reduce(0.0) {
+                    $0 + errors[place / n * n + $1] * h[$1 * n + place % n]
+                }
+            }
+        }
+        func loss(_ blocks: [UInt8]) -> Double {
+            let errors = errors(blocks)
+            return zip(errors, gradients(errors)).reduce(0) { $0 + $1.0 * $1.1 }
+        }
+        func refined(_ sweeps: Int32) -> (blocks: [UInt8], gradients: [Float]) {
+            var blocks = start, g = gradients(errors(start)).map { Float($0) }
+            csimd_refine_rows(type, moments, n, rows, sweeps, &g, &blocks, size)
+            return (blocks, g)
+        }
+        #expect(refined(0).blocks == start)
+        let one = refined(1), four = refined(4)
+        let (before, first, after) = (loss(start), loss(one.blocks), loss(four.blocks))
+        #expect(first < 0.8 * before && after < first, "\(before), \(first), \(after)")
+        let exact = gradients(errors(four.blocks))
+        let greatest = gradients(errors(start)).map(abs).max() ?? 0
+        for (g, right) in zip(four.gradients, exact) {
+            #expect(abs(Double(g) - right) < 1e-4 * greatest)
+        }
+        for threads in [1, 3] as [Int32] {
+            forEachISA(threads: threads) { isa in
+                let again = refined(4)
+                let isSame =
+                    again.blocks == four.blocks
+                    && again.gradients.map(\.bitPattern) == four.gradients.map(\.bitPattern)
+                #expect(isSame, "\(isa), \(threads) threads")
+            }
+        }
+    }
 }

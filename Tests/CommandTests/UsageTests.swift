@@ -26,7 +26,8 @@ import Testing
             [
                 "--model", "--compat", "--activations", "--bench", "--split", "--domain",
                 "--output", "--type", "--keep", "--samples", "--leave-out", "--prompt-form",
-                "--image-weight", "--damping", "--correction", "--force", "--allow-outside",
+                "--image-weight", "--damping", "--correction", "--refinements", "--force",
+                "--allow-outside",
                 "--threads", "--json",
             ]
         ),

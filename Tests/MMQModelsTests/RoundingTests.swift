@@ -102,7 +102,7 @@ import Testing
                 try RoundedMatrix(
                     rounding: csimd_matrix(
                         type: CSIMD_F32, data: $0.baseAddress, rows: rows, cols: n),
-                    to: type, by: split, name: "w", in: "f")
+                    to: type, by: split, refinements: 4, name: "w", in: "f")
             }
             let searched = RoundedMatrix(type: type, rows: rows, cols: n)
             for row in 0..<rows {
@@ -187,8 +187,8 @@ import Testing
         let rounded = try weights.withUnsafeBufferPointer {
             try RoundedMatrix(
                 rounding: csimd_matrix(type: CSIMD_F32, data: $0.baseAddress, rows: rows, cols: n),
-                to: type, by: moments.split(damping: damping, of: "w", in: "f"), name: "w",
-                in: "f")
+                to: type, by: moments.split(damping: damping, of: "w", in: "f"), refinements: 0,
+                name: "w", in: "f")
         }
         // ggml's kvalues_iq4nl.
         let uneven: [Double] = [

@@ -28,10 +28,10 @@ final class RoundedMatrix {
 
     /// Rounds a weight so that the product's outputs change least over inputs of these moments, once
     /// it makes up for what has changed before; types that this is not known for are searched by the
-    /// importance of each input.
+    /// importance of each input. `refinements`: how often all levels are gone over again.
     convenience init(
         rounding source: csimd_matrix, to type: csimd_type, by moments: SplitMoments,
-        change: InputChange? = nil, name: String, in file: String
+        change: InputChange? = nil, refinements: Int, name: String, in file: String
     ) throws {
         self.init(type: type, rows: source.rows, cols: source.cols)
         let weights = FloatBuffer(count: rows * cols)
@@ -50,7 +50,7 @@ final class RoundedMatrix {
             return
         }
         change?.correct(weights, rows: rows, by: moments)
-        guard round(weights, by: moments) else {
+        guard round(weights, by: moments, refinements: refinements) else {
             throw InputError(
                 .nonFinite, file: file, item: "tensor '\(name)'",
                 expected: "weights that can be stored",
@@ -59,11 +59,13 @@ final class RoundedMatrix {
     }
 
     /// Block by block of 32 columns.
-    private func round(_ weights: FloatBuffer, by moments: SplitMoments) -> Bool {
+    private func round(
+        _ weights: FloatBuffer, by moments: SplitMoments, refinements: Int
+    ) -> Bool {
         let block = Int(CSIMD_BLOCK), rowBytes = csimd_row_bytes(type, cols)
         let errors = FloatBuffer(count: rows * cols)
         let within = FloatBuffer(count: block * block)
-        return moments.forEachBlock(of: errors, rows: rows) { first, base in
+        let isStored = moments.forEachBlock(of: errors, rows: rows) { first, base in
             // The weights and what the errors so far add.
             for row in 0..<rows {
                 csimd_add(
@@ -81,5 +83,18 @@ final class RoundedMatrix {
                     rowBytes)
             }
         }
+        guard isStored, refinements > 0 else { return isStored }
+        let gradients = FloatBuffer(count: rows * cols)
+        defer { withExtendedLifetime((errors, gradients)) {} }
+        var matrix = csimd_matrix(
+            type: CSIMD_F32, data: moments.moments.pointer, rows: cols, cols: cols)
+        var input = csimd_input(
+            x: errors.pointer, tokens: rows, cols: cols, stride: cols, integers: CSIMD_INT8,
+            quantized: nil)
+        csimd_matmul(&matrix, nil, &input, gradients.pointer, cols)
+        csimd_refine_rows(
+            type, moments.moments.pointer, cols, rows, Int32(refinements), gradients.pointer,
+            bytes.baseAddress, rowBytes)
+        return true
     }
 }

@@ -27,7 +27,7 @@ final class SecondMoments {
     static func bytes(inputs: Int) -> Int { inputs * (inputs * 8 + (depth + tile) * 4) }
 
     /// Bytes that they take while they are split.
-    static func splittingBytes(inputs: Int) -> Int { inputs * inputs * 12 }
+    static func splittingBytes(inputs: Int) -> Int { inputs * inputs * 14 }
 
     /// Adds rows, each with the weight of that index.
     func add(_ rows: Rows, weight: (Int) -> Float) {
@@ -71,15 +71,20 @@ final class SecondMoments {
     /// - Throws: `InputError` if nothing finite passed through the product.
     func split(damping: Double, of name: String, in file: String) throws -> SplitMoments {
         guard let sums else { preconditionFailure("moments that were split") }
-        defer {
-            sums.deallocate()
-            self.sums = nil
-        }
         let diagonal = (0..<inputs).map { sums[$0 * inputs + $0] }
         let mean = diagonal.reduce(0, +) / Double(inputs)
         for i in 0..<inputs {
             // An input that is always zero keeps what no rounding depends on.
             sums[i * inputs + i] += damping * diagonal[i] + 1e-9 * mean
+        }
+        // Row by row from the diagonal on, as the split leaves nothing of them.
+        let upper = FloatBuffer(count: inputs * (inputs + 1) / 2)
+        var place = 0
+        for i in 0..<inputs {
+            for j in i..<inputs {
+                upper.pointer[place] = Float(sums[i * inputs + j])
+                place += 1
+            }
         }
         let feedback = FloatBuffer(count: inputs * inputs)
         let weights = FloatBuffer(count: inputs)
@@ -90,9 +95,28 @@ final class SecondMoments {
                 .nonFinite, file: file, item: "what goes into '\(name)'",
                 expected: "finite activations that are not all zero over the samples")
         }
+        sums.deallocate()
+        self.sums = nil
         return SplitMoments(
-            inputs: inputs, feedback: feedback, weights: weights.array,
+            inputs: inputs, feedback: feedback, weights: weights.array, moments: square(of: upper),
             squares: diagonal.map { Float($0) })
+    }
+
+    /// All of a symmetric matrix from what lies above its diagonal, tile by tile.
+    private func square(of upper: FloatBuffer) -> FloatBuffer {
+        let square = FloatBuffer(count: inputs * inputs), side = 64
+        for first in stride(from: 0, to: inputs, by: side) {
+            for column in stride(from: first, to: inputs, by: side) {
+                for i in first..<min(first + side, inputs) {
+                    let row = upper.pointer + (i * inputs - i * (i - 1) / 2 - i)
+                    for j in max(i, column)..<max(i, min(column + side, inputs)) {
+                        square.pointer[i * inputs + j] = row[j]
+                        square.pointer[j * inputs + i] = row[j]
+                    }
+                }
+            }
+        }
+        return square
     }
 }
 
@@ -104,6 +128,8 @@ struct SplitMoments {
     let feedback: FloatBuffer
     /// [inputs], D.
     let weights: [Float]
+    /// [inputs, inputs]: H itself, in f32.
+    let moments: FloatBuffer
     /// [inputs]: the moments' diagonal, the importance of each column alone.
     let squares: [Float]
 

@@ -6,7 +6,8 @@ extension WeightRounding {
     /// some tenths of a second. Attention, norms and files are left out.
     public func secondsALayer() throws -> Double {
         guard let layer = decoder.layers.first else { return 0 }
-        let trial = try RoundingTrial(model.backend.workspace.activations.kernel)
+        let trial = try RoundingTrial(
+            model.backend.workspace.activations.kernel, refinements: options.refinements)
         let (attention, mlp) = (layer.attention, layer.mlp)
         let tokens = Double(positions)
         var seconds = 0.0
@@ -32,10 +33,11 @@ extension WeightRounding {
                 seconds += weights * tokens * (try trial.cost(of: product.matrix.type).product)
             }
             if RoundedMatrix.takes(type) {
-                // Errors are carried to all columns behind; a change is multiplied with all, and
-                // solved for from both ends.
-                let columns = Double(product.inputs) * (corrects ? 2.5 : 0.5)
-                seconds += weights * columns * trial.carrying
+                // A change is multiplied with all columns, and solved for from both ends.
+                let columns = Double(product.inputs) * (corrects ? 2 : 0)
+                let carried = RoundingTrial.carried(
+                    product.inputs, refined: options.refinements > 0)
+                seconds += weights * (carried + columns) * trial.carrying
             }
         }
         return seconds
@@ -51,16 +53,19 @@ private final class RoundingTrial {
     /// Of an error that is carried to one later column of its row.
     let carrying: Double
     private let integers: csimd_integers
+    private let refinements: Int
     private let split: SplitMoments
     private let values: FloatBuffer
     private var costs: [UInt32: (rounding: Double, product: Double)] = [:]
 
     private static let side = 1024, rows = 64
 
-    /// - Parameter integers: what products round activations to.
-    init(_ integers: csimd_integers) throws {
+    /// - Parameters:
+    ///   - integers: what products round activations to.
+    ///   - refinements: how often levels are gone over again.
+    init(_ integers: csimd_integers, refinements: Int) throws {
         let side = Self.side
-        self.integers = integers
+        (self.integers, self.refinements) = (integers, refinements)
         values = FloatBuffer(count: side * side)
         var state: UInt32 = 1
         for i in 0..<values.count {
@@ -80,15 +85,24 @@ private final class RoundingTrial {
             values, integers)
     }
 
+    /// Columns that a weight's error is carried to: those behind; to refine, all, and again what a
+    /// quarter of them changes by, at half the speed.
+    static func carried(_ inputs: Int, refined: Bool) -> Double {
+        Double(inputs) * (refined ? 2 : 0.5)
+    }
+
     /// Of a type: to round a weight, what is carried left out, and to multiply it with a token.
     func cost(of type: csimd_type) throws -> (rounding: Double, product: Double) {
         if let cost = costs[type.rawValue] { return cost }
         let (rows, side) = (Self.rows, Self.side)
         let source = csimd_matrix(type: CSIMD_F32, data: values.pointer, rows: rows, cols: side)
         let rounded = try Self.timed {
-            try RoundedMatrix(rounding: source, to: type, by: split, name: "trial", in: "trial")
+            try RoundedMatrix(
+                rounding: source, to: type, by: split, refinements: refinements, name: "trial",
+                in: "trial")
         }
-        let carried = RoundedMatrix.takes(type) ? Double(side) / 2 * carrying : 0
+        let carried =
+            RoundedMatrix.takes(type) ? Self.carried(side, refined: refinements > 0) * carrying : 0
         let cost = (
             rounding: max(0, rounded.seconds / Double(rows * side) - carried),
             product: withExtendedLifetime(rounded.result) {

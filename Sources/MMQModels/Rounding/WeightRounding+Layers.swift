@@ -80,7 +80,7 @@ extension WeightRounding {
                 guard let name = linear.name, let type = type(of: linear) else { continue }
                 rounded[name] = try RoundedMatrix(
                     rounding: linear.matrix, to: type, by: split, change: gathered.change,
-                    name: name, in: file)
+                    refinements: options.refinements, name: name, in: file)
             }
             layer = layer.with(rounded.mapValues(\.matrix))
         }

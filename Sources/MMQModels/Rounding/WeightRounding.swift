@@ -6,7 +6,8 @@ import MMQImage
 
 /// Second-order rounding of a model's decoder (GPTQ, in the form of LDLQ): every weight is rounded so
 /// that its errors make up for each other over what goes into its product, layer by layer, in the
-/// model as it is rounded so far.
+/// model as it is rounded so far; then levels and scales are gone over again, one at a time, as long
+/// as that leaves less.
 ///
 /// Prompts are taken in first; what the layers make of them stays in memory, [tokens, hidden] twice,
 /// and once more as the model makes it that is not rounded, from which weights learn what to make up
@@ -25,17 +26,19 @@ public final class WeightRounding {
         public var damping: Double
         /// What part of the change that comes of earlier rounding the weights make up for, 0 to 1.
         public var correction: Float
+        /// How often all levels are gone over again once they are rounded.
+        public var refinements: Int
         /// Whether GGUF files in the folder, or layers of another run, are replaced.
         public var replace: Bool
 
         /// - Parameter types: of the decoder's weights.
         public init(
             types: WeightTypes, imageWeight: Float = 1, damping: Double = 1,
-            correction: Float = 0.5, replace: Bool = false
+            correction: Float = 0.5, refinements: Int = 4, replace: Bool = false
         ) {
             (self.types, self.imageWeight) = (types, imageWeight)
             (self.damping, self.correction) = (damping, correction)
-            self.replace = replace
+            (self.refinements, self.replace) = (refinements, replace)
         }
     }
 
@@ -118,7 +121,7 @@ public final class WeightRounding {
         hash.add(source.utf8)
         key =
             "2 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
-            + "\(options.correction) " + String(hash.value, radix: 16)
+            + "\(options.correction) \(options.refinements) " + String(hash.value, radix: 16)
         // What a run left that was ended while it gave its files their names is its own.
         let isBegun = try keptFile(0) != nil
         _ = try Converter.makeFolder(folder, replace: options.replace || isBegun)
@@ -164,7 +167,7 @@ public final class WeightRounding {
             var gathering = SecondMoments.bytes(inputs: inputs) + pass
             let splitting = SecondMoments.splittingBytes(inputs: inputs)
             let rounding =
-                inputs * (inputs + 2 * outputs) * 4
+                inputs * (2 * inputs + 3 * outputs) * 4
                 + SplitMoments.carryingBytes(inputs: inputs, rows: outputs)
             guard corrects else { return max(gathering, splitting, rounding) }
             gathering += InputChange.scratch(inputs: inputs, outputs: outputs) + pass
