@@ -313,13 +313,8 @@ bool csimd_round_block(const csimd_rounding* how, const float* weights, const fl
 
 typedef struct refine_task {
     const csimd_kernels* kernels;
-    csimd_type type;
-    const float* h;
-    size_t n, rows;
-    int sweeps;
+    const csimd_refinement* how;
     float* gradients;
-    char* blocks;
-    size_t row_bytes;
 } refine_task;
 
 /// A block's scale and the numbers of its levels, as store takes them.
@@ -356,23 +351,27 @@ INLINE float level_of(csimd_type type, int number) {
     }
 }
 
-/// The block of a row: its levels one after the other, then its scale unless this is the `last`
-/// time. Returns whether anything changed.
-INLINE bool refine_block(const refine_task* t, csimd_type type, size_t first, bool last,
-                         float* gradients, void* block) {
-    const size_t n = t->n;
-    const float* h = t->h + first * n;
+/// The block at `column` of the panel, of a row: its levels one after the other, then its scale.
+INLINE void refine_block(const refine_task* t, csimd_type type, size_t row, size_t column) {
+    const csimd_refinement* how = t->how;
+    const size_t first = how->first + column, apart = how->n * sizeof(float);
+    char* block =
+        (char*)how->blocks + row * how->row_bytes + first / CSIMD_BLOCK * csimd_block_bytes(type);
+    // The block's moments with the panel, and the row's gradients there.
+    const float* h = how->h + first * how->n + how->first;
+    float* gradients = t->gradients + row * how->count;
     block_state s = stored_block(type, block);
     float d = csimd_f16_to_f32_one(s.scale);
     bool changed = false;
     for (size_t k = 0; k < CSIMD_BLOCK; k++) {
         const int now = type == CSIMD_Q8_0 ? (int8_t)s.numbers[k] : s.numbers[k];
+        const float square = h[k * how->n + column + k], gradient = gradients[column + k];
         s.levels[k] = level_of(type, now);
         float least = 0, step = 0;
         int to = now;
         for (int other = now - 1; other <= now + 1; other += 2) {
             const float change = d * (level_of(type, other) - s.levels[k]);
-            const float loss = change * (change * h[k * n + first + k] - 2 * gradients[first + k]);
+            const float loss = change * (change * square - 2 * gradient);
             if (loss < least) {
                 least = loss;
                 step = -change;
@@ -382,21 +381,21 @@ INLINE bool refine_block(const refine_task* t, csimd_type type, size_t first, bo
         if (to != now) {
             s.numbers[k] = (uint8_t)to;
             s.levels[k] = level_of(type, to);
-            t->kernels->add_rows(CSIMD_F32, h + k * n, n * sizeof(float), 1, &step, gradients, n);
+            t->kernels->add_rows(CSIMD_F32, h + k * how->n, apart, 1, &step, gradients, how->count);
             changed = true;
         }
     }
     float product = 0, square = 0;
-    for (size_t k = 0; k < CSIMD_BLOCK; k++) {
+    for (size_t k = 0; how->scales && k < CSIMD_BLOCK; k++) {
         float sum = 0;
         for (size_t i = 0; i < CSIMD_BLOCK; i++) {
-            sum += h[k * n + first + i] * s.levels[i];
+            sum += h[k * how->n + column + i] * s.levels[i];
         }
         square += s.levels[k] * sum;
-        product += s.levels[k] * gradients[first + k];
+        product += s.levels[k] * gradients[column + k];
     }
     const float fitted = d + product / square;
-    if (!last && square > 0 && fabsf(fitted) < 65504) {
+    if (square > 0 && fabsf(fitted) < 65504) {
         const uint16_t scale = csimd_f32_to_f16_one(fitted);
         const float change = csimd_f16_to_f32_one(scale) - d;
         if (change * (change * square - 2 * product) < 0) {
@@ -404,37 +403,34 @@ INLINE bool refine_block(const refine_task* t, csimd_type type, size_t first, bo
             for (size_t k = 0; k < CSIMD_BLOCK; k++) {
                 steps[k] = -change * s.levels[k];
             }
-            t->kernels->add_rows(CSIMD_F32, h, n * sizeof(float), CSIMD_BLOCK, steps, gradients, n);
+            t->kernels->add_rows(CSIMD_F32, h, apart, CSIMD_BLOCK, steps, gradients, how->count);
             s.scale = scale;
+            d += change;
             changed = true;
         }
     }
     if (changed) {
         store(type, &s, block);
+        for (size_t k = 0; k < CSIMD_BLOCK; k++) {
+            const size_t at = row * how->n + first + k;
+            how->errors[at] = how->weights[at] - d * s.levels[k];
+        }
     }
-    return changed;
 }
 
 INLINE void refine_as(const refine_task* t, csimd_type type, size_t first, size_t end) {
-    const size_t bytes = csimd_block_bytes(type);
-    bool changed = true;
-    for (int sweep = 0; changed && sweep < t->sweeps; sweep++) {
-        changed = false;
-        // Block by block, so that all rows find the moments of its columns in the caches.
-        for (size_t column = 0; column < t->n; column += CSIMD_BLOCK) {
-            for (size_t row = first; row < end; row++) {
-                char* block = t->blocks + row * t->row_bytes + column / CSIMD_BLOCK * bytes;
-                changed |= refine_block(t, type, column, sweep + 1 == t->sweeps,
-                                        t->gradients + row * t->n, block);
-            }
+    // Block by block, so that all rows find the moments of its columns in the caches.
+    for (size_t column = 0; column < t->how->count; column += CSIMD_BLOCK) {
+        for (size_t row = first; row < end; row++) {
+            refine_block(t, type, row, column);
         }
     }
 }
 
 static void refine_rows(void* context, int64_t index) {
     const refine_task* t = context;
-    const size_t first = (size_t)index * TASK_ROWS, end = min_size(t->rows, first + TASK_ROWS);
-    switch (t->type) {
+    const size_t first = (size_t)index * TASK_ROWS, end = min_size(t->how->rows, first + TASK_ROWS);
+    switch (t->how->type) {
     case CSIMD_Q8_0:
         refine_as(t, CSIMD_Q8_0, first, end);
         break;
@@ -449,16 +445,7 @@ static void refine_rows(void* context, int64_t index) {
     }
 }
 
-void csimd_refine_rows(csimd_type type, const float* h, size_t n, size_t rows, int sweeps,
-                       float* gradients, void* blocks, size_t row_bytes) {
-    refine_task task = {.kernels = csimd_active(),
-                        .type = type,
-                        .h = h,
-                        .n = n,
-                        .rows = rows,
-                        .sweeps = sweeps,
-                        .gradients = gradients,
-                        .blocks = blocks,
-                        .row_bytes = row_bytes};
-    csimd_parallel(refine_rows, &task, (int64_t)units(rows, TASK_ROWS));
+void csimd_refine_panel(const csimd_refinement* how, float* gradients) {
+    refine_task task = {csimd_active(), how, gradients};
+    csimd_parallel(refine_rows, &task, (int64_t)units(how->rows, TASK_ROWS));
 }

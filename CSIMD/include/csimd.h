@@ -139,12 +139,24 @@ typedef struct csimd_rounding {
 bool csimd_round_block(const csimd_rounding* how, const float* weights, const float* base,
                        size_t rows, size_t stride, float* errors, void* out, size_t out_stride);
 
-/// Goes over rounded rows `sweeps` times (coordinate descent): a level moves by one, and a block's
-/// scale to what fits its levels, where that lowers e H e^T, e being weights - rounded. type: as in
-/// csimd_rounding; h [n, n]: H; gradients [rows, n]: e H, kept; blocks: rows of n columns,
-/// `row_bytes` apart. The same bits on every instruction set and any number of threads.
-void csimd_refine_rows(csimd_type type, const float* h, size_t n, size_t rows, int sweeps,
-                       float* gradients, void* blocks, size_t row_bytes);
+/// A panel of the columns of rounded rows, `count` from `first` on, whole blocks.
+typedef struct csimd_refinement {
+    csimd_type type; // as in csimd_rounding
+    size_t rows, n;  // of the weight
+    size_t first, count;
+    bool scales;          // whether scales change too
+    const float* h;       // H [n, n]
+    const float* weights; // [rows, n]
+    float* errors;        // weights - rounded [rows, n]
+    void* blocks;         // rows of n columns, row_bytes apart
+    size_t row_bytes;
+} csimd_refinement;
+
+/// Goes over the panel once (coordinate descent): a level moves by one, and a block's scale to what
+/// fits its levels, where that lowers e H e^T, e being a row's errors. gradients [rows, count]: the
+/// panel's columns of e H; overwritten. The same bits on every instruction set and any number of
+/// threads.
+void csimd_refine_panel(const csimd_refinement* how, float* gradients);
 
 // --- elementwise.c -----------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ struct RoundCommand: ParsableCommand {
             How often all levels and scales are gone over again, one at a time, once they are \
             rounded; none of them changes unless that leaves less.
             """)
-    var refinements = 4
+    var refinements = 2
 
     @Flag(help: "Replace files of the same name, and what a run with other options left.")
     var force = false

@@ -65,6 +65,7 @@ final class RoundedMatrix {
         let block = Int(CSIMD_BLOCK), rowBytes = csimd_row_bytes(type, cols)
         let errors = FloatBuffer(count: rows * cols)
         let within = FloatBuffer(count: block * block)
+        defer { withExtendedLifetime((errors, within)) {} }
         let isStored = moments.forEachBlock(of: errors, rows: rows) { first, base in
             // The weights and what the errors so far add.
             for row in 0..<rows {
@@ -83,18 +84,32 @@ final class RoundedMatrix {
                     rowBytes)
             }
         }
-        guard isStored, refinements > 0 else { return isStored }
-        let gradients = FloatBuffer(count: rows * cols)
-        defer { withExtendedLifetime((errors, gradients)) {} }
-        var matrix = csimd_matrix(
-            type: CSIMD_F32, data: moments.moments.pointer, rows: cols, cols: cols)
-        var input = csimd_input(
-            x: errors.pointer, tokens: rows, cols: cols, stride: cols, integers: CSIMD_INT8,
-            quantized: nil)
-        csimd_matmul(&matrix, nil, &input, gradients.pointer, cols)
-        csimd_refine_rows(
-            type, moments.moments.pointer, cols, rows, Int32(refinements), gradients.pointer,
-            bytes.baseAddress, rowBytes)
+        guard isStored else { return false }
+        for again in 0..<refinements {
+            refine(weights, errors, by: moments, scales: again == 0)
+        }
         return true
+    }
+
+    /// Goes over all levels once, and over all scales.
+    private func refine(
+        _ weights: FloatBuffer, _ errors: FloatBuffer, by moments: SplitMoments, scales: Bool
+    ) {
+        let gradients = FloatBuffer(count: rows * SplitMoments.panel)
+        for first in stride(from: 0, to: cols, by: SplitMoments.panel) {
+            let count = min(SplitMoments.panel, cols - first)
+            var matrix = csimd_matrix(
+                type: CSIMD_F32, data: moments.moments.pointer + first * cols, rows: count,
+                cols: cols)
+            var input = csimd_input(
+                x: errors.pointer, tokens: rows, cols: cols, stride: cols, integers: CSIMD_INT8,
+                quantized: nil)
+            csimd_matmul(&matrix, nil, &input, gradients.pointer, count)
+            var how = csimd_refinement(
+                type: type, rows: rows, n: cols, first: first, count: count, scales: scales,
+                h: moments.moments.pointer, weights: weights.pointer, errors: errors.pointer,
+                blocks: bytes.baseAddress, row_bytes: bytes.count / max(rows, 1))
+            csimd_refine_panel(&how, gradients.pointer)
+        }
     }
 }

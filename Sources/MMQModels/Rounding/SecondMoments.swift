@@ -174,7 +174,7 @@ struct SplitMoments {
     }
 
     /// Columns that what comes of all before them is carried to at once.
-    private static let panel = 256
+    static let panel = 256
 
     /// Bytes that carrying takes.
     static func carryingBytes(inputs: Int, rows: Int) -> Int {

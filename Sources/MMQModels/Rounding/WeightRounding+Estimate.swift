@@ -36,7 +36,7 @@ extension WeightRounding {
                 // A change is multiplied with all columns, and solved for from both ends.
                 let columns = Double(product.inputs) * (corrects ? 2 : 0)
                 let carried = RoundingTrial.carried(
-                    product.inputs, refined: options.refinements > 0)
+                    product.inputs, refinements: options.refinements)
                 seconds += weights * (carried + columns) * trial.carrying
             }
         }
@@ -85,10 +85,10 @@ private final class RoundingTrial {
             values, integers)
     }
 
-    /// Columns that a weight's error is carried to: those behind; to refine, all, and again what a
-    /// quarter of them changes by, at half the speed.
-    static func carried(_ inputs: Int, refined: Bool) -> Double {
-        Double(inputs) * (refined ? 2 : 0.5)
+    /// Columns that a weight's error is carried to: those behind, and all each time that they are gone
+    /// over again.
+    static func carried(_ inputs: Int, refinements: Int) -> Double {
+        Double(inputs) * (0.5 + Double(refinements))
     }
 
     /// Of a type: to round a weight, what is carried left out, and to multiply it with a token.
@@ -102,7 +102,7 @@ private final class RoundingTrial {
                 in: "trial")
         }
         let carried =
-            RoundedMatrix.takes(type) ? Self.carried(side, refined: refinements > 0) * carrying : 0
+            RoundedMatrix.takes(type) ? Self.carried(side, refinements: refinements) * carrying : 0
         let cost = (
             rounding: max(0, rounded.seconds / Double(rows * side) - carried),
             product: withExtendedLifetime(rounded.result) {

@@ -34,7 +34,7 @@ public final class WeightRounding {
         /// - Parameter types: of the decoder's weights.
         public init(
             types: WeightTypes, imageWeight: Float = 1, damping: Double = 1,
-            correction: Float = 0.5, refinements: Int = 4, replace: Bool = false
+            correction: Float = 0.5, refinements: Int = 2, replace: Bool = false
         ) {
             (self.types, self.imageWeight) = (types, imageWeight)
             (self.damping, self.correction) = (damping, correction)
@@ -167,7 +167,7 @@ public final class WeightRounding {
             var gathering = SecondMoments.bytes(inputs: inputs) + pass
             let splitting = SecondMoments.splittingBytes(inputs: inputs)
             let rounding =
-                inputs * (2 * inputs + 3 * outputs) * 4
+                inputs * (2 * inputs + 2 * outputs) * 4
                 + SplitMoments.carryingBytes(inputs: inputs, rows: outputs)
             guard corrects else { return max(gathering, splitting, rounding) }
             gathering += InputChange.scratch(inputs: inputs, outputs: outputs) + pass
