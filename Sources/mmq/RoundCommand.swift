@@ -62,8 +62,8 @@ struct RoundCommand: ParsableCommand {
 
     @Option(
         help: """
-            How often all levels and scales are gone over again, one at a time, once they are \
-            rounded; none of them changes unless that leaves less.
+            How often all levels, and the first time scales, are gone over again, one at a time, once \
+            they are rounded; none of them changes unless that leaves less.
             """)
     var refinements = 2
 
