@@ -407,6 +407,8 @@ enum { CSIMD_GEMM_PANEL = 16 };
 /// floats apart; b in panels of 16 columns, `b_stride` floats apart: column j of row p at
 /// b[j / 16 * b_stride + p * 16 + j % 16], so that a block reads streams without gaps, which fall
 /// on all sets of a cache. n is a multiple of 16; b is 64-byte aligned, and so is each panel.
+/// `ahead`: m rows of k, `ahead_stride` floats apart, that are wanted next; memory is asked for
+/// them meanwhile, a line at a time. They need not exist. NULL: none.
 typedef struct csimd_gemm {
     const float* a;
     const float* b;
@@ -414,6 +416,8 @@ typedef struct csimd_gemm {
     size_t a_stride, b_stride, c_stride;
     size_t m, n, k;
     bool accumulate;
+    const float* ahead;
+    size_t ahead_stride;
 } csimd_gemm;
 
 // --- the table ----------------------------------------------------------------------------------

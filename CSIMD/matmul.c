@@ -16,11 +16,17 @@ enum {
     // once for this many bytes of panel.
     PANEL_GROUP_BYTES = 384 * 1024,
     // f32 products: rows of a task, and k per pass: each pass is a chain of its own, and their
-    // packed columns stay in the first-level cache while all tokens pass over them.
-    FLOAT_ROWS = 64,
+    // packed columns stay in the near caches while all tokens pass over them.
+    FLOAT_ROWS = 128,
     FLOAT_K = 128,
     FLOAT_PANEL = FLOAT_K * CSIMD_GEMM_PANEL,
     FLOAT_TOKENS = 96,
+    // Tokens that lie whole pages apart fall on a few sets of the caches, all of them. If they have
+    // to be asked for ahead, since there are more bytes of them than a cache may have, they would
+    // drive each other out: so many at a time are copied to lines that do not.
+    FLOAT_LINE = FLOAT_K + 16,
+    FLOAT_COPIED = 48,
+    FLOAT_NEAR = 4 * 1024 * 1024,
     // Few rows are cut by tokens as well, for so many tasks of a thread, into parts of about this
     // many at the least.
     FLOAT_TASKS = 4,
@@ -46,6 +52,8 @@ enum {
     // Rows of floats that share the loads of a token.
     FEW_ROWS = 4,
 };
+
+_Static_assert(FLOAT_PANEL <= FLOAT_COPIED * FLOAT_LINE, "sixteen rows of weights fit as well");
 
 /// One scratch block per thread, kept until the thread ends: a prefill would ask for it thousands
 /// of times. NULL if memory is out.
@@ -236,6 +244,17 @@ static void int8_task(void* context, int64_t index) {
     add_bias(p, row0, rows);
 }
 
+/// Asks for what a row has behind column k, as much as FLOAT_K of them, but not for the first-level
+/// cache: it is wanted once all tokens are through with those before.
+static void ask_for_columns(const product* p, size_t row, size_t k) {
+    const size_t cols = p->w->cols, start = k * p->row_bytes / cols;
+    const size_t end = min_size(k + FLOAT_K, cols) * p->row_bytes / cols;
+    const char* from = (const char*)p->w->data + row * p->row_bytes;
+    for (size_t at = start; at < end; at += 64) {
+        __builtin_prefetch(from + at, 0, 2);
+    }
+}
+
 /// Panels of sixteen rows of w each, k in [k0, k0 + k_count); missing rows are zeros. lines: room
 /// for sixteen rows of FLOAT_K.
 static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t k0, size_t k_count,
@@ -245,12 +264,41 @@ static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t
             float* line = lines + r * FLOAT_K;
             if (first + r < rows) {
                 row_to_f32(p, row0 + first + r, k0, line, k_count);
+                ask_for_columns(p, row0 + first + r, k0 + k_count);
             } else {
                 memset(line, 0, k_count * sizeof(float));
             }
         }
         p->kernels->turn_floats(lines, FLOAT_K, k_count, b);
     }
+}
+
+/// Columns [k, k + k_count) of activations for gemm_f32: those of some tokens from the `first` on,
+/// and what is wanted after them. `lines`: room for FLOAT_COPIED of FLOAT_LINE.
+static csimd_gemm float_tokens(const csimd_input* x, size_t first, size_t k, size_t k_count,
+                               float* lines) {
+    const size_t left = x->tokens - first;
+    csimd_gemm g = {.a = x->x + first * x->stride + k,
+                    .a_stride = x->stride,
+                    .m = min_size(left, FLOAT_TOKENS),
+                    .k = k_count,
+                    .ahead_stride = x->stride};
+    const bool paged = x->stride * sizeof(float) % PAGE == 0;
+    if (paged && x->tokens * x->stride * sizeof(float) <= FLOAT_NEAR) {
+        return g;
+    }
+    if (paged) {
+        g.m = min_size(left, FLOAT_COPIED);
+        for (size_t t = 0; t < g.m; t++) {
+            memcpy(lines + t * FLOAT_LINE, g.a + t * g.a_stride, k_count * sizeof(float));
+        }
+    }
+    g.ahead = g.m < left ? g.a + g.m * g.a_stride : x->x + k + k_count;
+    if (paged) {
+        g.a = lines;
+        g.a_stride = FLOAT_LINE;
+    }
+    return g;
 }
 
 /// FLOAT_ROWS rows of w, from row0 on, times every token in f32.
@@ -260,32 +308,29 @@ static void float_rows(const product* p, size_t row0) {
     // A panel narrower than it is packed goes beside y: whole rounds of 16 only.
     size_t width = round_up(rows, CSIMD_GEMM_PANEL);
     bool whole = width == rows;
-    float* b = scratch((FLOAT_K * FLOAT_ROWS + FLOAT_PANEL) * sizeof(float));
+    float* b = scratch((FLOAT_K * FLOAT_ROWS + FLOAT_COPIED * FLOAT_LINE) * sizeof(float));
     float* beside = whole ? NULL : aligned_alloc(64, round_up(tokens * width * sizeof(float), 64));
     if (!b || (!whole && !beside)) {
         free(beside);
         direct_rows(p, row0, rows);
         return;
     }
-    float* lines = b + FLOAT_K * FLOAT_ROWS;
+    float* lines = b + FLOAT_K * FLOAT_ROWS; // of weights that are packed, then of tokens
     const csimd_output to = csimd_output_at(p->out, 0, row0);
     const csimd_output out = whole ? to : (csimd_output){beside, width};
     for (size_t k = 0; k < cols; k += FLOAT_K) {
         size_t k_count = min_size(cols - k, FLOAT_K);
         pack_float_panels(p, row0, rows, k, k_count, b, lines);
-        for (size_t first = 0; first < tokens; first += FLOAT_TOKENS) {
-            p->kernels->gemm_f32(&(csimd_gemm){
-                .a = p->input->x + first * p->input->stride + k,
-                .a_stride = p->input->stride,
-                .b = b,
-                .b_stride = FLOAT_PANEL,
-                .c = csimd_output_at(out, first, 0).y,
-                .c_stride = out.stride,
-                .m = min_size(tokens - first, FLOAT_TOKENS),
-                .n = width,
-                .k = k_count,
-                .accumulate = k > 0,
-            });
+        for (size_t first = 0; first < tokens;) {
+            csimd_gemm g = float_tokens(p->input, first, k, k_count, lines);
+            g.b = b;
+            g.b_stride = FLOAT_PANEL;
+            g.c = csimd_output_at(out, first, 0).y;
+            g.c_stride = out.stride;
+            g.n = width;
+            g.accumulate = k > 0;
+            first += g.m;
+            p->kernels->gemm_f32(&g);
         }
     }
     if (!whole) {

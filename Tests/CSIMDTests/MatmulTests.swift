@@ -171,8 +171,10 @@ import Testing
         }
     }
 
-    /// Few rows in f32 are shared out by tokens as well: still the same bytes.
+    /// Few rows in f32 are shared out by tokens as well, and tokens that lie whole pages apart are
+    /// copied where they are many: still the same bytes.
     @Test(arguments: [
+        Shape(type: CSIMD_F16, rows: 5, cols: 4096),
         Shape(type: CSIMD_F32, rows: 5, cols: 160), Shape(type: CSIMD_F16, rows: 70, cols: 160),
         Shape(type: CSIMD_Q4_0, rows: 32, cols: 96),
     ])

@@ -9,7 +9,8 @@ given the same ids and the picture's features, then mmq's own tokens one by one,
 token is that one, and else by how much more it likes its own. That twice: the file as it is, whose activations
 llama.cpp rounds to eight bits in its way, where mmq's are int8; and the same weights in f32, keys and values too, where
 mmq's activations are int16. What is left there is the weights: how they are stored, and what they stand for. Exit code
-1 if one step differs there.
+1 if one step differs there. What rounding alone does to text can be seen in llama.cpp itself: with the file as it is,
+its own best tokens are counted that are others once it takes the prompt in parts of 32 positions.
 """
 
 import ctypes
@@ -29,6 +30,8 @@ try:
     from llama_cpp import llama_cpp as library
 except ModuleNotFoundError:  # not among those of `make venv`: it takes long to compile
     raise SystemExit("needs the package llama-cpp-python: .build/venv/bin/pip install llama-cpp-python") from None
+
+PART = 32  # positions of a prompt
 
 
 def values(tensor) -> np.ndarray:
@@ -93,12 +96,16 @@ class Rival:
     def close(self) -> None:
         library.llama_model_free(self.model)
 
-    def gaps(self, answer: Answer) -> list[float]:
-        """For each of the answer's tokens, given those before it: the best token's logit less its own."""
+    def steps(self, answer: Answer, part: int | None = None) -> tuple[list[int], list[float]]:
+        """For each of the answer's tokens, given those before it: the best one, and its logit less the token's own.
+
+        The prompt goes in at once, or in parts of so many positions.
+        """
         rows = answer.embedded(self.table)
         params = library.llama_context_default_params()
         params.n_ctx = len(rows) + len(answer.tokens) + 8
-        params.n_batch = params.n_ubatch = len(rows) + 8
+        params.n_batch = len(rows) + 8
+        params.n_ubatch = part or params.n_batch
         params.n_threads = params.n_threads_batch = self.threads
         if self.in_f32:
             params.type_k = params.type_v = library.GGML_TYPE_F32
@@ -111,18 +118,19 @@ class Rival:
             self.place(batch, place, place, place == len(rows) - 1)
         self.decode(context, batch)
         library.llama_batch_free(batch)
-        batch, found = library.llama_batch_init(1, 0, 1), []
+        batch, best, gaps = library.llama_batch_init(1, 0, 1), [], []
         batch.n_tokens = 1
         for step, token in enumerate(answer.tokens):
             logits = np.ctypeslib.as_array(library.llama_get_logits_ith(context, -1), shape=(self.vocabulary,))
-            found.append(float(logits.max() - logits[token]))
+            best.append(int(logits.argmax()))
+            gaps.append(float(logits.max() - logits[token]))
             if step + 1 < len(answer.tokens):
                 batch.token[0] = token
                 self.place(batch, 0, len(rows) + step, True)
                 self.decode(context, batch)
         library.llama_batch_free(batch)
         library.llama_free(context)
-        return found
+        return best, gaps
 
     @staticmethod
     def place(batch, index: int, position: int, wanted: bool) -> None:
@@ -166,13 +174,18 @@ def main() -> int:
             write_f32(source, plain)
             for path, in_f32, activations in ((source, False, "int8"), (plain, True, "int16")):
                 rival = Rival(path, in_f32, options.threads)
-                gaps = []
+                gaps, moved = [], 0
                 for question in questions[:options.samples]:
                     picture = vqav2_picture(vqav2, options.split, question["image_id"])
-                    gaps += rival.gaps(Answer(
-                        options.mmq, model, picture, question["question"], activations, options.tokens, work))
+                    answer = Answer(
+                        options.mmq, model, picture, question["question"], activations, options.tokens, work)
+                    best, some = rival.steps(answer)
+                    gaps += some
+                    if not in_f32:
+                        moved += sum(a != b for a, b in zip(best, rival.steps(answer, PART)[0], strict=True))
                 rival.close()
                 print(f"{model.name}, {'its weights in f32' if in_f32 else 'as it is'}, mmq's activations "
-                      f"{activations}: {told(gaps)}", flush=True)
+                      f"{activations}: {told(gaps)}", end="", flush=True)
+                print("" if in_f32 else f"; beside llama.cpp in parts of {PART}: {moved} other", flush=True)
                 failed |= in_f32 and any(gap > 0 for gap in gaps)
     return int(failed)
