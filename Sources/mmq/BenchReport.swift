@@ -44,10 +44,28 @@ struct MachineLimits {
         return stage.isRounded ? bf16Peak ?? floatPeak : floatPeak
     }
 
+    /// Seconds that work of so many operations takes at a peak; nil where there is none.
+    private func seconds(_ operations: Int, at peak: Double) -> Double? {
+        peak > 0 ? Double(operations) / (peak * 1e9) : operations > 0 ? nil : 0
+    }
+
+    /// Seconds that products with weights take at their peaks, of integers and of f32.
+    func seconds(_ operations: ProductOperations) -> Double? {
+        guard let integers = seconds(operations.integers, at: int8Peak),
+            let floats = seconds(operations.floats, at: floatPeak)
+        else { return nil }
+        return integers + floats
+    }
+
     /// What work of so many operations, at a peak of 10^9 a second, and bytes would wait for longer.
     func limit(operations: Int, at peak: Double, bytes: Int) -> String? {
-        let computing = peak > 0 ? Double(operations) / peak : 0
-        let reading = readBandwidth > 0 ? Double(bytes) / readBandwidth : 0
+        limit(computing: seconds(operations, at: peak), bytes: bytes)
+    }
+
+    /// The same of work that takes so many seconds at the peak.
+    func limit(computing: Double?, bytes: Int) -> String? {
+        let computing = computing ?? 0
+        let reading = readBandwidth > 0 ? Double(bytes) / (readBandwidth * 1e9) : 0
         guard max(computing, reading) > 0 else { return nil }
         return computing > reading ? "compute" : "memory"
     }
@@ -70,7 +88,7 @@ struct BenchReport: Encodable {
             case name, timing, limit
             case tokensPerSecond = "tokens_per_second"
             case gigaOperationsPerSecond = "gop_per_second"
-            case shareOfPeak = "share_of_int8_peak"
+            case shareOfPeak = "share_of_peak"
             case gigabytesPerSecond = "gb_per_second"
             case shareOfBandwidth = "share_of_read_bandwidth"
         }
@@ -130,14 +148,15 @@ struct BenchReport: Encodable {
     /// A prompt of `tokens`; `name`: what happened to activations.
     mutating func addPrefill(_ timing: Benchmark.Timing, tokens: Int, name: String) {
         let operations = cost.layerOperations * tokens + cost.headOperations
-        let rate = Double(operations) / timing.medianSeconds / 1e9
+        let rate = Double(operations.all) / timing.medianSeconds / 1e9
+        let atPeak = limits.seconds(operations)
         rows.append(
             Row(
                 name: "prompt \(tokens)" + name, timing: timing,
                 tokensPerSecond: Double(tokens) / timing.medianSeconds,
-                gigaOperationsPerSecond: rate, shareOfPeak: shareOfPeak(rate),
-                limit: limits.limit(
-                    operations: operations, at: limits.int8Peak, bytes: cost.weightBytes)))
+                gigaOperationsPerSecond: rate,
+                shareOfPeak: atPeak.map { $0 / timing.medianSeconds },
+                limit: limits.limit(computing: atPeak, bytes: cost.weightBytes)))
     }
 
     /// `tokens` steps of `sequences` answers behind `prompt` tokens.
@@ -145,8 +164,9 @@ struct BenchReport: Encodable {
         _ timing: Benchmark.Timing, tokens: Int, behind prompt: Int, sequences: Int
     ) {
         let bytes = cost.bytes(tokens: tokens, behind: prompt, sequences: sequences)
-        let operations = (cost.layerOperations + cost.headOperations) * tokens * sequences
-        let rate = Double(operations) / timing.medianSeconds / 1e9
+        let operations = (cost.layerOperations + cost.headOperations) * (tokens * sequences)
+        let rate = Double(operations.all) / timing.medianSeconds / 1e9
+        let atPeak = limits.seconds(operations)
         let reading = Double(bytes) / timing.medianSeconds / 1e9
         let limits = limits.beside(timing)
         rows.append(
@@ -155,13 +175,10 @@ struct BenchReport: Encodable {
                     + (prompt == Benchmark.decodingPrompt ? "" : " behind \(prompt)"),
                 timing: timing,
                 tokensPerSecond: Double(tokens * sequences) / timing.medianSeconds,
-                gigaOperationsPerSecond: rate, shareOfPeak: shareOfPeak(rate),
+                gigaOperationsPerSecond: rate,
+                shareOfPeak: atPeak.map { $0 / timing.medianSeconds },
                 gigabytesPerSecond: reading, shareOfBandwidth: reading / limits.readBandwidth,
-                limit: limits.limit(operations: operations, at: limits.int8Peak, bytes: bytes)))
-    }
-
-    private func shareOfPeak(_ rate: Double) -> Double? {
-        limits.int8Peak > 0 ? rate / limits.int8Peak : nil
+                limit: limits.limit(computing: atPeak, bytes: bytes)))
     }
 
     /// Once everything is measured: the memory that it took.

@@ -147,6 +147,12 @@ import Testing
             let peak = try #require(report[name] as? Double)
             #expect(isScalar ? peak == 0 : peak > 0)
         }
+        // So few columns are multiplied in f32, whatever the weights' type.
+        let floatPeak = try #require(report["f32_peak_gop_per_second"] as? Double)
+        for row in rows where !isScalar {
+            let share = try #require(row["share_of_peak"] as? Double)
+            #expect(abs(share * floatPeak / (row["gop_per_second"] as? Double ?? 0) - 1) < 1e-9)
+        }
     }
 
     @Test func withoutStagesThereAreNone() throws {

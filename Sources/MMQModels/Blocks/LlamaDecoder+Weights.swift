@@ -38,9 +38,42 @@ extension LlamaDecoder {
     var cost: DecodingCost {
         DecodingCost(
             weightBytes: products.reduce(0) { $0 + $1.weightBytes },
-            layerOperations: products.dropLast().reduce(0) { $0 + 2 * $1.inputs * $1.outputs },
-            headOperations: 2 * head.inputs * head.outputs,
+            layerOperations: ProductOperations(of: products.dropLast()),
+            headOperations: ProductOperations(of: [head]),
             positionBytes: layers.count * kvHeads * rotary.headDim * KVCache.valueBytes)
+    }
+}
+
+/// Multiplications and additions of products with weights, by what they are computed in.
+public struct ProductOperations: Sendable {
+    /// Those of products that take their activations in integers.
+    public private(set) var integers = 0
+    /// Those of the others, in f32.
+    public private(set) var floats = 0
+
+    public var all: Int { integers + floats }
+
+    /// One token's, through all of them.
+    init(of products: some Sequence<Linear>) {
+        for product in products {
+            let operations = 2 * product.inputs * product.outputs
+            if product.takesIntegers { integers += operations } else { floats += operations }
+        }
+    }
+
+    /// Of as many tokens.
+    public static func * (operations: ProductOperations, tokens: Int) -> ProductOperations {
+        var all = operations
+        all.integers *= tokens
+        all.floats *= tokens
+        return all
+    }
+
+    public static func + (some: ProductOperations, others: ProductOperations) -> ProductOperations {
+        var all = some
+        all.integers += others.integers
+        all.floats += others.floats
+        return all
     }
 }
 
@@ -49,9 +82,9 @@ public struct DecodingCost: Sendable {
     /// Bytes of weights that one decoding step reads.
     public let weightBytes: Int
     /// Multiplications and additions of one token in the decoder layers.
-    public let layerOperations: Int
+    public let layerOperations: ProductOperations
     /// The same in the head, which only rows need whose logits are wanted.
-    public let headOperations: Int
+    public let headOperations: ProductOperations
     /// Bytes of keys and values that a step reads for every position in front of it.
     public let positionBytes: Int
 
