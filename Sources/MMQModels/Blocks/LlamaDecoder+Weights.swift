@@ -51,6 +51,7 @@ public struct ProductOperations: Sendable {
     /// Those of the others, in f32.
     public private(set) var floats = 0
 
+    /// Both together.
     public var all: Int { integers + floats }
 
     /// One token's, through all of them.
@@ -69,6 +70,7 @@ public struct ProductOperations: Sendable {
         return all
     }
 
+    /// Those of both.
     public static func + (some: ProductOperations, others: ProductOperations) -> ProductOperations {
         var all = some
         all.integers += others.integers
