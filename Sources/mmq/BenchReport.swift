@@ -288,9 +288,10 @@ struct BenchReport: Encodable {
         value.map { String(format: format, $0) } ?? ""
     }
 
-    /// Cells side by side, each padded to its width, nothing behind the last word.
+    /// Cells side by side, each padded to its width, or apart if it is wider; nothing behind the last
+    /// word.
     private func line(_ cells: [(String, Int)]) -> String {
-        let padded = cells.map { $0 + String(repeating: " ", count: max(0, $1 - $0.count)) }
+        let padded = cells.map { $0 + String(repeating: " ", count: max(1, $1 - $0.count)) }
         let whole = padded.joined()
         return String(
             whole[..<(whole.lastIndex { $0 != " " }.map(whole.index(after:)) ?? whole.startIndex)])
