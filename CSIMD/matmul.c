@@ -277,24 +277,23 @@ static void pack_float_panels(const product* p, size_t row0, size_t rows, size_t
 /// and what is wanted after them. `lines`: room for FLOAT_COPIED of FLOAT_LINE.
 static csimd_gemm float_tokens(const csimd_input* x, size_t first, size_t k, size_t k_count,
                                float* lines) {
-    const size_t left = x->tokens - first;
-    csimd_gemm g = {.a = x->x + first * x->stride + k,
-                    .a_stride = x->stride,
-                    .m = min_size(left, FLOAT_TOKENS),
-                    .k = k_count,
-                    .ahead_stride = x->stride};
+    const float* from = x->x + first * x->stride + k;
     const bool paged = x->stride * sizeof(float) % PAGE == 0;
-    if (paged && x->tokens * x->stride * sizeof(float) <= FLOAT_NEAR) {
+    const bool near = x->tokens * x->stride * sizeof(float) <= FLOAT_NEAR;
+    const size_t left = x->tokens - first;
+    csimd_gemm g = {.a = from,
+                    .a_stride = x->stride,
+                    .m = min_size(left, paged && !near ? FLOAT_COPIED : FLOAT_TOKENS),
+                    .k = k_count};
+    if (paged && near) {
         return g;
     }
+    g.ahead = g.m < left ? from + g.m * x->stride : x->x + k + k_count;
+    g.ahead_stride = x->stride;
     if (paged) {
-        g.m = min_size(left, FLOAT_COPIED);
         for (size_t t = 0; t < g.m; t++) {
-            memcpy(lines + t * FLOAT_LINE, g.a + t * g.a_stride, k_count * sizeof(float));
+            memcpy(lines + t * FLOAT_LINE, from + t * x->stride, k_count * sizeof(float));
         }
-    }
-    g.ahead = g.m < left ? g.a + g.m * g.a_stride : x->x + k + k_count;
-    if (paged) {
         g.a = lines;
         g.a_stride = FLOAT_LINE;
     }
