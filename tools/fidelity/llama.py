@@ -184,8 +184,8 @@ def main() -> int:
                     if not in_f32:
                         moved += sum(a != b for a, b in zip(best, rival.steps(answer, PART)[0], strict=True))
                 rival.close()
+                beside = "" if in_f32 else f"; beside llama.cpp in parts of {PART}: {moved} other"
                 print(f"{model.name}, {'its weights in f32' if in_f32 else 'as it is'}, mmq's activations "
-                      f"{activations}: {told(gaps)}", end="", flush=True)
-                print("" if in_f32 else f"; beside llama.cpp in parts of {PART}: {moved} other", flush=True)
+                      f"{activations}: {told(gaps)}{beside}", flush=True)
                 failed |= in_f32 and any(gap > 0 for gap in gaps)
     return int(failed)
