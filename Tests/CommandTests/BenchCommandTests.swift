@@ -155,6 +155,19 @@ import Testing
         }
     }
 
+    /// Titles wider than their column too.
+    @Test func titlesKeepApartFromColumns() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder, type: "q4_0")
+        let result = try expectExit(
+            0,
+            [
+                "bench", "--model", model, "-p", "1000", "-n", "1", "--counting", "--stages",
+                "--repetitions", "1",
+            ])
+        #expect(result.output.contains("prompt 1000, counted, by stage seconds"))
+    }
+
     @Test func withoutStagesThereAreNone() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder, type: "q4_0")
