@@ -127,6 +127,9 @@ typedef struct csimd_levels {
 static const _Alignas(16) int8_t csimd_iq4_nl_levels[16] = {
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
+/// The least magnitude that Q8_0 does not take: its scale, a half, is that over 127.
+#define CSIMD_BYTE_LIMIT (65504.0f * 127.0f)
+
 /// The least magnitude that a four-bit type cannot store: its scale is a half, 65,504 at most.
 static inline float csimd_four_bit_limit(csimd_type type) {
     return type == CSIMD_Q4_0 ? 65520.0f * 8 : 65504.0f * 113;

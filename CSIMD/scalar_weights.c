@@ -70,6 +70,7 @@ static uint16_t f32_to_bf16_one(float x) {
 // --- blocks -------------------------------------------------------------------------------------
 
 #include "search.inc"
+#include "search_bytes.inc"
 #include "search_levels.inc"
 
 /// 1 / d, and 0 for a block of zeros.
@@ -282,6 +283,10 @@ void csimd_scalar_from_f32(csimd_type type, const float* x, const float* importa
         }
         break;
     case CSIMD_Q8_0:
+        if (importance) {
+            search_q8_0(x, importance, y, n);
+            break;
+        }
         for (size_t b = 0; b < n / CSIMD_BLOCK; b++) {
             quantize_q8_0(x + b * CSIMD_BLOCK, (csimd_block_q8_0*)y + b);
         }

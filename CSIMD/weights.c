@@ -75,7 +75,7 @@ static float limit_of(csimd_type type) {
     case CSIMD_BF16:
         return 0x1.ffp127f;
     case CSIMD_Q8_0:
-        return 65504.0f * 127.0f; // the scale is |x| / 127, an f16
+        return CSIMD_BYTE_LIMIT;
     case CSIMD_Q4_0:
     case CSIMD_IQ4_NL:
         return csimd_four_bit_limit(type);

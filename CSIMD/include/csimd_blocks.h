@@ -116,8 +116,8 @@ void csimd_f32_to_f16(const float* x, uint16_t* y, size_t n);
 void csimd_bf16_to_f32(const uint16_t* x, float* y, size_t n);
 void csimd_f32_to_bf16(const float* x, uint16_t* y, size_t n);
 
-/// Quantizes one row of `cols` f32 to `type` (any csimd_type): Q8_0, and Q4_0 without importance,
-/// as ggml's reference quantizers do, bit for bit; all others, and Q4_0 with importance, with the
+/// Quantizes one row of `cols` f32 to `type` (any csimd_type): Q8_0 and Q4_0 without importance as
+/// ggml's reference quantizers do, bit for bit; all others, and these with importance, with the
 /// scales and offsets that a search finds to leave the least error. False if cols does not fit the
 /// type. `importance` [cols]: how much the squared error of each value counts, finite and not
 /// negative; NULL: all alike.

@@ -67,7 +67,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(
         help: """
             An importance file (mmq calibrate, or llama.cpp's llama-imatrix): the scales of weights \
-            of four to six bits are those that leave the least error weighed with it.
+            of four to eight bits are those that leave the least error weighed with it.
             """)
     var importance: String?
 

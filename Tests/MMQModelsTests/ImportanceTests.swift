@@ -131,8 +131,8 @@ import Testing
         #expect(throws: InputError.self) { try file.calibration() }
     }
 
-    /// Only weights of few bits of the decoder change, and there the weighed error becomes less.
-    @Test(arguments: [StoredType.q4_0, .iq4_nl, .q4_k, .q5_k])
+    /// Only quantized weights of the decoder change, and there the weighed error becomes less.
+    @Test(arguments: [StoredType.q8_0, .q4_0, .iq4_nl, .q4_k, .q5_k])
     func conversionWeighsErrors(_ type: StoredType) throws {
         let checkpoint = GoldenModel.llava.checkpoint
         func convert(_ name: String, _ type: StoredType, _ importance: String?) throws -> ModelFiles

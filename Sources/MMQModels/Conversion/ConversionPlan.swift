@@ -105,7 +105,7 @@ struct ConversionPlan: Sendable {
         }
         guard !weighed.isEmpty else {
             throw InputError(
-                .badInput, file: file.path, expected: "weights of four to six bits to weigh",
+                .badInput, file: file.path, expected: "weights of four to eight bits to weigh",
                 found: "none: leave --importance out, or choose another --type")
         }
         for i in weighed {

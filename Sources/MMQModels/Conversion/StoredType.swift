@@ -84,5 +84,5 @@ extension GGUFTensorType {
     }
 
     /// Whether blocks of this type are chosen by how much each error counts.
-    var takesImportance: Bool { blockElements > 1 && self != .q8_0 }
+    var takesImportance: Bool { blockElements > 1 }
 }
