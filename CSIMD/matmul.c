@@ -400,7 +400,7 @@ static void run_products(const product* products, size_t count) {
 static void cut_many(product* p) {
     if (!csimd_takes_integers(p->w)) {
         const size_t tokens = p->input->tokens, tasks = units(p->w->rows, FLOAT_ROWS);
-        const size_t wanted = units(FLOAT_TASKS * (size_t)csimd_threads(), tasks);
+        const size_t wanted = units(FLOAT_TASKS * (size_t)csimd_threads(), tasks ? tasks : 1);
         const size_t parts = min_size(wanted, 1 + tokens / LEAST_FLOAT_TOKENS);
         p->task = float_task;
         p->task_tokens = round_up(1 + tokens / parts, FLOAT_TOKENS);

@@ -284,6 +284,9 @@ static void round_rows(void* context, int64_t index) {
         for (size_t i = 0; t->how->type == CSIMD_Q8_0 && i < sizeof others / sizeof *others; i++) {
             block_state other = best;
             const float scale = csimd_f16_to_f32_one(searched) * others[i];
+            if (!(fabsf(scale) < 65504)) {
+                continue;
+            }
             round_fitted(t->how, csimd_f32_to_f16_one(scale), &other);
             if (other.loss < best.loss) {
                 best = other;

@@ -60,7 +60,7 @@ public enum Architectures {
     }
 
     /// The architecture's type in a fingerprint; nil if it is none.
-    private static func architecture(of fingerprint: String) -> String? {
+    static func architecture(of fingerprint: String) -> String? {
         fingerprint.lastIndex(of: "-").map { String(fingerprint[..<$0]) }
     }
 

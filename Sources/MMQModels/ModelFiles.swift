@@ -110,16 +110,24 @@ public final class ModelFiles: Sendable {
         try (language[name] != nil ? language : vision).floats(name)
     }
 
-    /// The one GGUF file of a role in a model folder.
-    public static func file(_ role: ModelFileRole, in folder: String) throws -> String {
-        let entries: [String]
+    /// Whether a file of that name is a model folder's of a role.
+    static func `is`(_ name: String, _ role: ModelFileRole) -> Bool {
+        name.hasPrefix(role.rawValue + "-") && name.hasSuffix(".gguf")
+    }
+
+    /// The names of a role's GGUF files in a folder, sorted.
+    public static func names(_ role: ModelFileRole, in folder: String) throws -> [String] {
         do {
-            entries = try FileManager.default.contentsOfDirectory(atPath: folder)
+            return try FileManager.default.contentsOfDirectory(atPath: folder)
+                .filter { Self.is($0, role) }.sorted()
         } catch {
             throw InputError(.unreadable, file: folder, expected: "a model folder")
         }
-        let names = entries.filter { $0.hasPrefix(role.rawValue + "-") && $0.hasSuffix(".gguf") }
-            .sorted()
+    }
+
+    /// The one GGUF file of a role in a model folder.
+    public static func file(_ role: ModelFileRole, in folder: String) throws -> String {
+        let names = try names(role, in: folder)
         guard let name = names.first, names.count == 1 else {
             throw InputError(
                 .unreadable, file: folder, expected: "one \(role.rawValue)-<type>.gguf",

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -185,6 +186,9 @@ struct CompareCommand: ParsableCommand {
                     samples: samples, options: options,
                     allowsOutside: outside.allowOutside), interrupt)
             return (outcome, Document(domain: domain, comparison: comparison))
+        }
+        if !series.isInterrupted, series.results.allSatisfy({ $0.comparison.samples == 0 }) {
+            throw InputError.noSamples(toCompareOver: bench)
         }
         try series.show(json: json, separator: "\n\n", Self.table)
         if series.isInterrupted { throw ExitCode(130) }

@@ -24,8 +24,8 @@ struct ConvertCommand: ParsableCommand {
         discussion: """
             Makes language-<type>.gguf, which other GGUF programs read too, and vision-<type>.gguf; \
             of a judge (wayveai/Lingo-Judge) it makes one file, judge-<type>.gguf. \
-            Nothing appears under these names before it is complete. Norms, biases and positions \
-            stay f32; where matrices have fewer than eight bits, the embedding table and the output \
+            Nothing appears under these names before it is complete. Norms, biases, positions \
+            and the Q-Former's embeddings stay f32; where matrices have fewer than eight bits, the embedding table and the output \
             head are q8_0. Rows that are no multiple of 256 are stored as q5_0 in place of q4_k, q5_1 \
             of q5_k, q8_0 of q6_k; rows that are no multiple of 32 as f16.
 
@@ -51,18 +51,21 @@ struct ConvertCommand: ParsableCommand {
             """)
     var type: WeightTypes?
 
-    @Option(help: "Parts of the decoder in other types, gate=q8_0,down=q8_0 for example.")
-    var keep: String?
+    @Option(
+        help: """
+            Parts of the decoder in other types, gate=q8_0,down=q8_0 for example; may be repeated.
+            """)
+    var keep: [String] = []
 
-    @Option(help: "The vision part's weights, likewise.")
-    var visionType: StoredType = .q8_0
+    @Option(help: "The vision part's weights, likewise (default: q8_0).")
+    var visionType: StoredType?
 
     @Option(
         help: """
             What the model's quantized products round activations to unless told otherwise when it \
-            is opened: int8 or int16.
+            is opened (default: int8).
             """)
-    var activations: Activations = .int8
+    var activations: Activations?
 
     @Option(
         help: """
@@ -83,17 +86,20 @@ struct ConvertCommand: ParsableCommand {
         let isJudge = try JudgeConverter.accepts(checkpoint: checkpoint)
         // Without importance iq4_nl gains little, and is slow where there is no VNNI.
         let types = type ?? WeightTypes(isJudge ? .f32 : importance == nil ? .q4_0 : .iq4_nl)
-        let rules = try keep.map(WeightRule.list) ?? []
+        let rules = try WeightRule.list(keep)
         if isJudge, !rules.isEmpty || !types.recipe.isEmpty {
             throw ValidationError("A judge has no such parts: --type with one type, no --keep.")
+        }
+        if isJudge, visionType != nil || activations != nil {
+            throw ValidationError("A judge has no vision part, and no --activations.")
         }
         if isJudge, importance != nil {
             throw ValidationError(
                 "An importance file is of a model's decoder, which a judge has not.")
         }
         let options = ConversionOptions(
-            types: types.keeping(rules), visionType: visionType,
-            activations: activations, importance: importance,
+            types: types.keeping(rules), visionType: visionType ?? .q8_0,
+            activations: activations ?? .int8, importance: importance,
             threads: threading.threads ?? Int(csimd_threads()), replace: force)
         if isJudge {
             try convertJudge(JudgeConverter(checkpoint: checkpoint, options: options))
@@ -112,6 +118,7 @@ struct ConvertCommand: ParsableCommand {
         let (result, seconds) = try watched(converter.sourceBytes) {
             try converter.convert(to: output, progress: $0)
         }
+        ModelFiles.noteOthers(in: output)
         try report(
             Report(
                 architecture: converter.model.architecture.modelType, language: result.language,

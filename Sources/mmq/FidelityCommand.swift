@@ -1,4 +1,5 @@
 import ArgumentParser
+import MMQBase
 import MMQModels
 import MMQStudy
 
@@ -61,10 +62,16 @@ struct FidelityCommand: ParsableCommand {
         } run: { _, domain, interrupt in
             try RunDisplay(domain).follow(run.step(domain), interrupt)
         }
+        guard series.results.contains(where: { $0 > 0 }) else {
+            if series.isInterrupted { throw ExitCode(130) }
+            throw InputError.noSamples(toCompareOver: bench.bench)
+        }
         let found = try run.result()
         if json {
             try Diagnostics.printJSON(found)
         } else {
+            let counts = zip(chosen, series.results).map { "\($0.rawValue) \($1)" }
+            print("next to \(found.reference), samples: \(counts.joined(separator: ", "))")
             print(Self.table(found))
         }
         if series.isInterrupted { throw ExitCode(130) }
@@ -97,6 +104,14 @@ struct FidelityCommand: ParsableCommand {
                         TextTable.number(mean(model.neurons.compactMap(\.halves)), 3),
                     ])
         }
-        return "next to \(found.reference)\n" + table.text
+        return table.text
+    }
+}
+
+extension InputError {
+    /// Models were to be compared, and no sample of the bench could be taken.
+    static func noSamples(toCompareOver bench: String) -> InputError {
+        InputError(
+            .badInput, file: bench, expected: "samples that the models can take", found: "none")
     }
 }

@@ -33,8 +33,11 @@ struct RoundCommand: ParsableCommand {
     @Option(help: "The weights' type, or a recipe, as convert takes them.")
     var type: WeightTypes = WeightTypes(.iq4_nl)
 
-    @Option(help: "Parts of the decoder in other types, gate=q8_0,down=q8_0 for example.")
-    var keep: String?
+    @Option(
+        help: """
+            Parts of the decoder in other types, gate=q8_0,down=q8_0 for example; may be repeated.
+            """)
+    var keep: [String] = []
 
     @Option(help: "Samples of each domain.")
     var samples = 16
@@ -89,7 +92,7 @@ struct RoundCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try domains.chosen() ?? Domain.allCases
-        let types = type.keeping(try keep.map(WeightRule.list) ?? [])
+        let types = type.keeping(try WeightRule.list(keep))
         let plan = try RoundingPlan(
             model: model.open(), bench: bench.bench, domains: chosen, split: bench.split,
             form: calibration.promptForm, samples: samples, leavingOut: leaveOut, output: output,
@@ -127,6 +130,7 @@ struct RoundCommand: ParsableCommand {
             if interrupt.isRaised, done < layers { throw CancellationError() }
         }
         report.clear()
+        ModelFiles.noteOthers(in: output)
         let result = Report(
             files: files, samples: taken, positions: rounding.positions,
             seconds: clock.seconds(since: start))

@@ -1,4 +1,5 @@
 import Foundation
+import MMQBase
 import Support
 import Testing
 
@@ -45,6 +46,17 @@ import Testing
         try expectExit(2, calibrate(model, folder("none"), samples: 0))
         try expectExit(2, calibrate(model, folder("none"), samples: 1, "--image-weight", "-1"))
         #expect(!FileManager.default.fileExists(atPath: folder("none")))
+    }
+
+    /// Two runs on one file would each lose what the other has measured.
+    @Test func oneRunAtATime() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let lock = try FileLock(beside: folder("file"), named: "file", kind: "importance file")
+        let result = try expectExit(1, calibrate(model, folder("file"), samples: 1))
+        #expect(result.errors.contains("\(folder("file")): another process"))
+        #expect(!FileManager.default.fileExists(atPath: folder("file")))
+        withExtendedLifetime(lock) {}
     }
 
     /// A bench of which no sample can be taken leaves no file, and says so by its exit code.

@@ -44,4 +44,44 @@ import Testing
         try expectExit(2, round(model, folder("none"), "--leave-out", "-1"))
         #expect(!FileManager.default.fileExists(atPath: folder("none")))
     }
+
+    /// Its own input as the output is refused before any work, and what it makes opens by its folder,
+    /// whatever the input's files are called.
+    @Test func placesOfItsFiles() throws {
+        let folder = try TemporaryFolder()
+        let golden = GoldenModel.llava
+        let model = try golden.convert(in: folder, type: "f16", visionType: "f16")
+        let files = ["language-f16.gguf", "vision-f16.gguf"].map { "\(model)/\($0)" }
+        let before = try files.map(bytes)
+        try expectRefusal(round(model, model, "--force"), naming: [files[1]])
+        #expect(try files.map(bytes) == before)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: model).count == 2)
+        try FileManager.default.copyItem(atPath: files[1], toPath: folder("v.gguf"))
+        var words = round("", folder("made"))
+        words.replaceSubrange(1..<3, with: ["--language", files[0], "--vision", folder("v.gguf")])
+        let result = try expectExit(0, words)
+        #expect(result.output.contains(folder("made/vision-f16.gguf")))
+        try expectExit(0, golden.trace(folder("made"), to: folder("trace")))
+        let other = try expectExit(0, round(model, folder("made"), "--type", "q4_0", "--force"))
+        #expect(other.errors.contains("language-iq4_nl.gguf and language-q4_0.gguf"))
+    }
+
+    /// A sample that the model cannot take is none of a study's, nor of those left out.
+    @Test func leavesOutWhatAStudyTakes() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        func made(_ name: String, picture: [UInt8]?) throws -> Data {
+            let bench = folder(name + "-bench")
+            try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
+            try FileManager.default.removeItem(atPath: bench + "/rs/Data/0.png")
+            if let picture { _ = try folder.write(name + "-bench/rs/Data/0.png", picture) }
+            var words = round(model, folder(name), "--leave-out", "2", "--samples", "1")
+            words[words.firstIndex(of: goldenBench)!] = bench
+            words[words.firstIndex(of: "rs,com")!] = "rs"
+            try expectExit(0, words)
+            return try bytes(folder(name + "/language-iq4_nl.gguf"))
+        }
+        // Not there, or no picture: others are the first two.
+        #expect(try made("missing", picture: nil) == made("broken", picture: [1, 2, 3]))
+    }
 }

@@ -391,11 +391,64 @@ import Testing
             ["ask", "--image", GoldenModel.llava.picture(), "Why?"], naming: ["--model"])
     }
 
+    /// Models that cannot be compared, and a bench of which no sample can be taken, are no results.
+    @Test func fidelityOfNothing() throws {
+        let folder = try TemporaryFolder()
+        let model = try GoldenModel.llava.convert(in: folder)
+        let other = try GoldenModel.blip.convert(in: folder, name: "other")
+        func fidelity(_ model: String, next reference: String, bench: String) -> [String] {
+            [
+                "fidelity", "--reference", reference, "--model", model, "--bench", bench,
+                "--domain", "rs,com", "--samples", "1",
+            ]
+        }
+        try expectRefusal(
+            fidelity(other, next: model, bench: goldenBench),
+            naming: [other + "/language-", model + "/language-", "qformer"])
+        let result = try expectExit(0, fidelity(model, next: model, bench: goldenBench))
+        #expect(result.output.hasPrefix("next to \(model), samples: rs 1, com 1\n"))
+        let bench = folder("bench")
+        try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
+        try FileManager.default.removeItem(atPath: bench + "/rs/Data")
+        var nothing = fidelity(model, next: model, bench: bench)
+        nothing[nothing.firstIndex(of: "rs,com")!] = "rs"
+        let compare =
+            ["compare", "--model", model, "--model", model, "--bench", bench]
+            + ["--domain", "rs", "--samples", "1"]
+        for words in [nothing, compare] {
+            let result = try expectExit(2, words)
+            #expect(result.output == "" && result.errors.contains("\(bench): expected samples"))
+        }
+    }
+
+    /// Rules may be given one by one.
+    @Test func keepsEveryPart() throws {
+        let folder = try TemporaryFolder()
+        let golden = GoldenModel.llava
+        let once = try golden.convert(
+            in: folder, type: "q4_0", name: "once", more: ["--keep", "gate=q8_0,down=q8_0"])
+        let twice = try golden.convert(
+            in: folder, type: "q4_0", name: "twice",
+            more: ["--keep", "gate=q8_0", "--keep", "down=q8_0"])
+        let name = "/language-q4_0-mix.gguf"
+        #expect(
+            try Data(contentsOf: URL(fileURLWithPath: once + name))
+                == Data(contentsOf: URL(fileURLWithPath: twice + name)))
+        try expectRefusal(
+            [
+                "convert", golden.checkpoint, "--output", folder("two"), "--keep", "gate=q8_0",
+                "--keep", "gate=q6_k",
+            ], naming: ["--keep", "gate=q6_k"])
+    }
+
     /// What a judge has no use for is refused, not passed over.
     @Test func aJudgeTakesNoImportance() throws {
         let folder = try TemporaryFolder()
         let judge = try Golden.path("lingo-judge/plain/checkpoint")
-        for more in [["--importance", folder("importance.gguf")], ["--keep", "gate=q8_0"]] {
+        for more in [
+            ["--importance", folder("importance.gguf")], ["--keep", "gate=q8_0"],
+            ["--vision-type", "f16"], ["--activations", "int16"],
+        ] {
             try expectRefusal(
                 ["convert", judge, "--output", folder("judge")] + more, naming: ["judge"])
         }

@@ -24,9 +24,11 @@ import Testing
         return statistics
     }
 
-    private func write(_ statistics: InputStatistics, _ name: String) throws -> String {
+    private func write(
+        _ statistics: InputStatistics, _ name: String, model: String = "m"
+    ) throws -> String {
         var calibration = ImportanceFile.Calibration(
-            model: "m", split: "train", form: "simple", imageWeight: 1)
+            model: model, split: "train", form: "simple", imageWeight: 1)
         calibration.append(.init(domain: "rs", bench: "b"), statistics)
         try ImportanceFile.write(calibration, to: folder(name))
         return folder(name)
@@ -228,6 +230,10 @@ import Testing
         other.products["blk.99.ffn_down.weight"] = statistics.products[name]
         try expectRefusal(write(other, "other"), .mismatch, "blk.99.ffn_down.weight")
         try expectRefusal(model.files.language.path, .badValue, "imatrix")
+        // The same decoder behind another tower.
+        try expectRefusal(
+            write(statistics, "blip", model: "instructblip-12"), .mismatch, "instructblip",
+            "llava_next")
         let whole = try [UInt8](Data(contentsOf: URL(fileURLWithPath: write(statistics, "whole"))))
         for count in [0, 3, 40, whole.count / 2, whole.count - 33] {
             let path = try folder.write("cut", Array(whole.prefix(count)))

@@ -291,10 +291,12 @@ import Testing
 
     @Test func recipesAndNoPrompts() throws {
         let model = try GoldenModel.llava.open(.f16, in: folder)
-        let rules = try WeightRule.list("gate=q8_0,down=f16")
+        let rules = try WeightRule.list(["gate=q8_0,down=f16"])
         let options = WeightRounding.Options(types: WeightTypes(.q4_0).keeping(rules))
-        let empty = try WeightRounding(model, to: folder("mix"), prompts: "", options: options)
-        #expect(throws: InputError.self) { try empty.run { _ in } }
+        #expect(throws: InputError.self) {
+            try WeightRounding(model, to: folder("mix"), prompts: "", options: options)
+                .run { _ in }
+        }
         _ = try rounding(.llava, model, to: "mix", options).run { _ in }
         let made = try ModelFiles(folder: folder("mix")).language
         #expect(made["blk.0.ffn_gate.weight"]?.type == .q8_0)

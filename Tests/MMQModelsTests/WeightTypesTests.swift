@@ -41,7 +41,7 @@ import Testing
     }
 
     @Test func rulesChangeTheirPartsAndNothingElse() throws {
-        let rules = try WeightRule.list("gate=q8_0,o=f16,head=q4_0")
+        let rules = try WeightRule.list(["gate=q8_0,o=f16", "head=q4_0"])
         let (files, result) = try convert(WeightTypes(.q4_0).keeping(rules))
         #expect(result.language.hasSuffix("/language-q4_0-mix.gguf"))
         #expect(
@@ -152,7 +152,7 @@ import Testing
         ("gate=q8_0,", "''"), ("gate=q8_0,gate=f16", "gate=f16"), ("gate=q8_0=f16", "q8_0=f16"),
     ])
     func refusesWhatIsNoRule(_ text: String, _ named: String) {
-        let error = #expect(throws: InputError.self) { try WeightRule.list(text) }
+        let error = #expect(throws: InputError.self) { try WeightRule.list([text]) }
         #expect(error?.description.contains(named) == true, "\(error as Any)")
     }
 

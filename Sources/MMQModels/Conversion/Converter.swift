@@ -88,7 +88,11 @@ public final class Converter: Sendable {
         var plan = try ConversionPlan(
             model: model, checkpoint: SafetensorsCheckpoint(folder: path),
             language: options.types, vision: options.visionType)
-        if let file = options.importance { try plan.weigh(with: ImportanceFile(path: file)) }
+        if let path = options.importance {
+            let importance = try ImportanceFile(path: path)
+            try importance.require(model.architecture)
+            try plan.weigh(with: importance)
+        }
         self.plan = plan
         sourceBytes = plan.sourceBytes
         template = model.architecture.chatTemplate(try folder.template())

@@ -236,7 +236,7 @@ public struct Inspection: Encodable, Sendable {
 /// Metadata keys that mmq writes or reads.
 enum KnownKeys {
     /// Keys by their beginning, where every key of the group is harmless or read.
-    private static let prefixes = ["general.", "mmq."]
+    private static let prefixes = ["general.", "imatrix.", "mmq."]
 
     private static let keys = Set(Architectures.all.flatMap(\.metadataKeys)).union([
         "llama.block_count", "llama.context_length", "llama.embedding_length",

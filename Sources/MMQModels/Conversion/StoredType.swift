@@ -1,3 +1,5 @@
+import CSIMD
+import MMQBase
 import MMQFormats
 
 /// Types that weights may be converted to.
@@ -85,4 +87,31 @@ extension GGUFTensorType {
 
     /// Whether blocks of this type are chosen by how much each error counts.
     var takesImportance: Bool { blockElements > 1 }
+
+    /// Refuses values that this type cannot store.
+    ///
+    /// - Parameters:
+    ///   - values: a tensor's elements from the one at `first` on, row-major.
+    ///   - name: the tensor's, for the error.
+    ///   - shape: the tensor's.
+    ///   - file: where it lies.
+    /// - Throws: `InputError`, `.nonFinite`, with the first one's place.
+    func requireStorable(
+        _ values: UnsafePointer<Float>, _ count: Int, from first: Int, of name: String,
+        _ shape: [Int], in file: String
+    ) throws {
+        guard let type = kernelType else { return }
+        let bad = csimd_first_unstorable(type, values, count)
+        guard bad < count else { return }
+        var index: [Int] = []
+        var rest = first + bad
+        for dimension in shape.reversed() {
+            index.insert(rest % max(1, dimension), at: 0)
+            rest /= max(1, dimension)
+        }
+        throw InputError(
+            .nonFinite, file: file, item: "tensor '\(name)'",
+            expected: "finite weights that \(self.name) can store",
+            found: "\(values[bad]) at \(index)")
+    }
 }

@@ -130,20 +130,10 @@ final class TensorConverter: @unchecked Sendable {  // shared state is behind th
     private func check(
         _ piece: Piece, _ values: UnsafePointer<Float>, _ count: Int, first: Int
     ) throws {
-        guard let type = piece.tensor.type.kernelType else { return }
-        let bad = csimd_first_unstorable(type, values, count)
-        guard bad < count else { return }
-        let source = piece.tensor.source
-        var index: [Int] = []
-        var rest = first + bad
-        for dimension in source.shape.reversed() {
-            index.insert(rest % max(1, dimension), at: 0)
-            rest /= max(1, dimension)
-        }
-        throw InputError(
-            .nonFinite, file: piece.tensor.file.path, item: "tensor '\(source.name)'",
-            expected: "finite weights that \(piece.tensor.type.name) can store",
-            found: "\(values[bad]) at \(index)")
+        let tensor = piece.tensor
+        try tensor.type.requireStorable(
+            values, count, from: first, of: tensor.source.name, tensor.source.shape,
+            in: tensor.file.path)
     }
 
     private static func grow<T: ExpressibleByIntegerLiteral>(_ array: inout [T], _ count: Int) {

@@ -69,9 +69,10 @@ public struct WeightRule: Sendable, Equatable {
     /// Rules as the command line writes them: `gate=q8_0,down=q8_0`.
     ///
     /// - Throws: `InputError` that names what is no rule, or the part that has two.
-    public static func list(_ text: String) throws -> [WeightRule] {
+    public static func list(_ texts: [String]) throws -> [WeightRule] {
         var rules: [WeightRule] = []
-        for word in text.split(separator: ",", omittingEmptySubsequences: false) {
+        let words = texts.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }
+        for word in words {
             let halves = word.split(separator: "=", omittingEmptySubsequences: false)
             guard halves.count == 2, let part = WeightPart(rawValue: String(halves[0])),
                 let type = StoredType(rawValue: String(halves[1]))

@@ -35,6 +35,18 @@ public struct ImportanceFile {
         }
     }
 
+    /// Refuses a file that was calibrated with a model of another architecture, whose decoder may have
+    /// the same shapes; one that another program made does not say.
+    func require(_ architecture: any Architecture) throws {
+        guard let model = file.metadata[Key.model]?.text,
+            let found = Architectures.architecture(of: model), found != architecture.modelType
+        else { return }
+        throw InputError(
+            .mismatch, file: path, item: "key '\(Key.model)'",
+            expected: "an importance file of a model of type \(architecture.modelType)",
+            found: "one of \(found)")
+    }
+
     /// How much each of a weight's input channels counts, [inputs]: the mean square of what it
     /// multiplies. nil if there is no entry.
     ///

@@ -42,6 +42,8 @@ final class RoundedMatrix {
         }
         guard Self.takes(type) else {
             let rowBytes = csimd_row_bytes(type, cols)
+            try GGUFTensorType.computable.first { $0.kernelType == type }?.requireStorable(
+                weights.pointer, weights.count, from: 0, of: name, [rows, cols], in: file)
             for row in 0..<rows {
                 csimd_quantize_row(
                     type, weights.pointer + row * cols, moments.squares,

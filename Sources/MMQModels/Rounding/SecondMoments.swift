@@ -68,7 +68,8 @@ final class SecondMoments {
     ///   - damping: what part of its own each input's moment grows by, as if noise came with it.
     ///   - name: the weight's, for the error.
     ///   - file: where it lies.
-    /// - Throws: `InputError` if nothing finite passed through the product.
+    /// - Throws: `InputError` if nothing finite passed through the product, or too little for so little
+    ///   damping.
     func split(damping: Double, of name: String, in file: String) throws -> SplitMoments {
         guard let sums else { preconditionFailure("moments that were split") }
         let diagonal = (0..<inputs).map { sums[$0 * inputs + $0] }
@@ -88,12 +89,17 @@ final class SecondMoments {
         }
         let feedback = FloatBuffer(count: inputs * inputs)
         let weights = FloatBuffer(count: inputs)
-        guard mean > 0, mean.isFinite,
-            csimd_split_moments(sums, inputs, feedback.pointer, weights.pointer)
-        else {
+        guard mean > 0, mean.isFinite else {
             throw InputError(
                 .nonFinite, file: file, item: "what goes into '\(name)'",
-                expected: "finite activations that are not all zero over the samples")
+                expected: "finite activations that are not all zero over the samples, also as "
+                    + "--image-weight weighs them")
+        }
+        guard csimd_split_moments(sums, inputs, feedback.pointer, weights.pointer) else {
+            throw InputError(
+                .badInput, file: file, item: "what goes into '\(name)'",
+                "too few samples to tell its \(inputs) inputs apart with a --damping of "
+                    + "\(damping): raise one of them")
         }
         sums.deallocate()
         self.sums = nil

@@ -13,8 +13,8 @@ import MMQImage
 /// and once more as the model makes it that is not rounded, from which weights learn what to make up
 /// for (`InputChange`).
 /// Every layer is left in a file of its own until the last is done: a run that was killed takes those
-/// up and does the layer anew that was under way. The same prompts make the same bytes, however often
-/// it was killed and on however many threads.
+/// up and does the layer anew that was under way. The same prompts make the same bytes on the same
+/// instruction set, however often it was killed and on however many threads.
 public final class WeightRounding {
     /// What is made.
     public struct Options: Sendable {
@@ -70,7 +70,11 @@ public final class WeightRounding {
     let folder: String
     /// Identifies what is rounded and how: layers of another run are not taken up.
     let key: String
+    /// Identifies the prompts that were taken in: nor are those of a run that had others, because
+    /// pictures were not there, say.
+    private(set) var taken = StableHash()
     private(set) var prompts: [Prompt] = []
+    private let lock: FolderLock
     /// Of the model that is not rounded, beside the model's own of the one that is.
     let exactWorkspace: Workspace
     /// Layers that were taken up: products read them where they lie.
@@ -119,9 +123,15 @@ public final class WeightRounding {
         var hash = StableHash()
         hash.add(names.utf8)
         hash.add(source.utf8)
+        // The number changes with what the same options make.
         key =
-            "2 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
+            "3 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
             + "\(options.correction) \(options.refinements) " + String(hash.value, radix: 16)
+        // What is in it is looked at once nobody else writes to it.
+        _ = try Converter.makeFolder(folder, replace: true)
+        lock = try FolderLock(folder)
+        for path in [languagePath, visionPath] { try InputLedger.check(output: path) }
+        try requireStorable()
         // What a run left that was ended while it gave its files their names is its own.
         let isBegun = try keptFile(0) != nil
         _ = try Converter.makeFolder(folder, replace: options.replace || isBegun)
@@ -131,6 +141,9 @@ public final class WeightRounding {
     ///
     /// - Throws: `InputError` if the model cannot take it.
     public func add(image: RGBImage, prompt: String) throws {
+        for number in [image.width, image.height] { taken.add(littleEndian: number) }
+        taken.add(image.pixels)
+        taken.add(prompt.utf8)
         let input = try model.prepare(image: image, prompt: prompt)
         let features = try input.imageFeatures(observation: nil)
         let embedded = try model.backend.embedded(input, features: features)
@@ -214,7 +227,8 @@ public final class WeightRounding {
             try progress(index + 1)
         }
         let made = try write()
-        for index in decoder.layers.indices { unlink(part(index)) }
+        // The first last: as long as it is there, the same command takes the rest up.
+        for index in decoder.layers.indices.reversed() { unlink(part(index)) }
         return made
     }
 }

@@ -130,7 +130,7 @@ struct ActivationProgress: Equatable {
 /// The folder of `mmq activations`: what it was begun with, one process's at a time.
 final class ActivationFolder {
     let path: String
-    private let descriptor: Int32
+    private let lock: FolderLock
 
     /// Opens a folder or makes one.
     ///
@@ -150,12 +150,7 @@ final class ActivationFolder {
                 found: "one of other files")
         }
         try makeFolder(path)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw InputError.system(.writeFailed, file: path, errno) }
-        self.descriptor = descriptor
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            throw InputError(.locked, file: path, "another process is writing to this folder")
-        }
+        lock = try FolderLock(path)
         if FileManager.default.fileExists(atPath: file) {
             try Self.check(JSONValue(file: file), manifest, file: file)
         } else {
@@ -163,8 +158,6 @@ final class ActivationFolder {
                 Array((JSONValue.object(manifest).jsonLine + "\n").utf8), to: file)
         }
     }
-
-    deinit { close(descriptor) }
 
     private static func check(_ begun: JSONValue, _ wanted: JSONObject, file: String) throws {
         for (key, value) in wanted.members where begun[key] != value {

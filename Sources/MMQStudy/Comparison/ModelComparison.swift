@@ -78,8 +78,15 @@ public struct ModelComparison: Sendable, Codable {
     /// - Throws: `InputError`, `.mismatch` if the models are not of one shape.
     public init(_ first: any VisionLanguageModel, _ second: any VisionLanguageModel) throws {
         guard first.modules == second.modules else {
+            func words(_ model: any VisionLanguageModel) -> String {
+                model.modules.map { "\($0.name) \($0.layers) x \($0.neurons)" }
+                    .joined(separator: ", ")
+            }
             throw InputError(
-                .mismatch, file: "compare", "the two models have different modules")
+                .mismatch, file: second.files.language.path,
+                expected: "a model with the modules of \(first.files.language.path), "
+                    + words(first),
+                found: words(second))
         }
         firing = first.modules.flatMap { module in
             (0..<module.layers).map { Firing(module: module.name, layer: $0) }
@@ -109,8 +116,9 @@ public struct ModelComparison: Sendable, Codable {
         let other = try second.prepare(image: image, prompt: prompt)
         guard first.input.hasTokens(of: other) else {
             throw InputError(
-                .mismatch, file: "compare",
-                "the two models turn this picture and prompt into different tokens")
+                .mismatch, file: second.files.language.path,
+                "turns this picture and prompt into other tokens than "
+                    + first.model.files.language.path)
         }
         let theirs = ObservedPass.observation(of: second)
         let isImage = first.model.imagePositions(first.input)

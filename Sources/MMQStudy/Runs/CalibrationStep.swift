@@ -14,6 +14,7 @@ public final class CalibrationPlan {
     let output: String
     let allowsOutside: Bool
     let form: PromptForm
+    private let lock: FileLock
     fileprivate var calibration: ImportanceFile.Calibration
 
     /// Calibrating with a model over the bench in a folder.
@@ -23,7 +24,8 @@ public final class CalibrationPlan {
     ///   - imageWeight: how much image positions count beside text positions, all together.
     ///   - output: the file to write, or to go on with.
     ///   - again: write it anew, whatever is there.
-    /// - Throws: `InputError`, `.mismatch` if the file is of another model or other options.
+    /// - Throws: `InputError`, `.mismatch` if the file is of another model or other options, `.locked` if
+    ///   another process writes to it.
     public init(
         model: any VisionLanguageModel, bench: String, split: String, form: PromptForm,
         samples: Int, imageWeight: Float, output: String, again: Bool, allowsOutside: Bool
@@ -34,6 +36,8 @@ public final class CalibrationPlan {
         self.output = output
         self.allowsOutside = allowsOutside
         self.form = form
+        lock = try FileLock(
+            beside: linkTarget(of: output), named: output, kind: "importance file")
         calibration = ImportanceFile.Calibration(
             model: model.fingerprint, split: split, form: form.rawValue, imageWeight: imageWeight)
         guard !again, FileManager.default.fileExists(atPath: output) else { return }

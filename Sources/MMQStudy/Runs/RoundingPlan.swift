@@ -13,6 +13,7 @@ public final class RoundingPlan {
 
     /// The rounding, once it has its prompts.
     public let rounding: WeightRounding
+    private let model: any VisionLanguageModel
     private let bench: String
     private let splits: [BenchSplit]
     private let wanted: Int
@@ -29,6 +30,7 @@ public final class RoundingPlan {
         form: PromptForm, samples: Int, leavingOut: Int, output: String,
         options: WeightRounding.Options, allowsOutside: Bool
     ) throws {
+        self.model = model
         self.bench = bench
         wanted = samples
         self.leavingOut = leavingOut
@@ -42,6 +44,15 @@ public final class RoundingPlan {
             prompts: "\(form.rawValue) \(split) \(samples) after \(leavingOut) "
                 + source.joined(separator: " "),
             options: options)
+    }
+
+    private func canTake(_ sample: BenchSample) throws -> Bool {
+        do {
+            _ = try model.prepare(image: sample.picture(), prompt: sample.prompt)
+            return true
+        } catch let error as InputError where error.reasonOfSample != nil {
+            return false
+        }
     }
 
     /// Takes the samples in; samples without their picture, or that the model cannot take, are passed
@@ -58,7 +69,9 @@ public final class RoundingPlan {
             var taken = Samples(domain: split.domain)
             var passed = 0
             while passed < leavingOut, let item = try split.next() {
-                if case .sample = item { passed += 1 }
+                if interrupted() { throw CancellationError() }
+                // One that the model cannot take is none of a study's samples either.
+                if case .sample(let sample) = item, try canTake(sample) { passed += 1 }
             }
             while taken.samples < wanted, let item = try split.next() {
                 if interrupted() { throw CancellationError() }

@@ -36,7 +36,7 @@ public final class Study {
     private let database: DatabaseQueue
     /// What SQLite opened it under.
     private let location: String
-    private let lock: StudyLock?
+    private let lock: FileLock?
     private let isNew: Bool
     /// Whether it is in memory alone.
     private let isScratch: Bool
@@ -76,7 +76,7 @@ public final class Study {
         }
         let place = place
         for suffix in Self.suffixes { InputLedger.add(path: place + suffix) }
-        lock = access.isLooking ? nil : try StudyLock(study: place, named: path)
+        lock = access.isLooking ? nil : try FileLock(beside: place, named: path, kind: "study")
         if access == .replacing { Self.remove(place) }
         do {
             (database, location) = try Self.translating(path) { try Self.open(place, access) }
@@ -295,13 +295,6 @@ public final class Study {
         InputError(
             .badInput, file: path, item: "table \(damage.table)",
             "a damaged study file: \(damage.problem)")
-    }
-
-    /// Whether this process may write the file and make others beside it: if that fails all the
-    /// same, the disk is full or broken, and nothing is wrong with what was asked for.
-    static func isWritable(_ path: String) -> Bool {
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        return access(folder, W_OK | X_OK) == 0 && (!exists(path) || access(path, W_OK) == 0)
     }
 
     /// What SQLite says where files cannot be mapped into memory.

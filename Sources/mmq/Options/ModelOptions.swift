@@ -106,3 +106,16 @@ struct ThreadOptions: ParsableArguments {
         }
     }
 }
+
+extension ModelFiles {
+    /// Says so if a folder that a model was put into holds another one's files too: it cannot be opened
+    /// by its name.
+    static func noteOthers(in folder: String) {
+        for role in [ModelFileRole.language, .vision] {
+            guard let names = try? names(role, in: folder), names.count > 1 else { continue }
+            Diagnostics.note(
+                "note: \(folder) holds \(names.joined(separator: " and ")); name the files with "
+                    + "--language and --vision, or remove one")
+        }
+    }
+}
