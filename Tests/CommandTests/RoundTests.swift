@@ -70,18 +70,37 @@ import Testing
     @Test func leavesOutWhatAStudyTakes() throws {
         let folder = try TemporaryFolder()
         let model = try GoldenModel.llava.convert(in: folder)
-        func made(_ name: String, picture: [UInt8]?) throws -> Data {
+        let pictures = "/rs/Data/", questions = "/rs/USGS_split_train_questions.json"
+        func made(_ name: String, _ change: (String) throws -> Void) throws -> Data {
             let bench = folder(name + "-bench")
             try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
-            try FileManager.default.removeItem(atPath: bench + "/rs/Data/0.png")
-            if let picture { _ = try folder.write(name + "-bench/rs/Data/0.png", picture) }
+            try change(bench)
             var words = round(model, folder(name), "--leave-out", "2", "--samples", "1")
             words[words.firstIndex(of: goldenBench)!] = bench
             words[words.firstIndex(of: "rs,com")!] = "rs"
             try expectExit(0, words)
             return try bytes(folder(name + "/language-iq4_nl.gguf"))
         }
-        // Not there, or no picture: others are the first two.
-        #expect(try made("missing", picture: nil) == made("broken", picture: [1, 2, 3]))
+        // Of three pictures in four there is nothing: the picture is not there, or the question is
+        // longer than the model can take.
+        func isOut(_ picture: Int) -> Bool { picture % 4 != 1 }
+        let missing = try made("missing") { bench in
+            for picture in 0..<12 where isOut(picture) {
+                try FileManager.default.removeItem(atPath: "\(bench)\(pictures)\(picture).png")
+            }
+        }
+        let refused = try made("refused") { bench in
+            let object = try JSONSerialization.jsonObject(with: bytes(bench + questions))
+            var file = try #require(object as? [String: Any])
+            var entries = try #require(file["questions"] as? [[String: Any]])
+            for (i, entry) in entries.enumerated() {
+                guard let picture = entry["img_id"] as? Int, isOut(picture) else { continue }
+                entries[i]["question"] = String(repeating: "many words ", count: 4000)
+            }
+            file["questions"] = entries
+            try JSONSerialization.data(withJSONObject: file).write(
+                to: URL(fileURLWithPath: bench + questions))
+        }
+        #expect(missing == refused)
     }
 }
