@@ -43,6 +43,7 @@ extension ReportDocument {
     /// - Parameters:
     ///   - study: the study.
     ///   - others: studies over the same samples, compared with it.
+    ///   - formats: number formats next to a reference.
     ///   - models: models run side by side.
     ///   - pictures: lenses over single pictures.
     ///   - model: the study's model, for its types.
@@ -51,8 +52,8 @@ extension ReportDocument {
     ///   - made: the date of the report.
     /// - Throws: `InputError`, `.mismatch` if another study does not compare.
     public init(
-        _ study: Study, others: [Study] = [], models: [ModelFidelity] = [],
-        pictures: [PictureLens] = [],
+        _ study: Study, others: [Study] = [], formats: [FormatFidelity] = [],
+        models: [ModelFidelity] = [], pictures: [PictureLens] = [],
         model: ReportFacts.Model? = nil, judge: (any AnswerJudge)? = nil,
         gallery: GallerySources = .init(), options: ReportOptions = .init(), made: Date = Date()
     ) throws {
@@ -87,6 +88,7 @@ extension ReportDocument {
                 comparison: try StudyComparison(
                     study, other, split: options.split, set: options.set, judge: judge))
         }
+        self.formats = formats
         self.models = models
         self.pictures = pictures
     }

@@ -33,6 +33,8 @@ public struct ReportDocument: Sendable, Codable {
     public let deviations: [ReportDeviation]
     /// Other studies next to this one.
     public let comparisons: [ReportComparison]
+    /// Number formats next to a reference.
+    public let formats: [FormatFidelity]
     /// Pairs of models over the same tokens.
     public let models: [ModelFidelity]
     /// The lens over single pictures.
@@ -180,46 +182,6 @@ public struct ReportDeviation: Sendable, Codable {
     public let pass: LensPass
     /// One entry for each domain whose neurons were off.
     public let masks: [DeviationSummary]
-}
-
-/// Two models run side by side: what `mmq compare --model A --model B --json` prints. Studies do not
-/// keep single tokens, so this cannot come from two of them.
-public struct ModelFidelity: Sendable, Codable {
-    /// One domain.
-    public struct Entry: Sendable, Codable {
-        /// The domain.
-        public let domain: Domain
-        /// What differs.
-        public let comparison: ModelComparison
-    }
-
-    /// The name of the file it was read from.
-    public let file: String
-    /// The domains that samples were compared of.
-    public let entries: [Entry]
-
-    /// Reads a file.
-    ///
-    /// - Throws: `InputError`, or `InputError`, `.badInput` if it holds something else.
-    public init(file: String) throws {
-        let bytes = try readSmallFile(file)
-        do {
-            entries = try JSONDecoder().decode([Entry].self, from: Data(bytes))
-                .filter { $0.comparison.samples > 0 }
-        } catch {
-            throw InputError(
-                .badInput, file: file, "not what '\(CommandHint.compareModels)' prints")
-        }
-        guard !entries.isEmpty else {
-            throw InputError(.badInput, file: file, "no sample was compared")
-        }
-        // Layers become places of a chart.
-        for layer in entries.flatMap({ $0.comparison.firing }).map(\.layer)
-        where !(0..<10_000).contains(layer) {
-            throw InputError(.badInput, file: file, item: "layer", "\(layer) is no layer")
-        }
-        self.file = ReportDocument.name(file)
-    }
 }
 
 /// Another study next to this one.

@@ -8,8 +8,9 @@ extension ReportPage {
                 "The same samples through another model, int8 or int4 next to fp16 for example. "
                     + "Changes are the other study less this one; only what both hold is compared.")
         ) {
+            for entry in document.formats { formats(entry) }
             for entry in document.models { models(entry) }
-            if document.comparisons.isEmpty, document.models.isEmpty {
+            if document.comparisons.isEmpty, document.models.isEmpty, document.formats.isEmpty {
                 missing("No other study was given:", .comparisons)
             }
             for entry in document.comparisons { comparison(entry) }

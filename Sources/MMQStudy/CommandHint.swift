@@ -6,6 +6,8 @@ public enum CommandHint {
     }
     /// Counts the picture's positions and the text's apart.
     static let positions = "mmq activation --positions"
+    /// Compares any number of models with a reference.
+    public static let fidelity = "mmq fidelity --reference A --model B --json"
     /// Compares two models sample by sample.
     public static let compareModels = "mmq compare --model A --model B --json"
     /// Names the judge's folder.

@@ -16,7 +16,9 @@ struct FidelityCommand: ParsableCommand {
             more, how much of each domain's set of neurons is the same (Jaccard), beside the same \
             of two halves of the reference's own samples: a format that changes a set less than \
             another draw of pictures does is good enough for it. Image and text positions apart; \
-            layers and domains in the JSON document.
+            layers and domains in the JSON document, which a report shows (report --fidelity). Then \
+            every model answers the same questions (--max-tokens), and its scores stand next to the \
+            reference's; driving needs --judge for that.
             """)
 
     @Option(help: "The model folder to compare with (f16).")
@@ -36,6 +38,15 @@ struct FidelityCommand: ParsableCommand {
     @Option(help: "Samples of each domain.")
     var samples = 10
 
+    @Option(
+        help: """
+            Let every model answer too, greedily, with at most so many tokens: for speed and the \
+            change of scores. 0: no answers.
+            """)
+    var maxTokens = 64
+
+    @OptionGroup var judging: JudgeOptions
+
     @Flag(help: "Let every row of the vocabulary take part in the lens, filler too.")
     var allRows = false
 
@@ -45,6 +56,7 @@ struct FidelityCommand: ParsableCommand {
     func validate() throws {
         if model.isEmpty { throw ValidationError("Name one model or more: --model DIR.") }
         if samples < 1 { throw ValidationError("--samples must be 1 or more.") }
+        if maxTokens < 0 { throw ValidationError("--max-tokens must be 0 or more.") }
     }
 
     func run() throws {
@@ -66,32 +78,45 @@ struct FidelityCommand: ParsableCommand {
             if series.isInterrupted { throw ExitCode(130) }
             throw InputError.noSamples(toCompareOver: bench.bench)
         }
-        let found = try run.result()
+        var isInterrupted = series.isInterrupted
+        if maxTokens > 0, !isInterrupted {
+            isInterrupted = try RunSeries(over: chosen, study: nil) {
+            } run: { _, domain, interrupt in
+                try RunDisplay.answers(domain).follow(
+                    run.answers(domain, maxTokens: maxTokens), interrupt)
+            }.isInterrupted
+        }
+        let found = try run.result(judge: judging.open(ifNeeded: chosen.contains(.ad)))
         if json {
             try Diagnostics.printJSON(found)
         } else {
             let counts = zip(chosen, series.results).map { "\($0.rawValue) \($1)" }
             print("next to \(found.reference), samples: \(counts.joined(separator: ", "))")
             print(Self.table(found))
+            if found.models.contains(where: { !$0.answers.isEmpty }) {
+                print("\n" + Self.answers(found))
+            }
         }
-        if series.isInterrupted { throw ExitCode(130) }
+        if isInterrupted { throw ExitCode(130) }
     }
 
     private static func table(_ found: Fidelity) -> String {
         var table = TextTable([
-            "model", "bits", "MB", "image: KL", "same top-1 %", "flipped %", "text: KL",
-            "same top-1 %", "flipped %", "|dp|", "Jaccard", "halves",
+            "model", "bits", "MB", "prompt t/s", "answer t/s", "image: KL", "same top-1 %",
+            "flipped %", "text: KL", "same top-1 %", "flipped %", "|dp|", "greatest", "Jaccard",
+            "halves",
         ])
+        func cost(_ name: String, _ cost: Fidelity.Cost) -> [String] {
+            [
+                name, TextTable.number(cost.bits, 2), TextTable.number(Double(cost.bytes) / 1e6, 1),
+                TextTable.number(cost.speed?.prompt, 1), TextTable.number(cost.speed?.answer, 1),
+            ]
+        }
+        table.add(cost(found.reference, found.cost) + Array(repeating: "", count: 10))
         for model in found.models {
-            let sums = model.sums
-            let mean = { (values: [Double]) in
-                values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
-            }
+            let sums = model.sums, shifts = model.entries.flatMap(\.shifts)
             table.add(
-                [
-                    model.name, TextTable.number(model.bits, 2),
-                    TextTable.number(Double(model.bytes) / 1e6, 1),
-                ]
+                cost(model.name, model.cost)
                     + [sums.image, sums.text].flatMap {
                         [
                             TextTable.number($0.lens.meanDivergence, 4),
@@ -99,13 +124,49 @@ struct FidelityCommand: ParsableCommand {
                             TextTable.percent($0.pairs.share.map { 1 - $0 }, 3),
                         ]
                     } + [
-                        TextTable.number(mean(model.entries.flatMap(\.shifts).map(\.mean)), 5),
-                        TextTable.number(mean(model.neurons.compactMap(\.jaccard)), 3),
-                        TextTable.number(mean(model.neurons.compactMap(\.halves)), 3),
+                        TextTable.number(shifts.map(\.mean).mean, 5),
+                        TextTable.number(shifts.map(\.greatest).max(), 3),
+                        TextTable.number(model.neurons.compactMap(\.jaccard).mean, 3),
+                        TextTable.number(model.neurons.compactMap(\.halves).mean, 3),
                     ])
         }
         return table.text
     }
+
+    /// Answers of every model, by domain and rule.
+    private static func answers(_ found: Fidelity) -> String {
+        var table = TextTable([
+            "model", "domain", "samples", "equal %", "form", "score", "reference", "model",
+            "change", "95 % interval", "p",
+        ])
+        for model in found.models {
+            for answers in model.answers {
+                let about = [
+                    model.name, answers.domain.rawValue, String(answers.samples),
+                    TextTable.percent(answers.agreement),
+                ]
+                let scores = model.scores.filter { $0.domain == answers.domain }
+                if scores.isEmpty { table.add(about + Array(repeating: "", count: 7)) }
+                for score in scores {
+                    let change = score.change
+                    table.add(
+                        about + [
+                            score.form.rawValue, score.metric, TextTable.percent(score.first),
+                            TextTable.percent(score.second), TextTable.percent(change.difference),
+                            TextTable.percent(change.interval.low) + " ... "
+                                + TextTable.percent(change.interval.high),
+                            TextTable.number(change.p),
+                        ])
+                }
+            }
+        }
+        return "answers and scores\n" + table.text
+    }
+}
+
+extension [Double] {
+    /// nil of none.
+    fileprivate var mean: Double? { isEmpty ? nil : reduce(0, +) / Double(count) }
 }
 
 extension InputError {

@@ -37,6 +37,12 @@ struct ReportCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "What mmq fidelity --json printed: number formats next to a reference; may be repeated.",
+            valueName: "json"))
+    var fidelity: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
             "What mmq compare --model A --model B --json printed: neurons that fire alike and the "
                 + "lens's divergence; may be repeated.", valueName: "json"))
     var compareModels: [String] = []
@@ -129,6 +135,7 @@ struct ReportCommand: ParsableCommand {
     func run() throws {
         let file = try study.open(.reading)
         let others = try compare.map { try Study(path: $0, access: .reading) }
+        let formats = try fidelity.map { try FormatFidelity(file: $0) }
         let models = try compareModels.map { try ModelFidelity(file: $0) }
         let needsJudge = try file.answerSets().contains { $0.domain == .ad }
         let judge = try judging.open(ifNeeded: needsJudge)
@@ -150,7 +157,7 @@ struct ReportCommand: ParsableCommand {
             pictures = try looked(model, limit: limit) + pictures
         }
         let document = try ReportDocument(
-            file, others: others, models: models, pictures: pictures, model: facts, judge: judge,
+            file, others: others, formats: formats, models: models, pictures: pictures, model: facts, judge: judge,
             gallery: gallery,
             options: ReportOptions(
                 title: title, split: split, set: sets.chosen(), answerSplit: answerSplit,

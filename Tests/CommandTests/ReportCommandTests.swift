@@ -42,13 +42,21 @@ import Testing
                 "rs,com", "--samples", "2", "--json",
             ])
         try Data(sides.output.utf8).write(to: URL(fileURLWithPath: folder("sides.json")))
+        let formats = try expectExit(
+            0,
+            [
+                "fidelity", "--reference", model, "--model", small, "--bench", goldenBench,
+                "--domain", "rs,com", "--samples", "2", "--max-tokens", "3", "--json",
+            ])
+        try Data(formats.output.utf8).write(to: URL(fileURLWithPath: folder("formats.json")))
         let look = ["--image", golden.picture(), "--prompt", golden.prompt]
         try expectExit(
             0, ["logit-lens", "--model", model, "--output", folder("lens.json")] + look)
         let arguments = [
             "report", "--study", path, "--output", folder("r.html"), "--compare", other, "--lens",
-            folder("lens.json"), "--compare-models", folder("sides.json"), "--model", model,
-            "--bench", goldenBench, "--draws", "200", "--seed", "3",
+            folder("lens.json"), "--compare-models", folder("sides.json"), "--fidelity",
+            folder("formats.json"), "--model", model, "--bench", goldenBench, "--draws", "200",
+            "--seed", "3",
         ]
         let result = try expectExit(0, arguments + look)
         #expect(result.output == folder("r.html") + "\n")
@@ -60,6 +68,8 @@ import Testing
         #expect(page.contains("src=\"data:image/png;base64,"))
         #expect(!page.contains("class=\"missing\""), "a section found nothing to show")
         #expect(!(try folder.entries().contains { $0.hasSuffix(".partial") }))
+
+        #expect(page.contains("Number formats next to <bdi>\(model)</bdi>"))
 
         // What it shows is what the other commands print.
         let document = try expectExit(0, arguments + look + ["--json"]).object()
@@ -229,6 +239,24 @@ import Testing
         let (model, path) = try study(.llava, in: folder)
         let report = ["report", "--study", path, "--output", folder("r.html")]
         let image = GoldenModel.llava.picture()
+        // Numbers that no comparison gives.
+        let common = ["--bench", goldenBench, "--domain", "rs", "--samples", "1", "--json"]
+        func spoiled(_ name: String, _ words: [String], _ change: (String) -> String) throws {
+            let result = try expectExit(0, words + common)
+            let text = change(result.output)
+            #expect(text != result.output)
+            _ = try folder.write(name, Array(text.utf8))
+        }
+        try spoiled(
+            "alike.json", ["fidelity", "--reference", model, "--model", model, "--max-tokens", "0"]
+        ) {
+            $0.replacing(/"alike" : \d+/) { _ in "\"alike\" : 9" }
+                .replacing(/"pairs" : \d+/) { _ in "\"pairs\" : 1" }
+        }
+        try spoiled("sides.json", ["compare", "--model", model, "--model", model]) {
+            $0.replacing(/"agreeing" : \d+/) { _ in "\"agreeing\" : 3" }
+                .replacing(/"positions" : \d+/) { _ in "\"positions\" : 2" }
+        }
         for (arguments, words) in [
             (["report", "--study", folder("none"), "--output", folder("r.html")], ["none"]),
             (report + ["--image", image, "--prompt", "<image>"], ["--model"]),
@@ -242,6 +270,15 @@ import Testing
             (report + ["--lens", path], [path]),
             (report + ["--compare", folder("gone")], ["gone"]),
             (report + ["--compare-models", image], [image]),
+            (report + ["--fidelity", image], [image]),
+            (
+                report + ["--fidelity", folder("alike.json")],
+                [folder("alike.json"), "alike", "9 of 1"]
+            ),
+            (
+                report + ["--compare-models", folder("sides.json")],
+                [folder("sides.json"), "agreeing", "3 of 2"]
+            ),
             (report + ["--compare", image], [image]),
             (report + ["--top", "0"], ["--top"]),
             (report + ["--lens-size", "-1"], ["--lens-size"]),

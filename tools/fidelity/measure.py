@@ -53,4 +53,4 @@ def main() -> None:
         print(output_of([
             options.mmq, "fidelity", "--reference", reference[1], *models, "--bench", options.bench,
             "--domain", options.domain, "--split", "val", "--samples", options.samples,
-            "--activations", activations]), flush=True)
+            "--activations", activations, "--max-tokens", 0]), flush=True)

@@ -1,4 +1,3 @@
-import Foundation
 import MMQBase
 import MMQModels
 
@@ -41,10 +40,29 @@ public struct Fidelity: Sendable, Codable {
         public let halves: Double?
     }
 
-    /// One model.
-    public struct Model: Sendable, Codable {
-        /// The model's folder, as it was named.
-        public let name: String
+    /// How fast a model answered, one question at a time: its decoder, without the vision part.
+    public struct Speed: Sendable, Codable, Equatable {
+        /// Positions of prompts, image positions among them.
+        public internal(set) var promptTokens = 0
+        /// The time that they took, with each answer's first token.
+        public internal(set) var promptSeconds = 0.0
+        /// Tokens of answers behind the first.
+        public internal(set) var answerTokens = 0
+        /// The time that they took.
+        public internal(set) var answerSeconds = 0.0
+
+        /// Prompt positions a second; nil where there were none.
+        public var prompt: Double? { Self.rate(promptTokens, promptSeconds) }
+        /// Answer tokens a second; nil where every answer had one token.
+        public var answer: Double? { Self.rate(answerTokens, answerSeconds) }
+
+        private static func rate(_ count: Int, _ seconds: Double) -> Double? {
+            count > 0 && seconds > 0 ? Double(count) / seconds : nil
+        }
+    }
+
+    /// What a model is, and what it costs.
+    public struct Cost: Sendable, Codable, Equatable {
         /// The model's fingerprint.
         public let fingerprint: String
         /// What its products round activations to.
@@ -53,14 +71,30 @@ public struct Fidelity: Sendable, Codable {
         public let bits: Double
         /// Bytes of both files.
         public let bytes: Int
+        /// nil where no answers were asked for.
+        public let speed: Speed?
+    }
+
+    /// One model.
+    public struct Model: Sendable, Codable {
+        /// The model's folder, as it was named.
+        public let name: String
+        /// What it is, and what it costs.
+        public let cost: Cost
         /// Over each domain.
         public let entries: [Entry]
         /// Sets of neurons; none with fewer than two domains.
         public let neurons: [Neurons]
+        /// How many of its greedy answers are the reference's, by domain.
+        public let answers: [StudyComparison.Answers]
+        /// How they score next to the reference's, by domain and rule.
+        public let scores: [StudyComparison.ScoreChange]
     }
 
     /// The reference's folder.
     public let reference: String
+    /// What the reference is, and what it costs.
+    public let cost: Cost
     /// Every model.
     public let models: [Model]
 }
@@ -72,229 +106,19 @@ extension Fidelity.Model {
         public var lens = ModelComparison.Lens()
         /// Gate signs, over all layers of the decoder.
         public var pairs = ModelComparison.Pairs()
-
-        fileprivate mutating func add(_ lens: ModelComparison.Lens?) {
-            self.lens.positions += lens?.positions ?? 0
-            self.lens.agreeing += lens?.agreeing ?? 0
-            self.lens.divergence += lens?.divergence ?? 0
-        }
-
-        fileprivate mutating func add(_ pairs: ModelComparison.Pairs?) {
-            self.pairs.pairs += pairs?.pairs ?? 0
-            self.pairs.alike += pairs?.alike ?? 0
-        }
     }
 
     /// Over all domains, image and text positions apart.
     public var sums: (image: Kind, text: Kind) {
         entries.reduce(into: (Kind(), Kind())) { sums, entry in
-            sums.0.add(entry.comparison.lens.last?.image)
-            sums.1.add(entry.comparison.lens.last?.text)
+            if let last = entry.comparison.lens.last {
+                sums.0.lens.add(last.image)
+                sums.1.lens.add(last.text)
+            }
             for layer in entry.comparison.firing {
-                sums.0.add(layer.image)
-                sums.1.add(layer.text)
+                if let image = layer.image { sums.0.pairs.add(image) }
+                if let text = layer.text { sums.1.pairs.add(text) }
             }
         }
-    }
-}
-
-/// Runs a reference and other models over the samples of one domain after the other.
-public final class FidelityRun {
-    private let reference: (name: String, model: any VisionLanguageModel)
-    private let models: [(name: String, model: any VisionLanguageModel)]
-    private let bench: String
-    private let split: String
-    private let samples: Int
-    private let options: LensOptions
-    private let allowsOutside: Bool
-    /// What each domain counted: the reference's samples of even and of odd number, and each model's.
-    fileprivate var halves: [(domain: Domain, halves: [[ModuleCounts]])] = []
-    fileprivate var counts: [[(domain: Domain, counts: [ModuleCounts])]]
-    fileprivate var comparisons: [[(domain: Domain, comparison: ModelComparison)]]
-
-    /// - Throws: `InputError`, `.mismatch` if a model is not of the reference's shape.
-    public init(
-        reference: (name: String, model: any VisionLanguageModel),
-        models: [(name: String, model: any VisionLanguageModel)], bench: String, split: String,
-        samples: Int, options: LensOptions = LensOptions(), allowsOutside: Bool = false
-    ) throws {
-        self.reference = reference
-        self.models = models
-        self.bench = bench
-        self.split = split
-        self.samples = samples
-        self.options = options
-        self.allowsOutside = allowsOutside
-        counts = models.map { _ in [] }
-        comparisons = models.map { _ in [] }
-        for (_, model) in models { _ = try ModelComparison(reference.model, model) }
-    }
-
-    /// All models over a domain.
-    public func step(_ domain: Domain) throws -> some RunStep<Int> {
-        try FidelityStep(
-            self, reference.model, models.map(\.model),
-            samples: BenchSplit(
-                bench: bench, domain: domain, split: split, form: .simple,
-                allowsOutside: allowsOutside), wanted: samples, options: options)
-    }
-
-    /// What was found so far.
-    ///
-    /// - Throws: `InputError`, `.mismatch` if a module saw no tokens.
-    public func result() throws -> Fidelity {
-        let modules = reference.model.modules
-        func sets(_ all: [(domain: Domain, counts: [ModuleCounts])]) throws -> [Identification] {
-            guard all.count >= 2 else { return [] }
-            return try modules.indices.map { module in
-                try Identification(
-                    counts: all.map { (domain: $0.domain, counts: $0.counts[module]) },
-                    split: split)
-            }
-        }
-        let whole = halves.map { entry in
-            (domain: entry.domain, counts: Self.sum(entry.halves))
-        }
-        let own = try sets(whole)
-        let canSplit = halves.allSatisfy {
-            $0.halves.allSatisfy { $0.allSatisfy { $0.tokens > 0 } }
-        }
-        let parts = try (0..<2).map { half in
-            canSplit ? try sets(halves.map { (domain: $0.domain, counts: $0.halves[half]) }) : []
-        }
-        return Fidelity(
-            reference: reference.name,
-            models: try models.indices.map { index in
-                let (name, model) = models[index]
-                let theirs = try sets(counts[index])
-                let neurons = theirs.indices.flatMap { module in
-                    theirs[module].domains.map { domain in
-                        Fidelity.Neurons(
-                            module: modules[module].name, domain: domain,
-                            jaccard: Self.jaccard(own[module], theirs[module], domain),
-                            halves: parts[0].isEmpty
-                                ? nil : Self.jaccard(parts[0][module], parts[1][module], domain))
-                    }
-                }
-                let entries = comparisons[index].indices.map { place in
-                    Fidelity.Entry(
-                        domain: comparisons[index][place].domain,
-                        comparison: comparisons[index][place].comparison,
-                        shifts: Self.shifts(whole[place].counts, counts[index][place].counts))
-                }
-                return Fidelity.Model(
-                    name: name, fingerprint: model.fingerprint,
-                    activations: model.files.activations.rawValue,
-                    bits: model.files.decoderBits,
-                    bytes: model.files.language.byteCount + model.files.vision.byteCount,
-                    entries: entries, neurons: neurons)
-            })
-    }
-
-    private static func sum(_ parts: [[ModuleCounts]]) -> [ModuleCounts] {
-        parts.dropFirst().reduce(parts.first ?? []) { sum, part in
-            zip(sum, part).map { a, b in
-                var all = a
-                all.add(b)
-                return all
-            }
-        }
-    }
-
-    private static func jaccard(
-        _ one: Identification, _ other: Identification, _ domain: Domain
-    ) -> Double? {
-        guard let a = one.neurons(of: domain), let b = other.neurons(of: domain) else { return nil }
-        let common = zip(a, b).reduce(0) { $0 + Set($1.0).intersection($1.1).count }
-        return ModuleNeurons.jaccard(
-            a.reduce(0) { $0 + $1.count }, b.reduce(0) { $0 + $1.count }, common: common)
-    }
-
-    private static func shifts(_ a: [ModuleCounts], _ b: [ModuleCounts]) -> [Fidelity.Shift] {
-        zip(a, b).flatMap { a, b in
-            (0..<a.shape.layers).map { layer in
-                let neurons = (layer * a.shape.neurons)..<((layer + 1) * a.shape.neurons)
-                let shifts = neurons.map {
-                    abs(
-                        Double(a.counts[$0]) / Double(max(1, a.tokens))
-                            - Double(b.counts[$0]) / Double(max(1, b.tokens)))
-                }
-                return Fidelity.Shift(
-                    module: a.shape.name, layer: layer,
-                    mean: shifts.reduce(0, +) / Double(max(1, shifts.count)),
-                    greatest: shifts.max() ?? 0)
-            }
-        }
-    }
-}
-
-/// Runs the reference and every model over a sample; nothing is stored.
-private final class FidelityStep: RunStep {
-    let samples: BenchSplit
-    let start = RunCursor()
-
-    private let run: FidelityRun
-    private let reference: any VisionLanguageModel
-    private let models: [any VisionLanguageModel]
-    private let wanted: Int
-    private let options: LensOptions
-    private var done = 0
-    private var comparisons: [ModelComparison]
-    private var counts: [[ModuleCounts]]
-    private var halves: [[ModuleCounts]]
-
-    init(
-        _ run: FidelityRun, _ reference: any VisionLanguageModel,
-        _ models: [any VisionLanguageModel], samples: BenchSplit, wanted: Int,
-        options: LensOptions
-    ) throws {
-        self.run = run
-        self.reference = reference
-        self.models = models
-        self.samples = samples
-        self.wanted = wanted
-        self.options = options
-        let nothing = reference.modules.map { ModuleCounts(shape: $0) }
-        comparisons = try models.map { try ModelComparison(reference, $0) }
-        counts = models.map { _ in nothing }
-        halves = [nothing, nothing]
-    }
-
-    func isReached(_ cursor: RunCursor) -> Bool { cursor.samples >= wanted }
-
-    func fraction(_ cursor: RunCursor) -> Double {
-        fraction(Double(cursor.samples), of: Double(wanted), cursor)
-    }
-
-    func begin(_ sample: BenchSample) throws -> Bool {
-        let picture = try sample.picture()
-        let pass = try ObservedPass(reference, image: picture, prompt: sample.prompt)
-        // A sample that one model refuses counts for none of them.
-        var compared = comparisons
-        let modelCounts = try models.indices.map { i in
-            try compared[i].add(
-                pass, models[i], image: picture, prompt: sample.prompt, options: options)
-        }
-        comparisons = compared
-        for (i, counted) in modelCounts.enumerated() {
-            for m in counted.indices { counts[i][m].add(counted[m]) }
-        }
-        let counted = pass.observation.counts()
-        for m in counted.indices { halves[done % 2][m].add(counted[m]) }
-        done += 1
-        return true
-    }
-
-    func commit(_ cursor: RunCursor, _ outcome: RunOutcome?) {}
-
-    /// How many samples there were. With the last, the domain is handed to the run.
-    func result(_ cursor: RunCursor, _ outcome: RunOutcome) -> Int {
-        guard done > 0 else { return 0 }
-        run.halves.append((samples.domain, halves))
-        for i in models.indices {
-            run.counts[i].append((samples.domain, counts[i]))
-            run.comparisons[i].append((samples.domain, comparisons[i]))
-        }
-        return done
     }
 }

@@ -16,6 +16,15 @@ public struct ModelComparison: Sendable, Codable {
         /// alike / pairs; nil where there are none.
         public var share: Double? { pairs > 0 ? Double(alike) / Double(pairs) : nil }
 
+        /// None.
+        public init() {}
+
+        /// Adds others.
+        public mutating func add(_ other: Pairs) {
+            pairs += other.pairs
+            alike += other.alike
+        }
+
         mutating func add(_ pairs: Int, differing: UInt64) {
             self.pairs += UInt64(pairs)
             alike += UInt64(pairs) - differing
@@ -48,6 +57,16 @@ public struct ModelComparison: Sendable, Codable {
         public internal(set) var agreeing = 0
         /// Sum of KL(first model ‖ second model), natural logarithm.
         public internal(set) var divergence = 0.0
+        /// None.
+        public init() {}
+
+        /// Adds others.
+        public mutating func add(_ other: Lens) {
+            positions += other.positions
+            agreeing += other.agreeing
+            divergence += other.divergence
+        }
+
         /// agreeing / positions; nil where there are no positions.
         public var agreement: Double? {
             positions > 0 ? Double(agreeing) / Double(positions) : nil
@@ -164,7 +183,8 @@ extension ModelComparison.Firing {
         _ a: FiringPattern, _ b: FiringPattern, module: Int, layer: Int, isImage: [Bool]?
     ) throws {
         let neurons = a.modules[module].neurons
-        var all = ModelComparison.Pairs(pairs: pairs, alike: alike)
+        var all = ModelComparison.Pairs()
+        (all.pairs, all.alike) = (pairs, alike)
         let differing = try a.differences(b, module: module, layer: layer)
         all.add(a.tokens(module: module, layer: layer) * neurons, differing: differing)
         (pairs, alike) = (all.pairs, all.alike)

@@ -305,14 +305,10 @@ public struct StudyComparison: Sendable, Codable {
                 notes.append("\(what): no sample answered in both studies")
                 continue
             }
-            // To the letter: Swift's == would call two spellings of an accent equal.
-            let equal = pairs.count { ($0.text ?? "").utf8.elementsEqual(($1.text ?? "").utf8) }
             agreements.append(
                 Answers(
                     domain: set.domain, split: set.split, setting: set.setting,
-                    samples: pairs.count, equal: equal,
-                    agreement: Double(equal) / Double(pairs.count),
-                    interval: wilson(equal, of: pairs.count)))
+                    texts: pairs.map { ($0.text ?? "", $1.text ?? "") }))
             do {
                 scores += try change(set, pairs, judge, first.path, second.path)
             } catch let error as InputError where error.code == .badInput {
@@ -326,20 +322,36 @@ public struct StudyComparison: Sendable, Codable {
         return (agreements, scores)
     }
 
-    /// Scores both studies' answers as if they were two settings of one.
     private static func change(
         _ set: AnswerSet, _ pairs: [(StoredAnswer, StoredAnswer)], _ judge: (any AnswerJudge)?,
         _ firstPath: String, _ secondPath: String
     ) throws -> [ScoreChange] {
-        func scored(_ answer: StoredAnswer, _ name: String, _ path: String) -> ScoredAnswer {
+        func scored(_ answer: StoredAnswer, _ path: String) -> ScoredAnswer {
             ScoredAnswer(
-                domain: set.domain, index: answer.index, setting: name, question: answer.question,
-                groundTruth: answer.groundTruth, answer: answer.text ?? "",
-                attributes: answer.attributes, choices: answer.choices, source: path)
+                domain: set.domain, index: answer.index, setting: set.setting,
+                question: answer.question, groundTruth: answer.groundTruth,
+                answer: answer.text ?? "", attributes: answer.attributes, choices: answer.choices,
+                source: path)
+        }
+        return try changes(
+            from: pairs.map { scored($0.0, firstPath) }, to: pairs.map { scored($0.1, secondPath) },
+            domain: set.domain, split: set.split, setting: set.setting, judge: judge)
+    }
+
+    /// Scores two models' answers to the same samples as if they were two settings of one.
+    static func changes(
+        from first: [ScoredAnswer], to second: [ScoredAnswer], domain: Domain, split: String,
+        setting: String, judge: (any AnswerJudge)?
+    ) throws -> [ScoreChange] {
+        func renamed(_ answers: [ScoredAnswer], _ name: String) -> [ScoredAnswer] {
+            answers.map {
+                var answer = $0
+                answer.setting = name
+                return answer
+            }
         }
         let scores = try Evaluator(judge: judge, baseline: "first").scores(
-            of: pairs.map { scored($0.0, "first", firstPath) }
-                + pairs.map { scored($0.1, "second", secondPath) })
+            of: renamed(first, "first") + renamed(second, "second"))
         return scores.compactMap { score in
             let base = scores.first {
                 $0.setting == "first" && $0.form == score.form && $0.metric == score.metric
@@ -347,7 +359,7 @@ public struct StudyComparison: Sendable, Codable {
             guard let change = score.change, let first = base?.score, let second = score.score
             else { return nil }
             return ScoreChange(
-                domain: set.domain, split: set.split, setting: set.setting, form: score.form,
+                domain: domain, split: split, setting: setting, form: score.form,
                 metric: score.metric, first: first.value, second: second.value, change: change)
         }
     }
@@ -411,5 +423,17 @@ private struct LensTotals {
                 textAgreement: share(agreeing[layer][1], positions[1]),
                 entropyChange: entropy[layer] / all, divergenceChange: divergence[layer] / all)
         }
+    }
+}
+
+extension StudyComparison.Answers {
+    /// How many texts of two are equal.
+    init(domain: Domain, split: String, setting: String, texts: [(String, String)]) {
+        // To the letter: Swift's == would call two spellings of an accent equal.
+        let equal = texts.count { $0.utf8.elementsEqual($1.utf8) }
+        self.init(
+            domain: domain, split: split, setting: setting, samples: texts.count, equal: equal,
+            agreement: Double(equal) / Double(texts.count),
+            interval: StudyComparison.wilson(equal, of: texts.count))
     }
 }

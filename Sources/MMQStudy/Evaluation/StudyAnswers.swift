@@ -35,7 +35,16 @@ extension Study {
 
 extension StoredAnswer {
     /// The four options of a `med` question, as the bench's table gave them.
-    var choices: [String]? {
+    var choices: [String]? { ScoredAnswer.choices(among: attributes) }
+}
+
+extension BenchSample {
+    /// The four options of a `med` question.
+    var choices: [String]? { ScoredAnswer.choices(among: attributes) }
+}
+
+extension ScoredAnswer {
+    fileprivate static func choices(among attributes: [String: String]) -> [String]? {
         let choices = ["A", "B", "C", "D"].compactMap { attributes["Choice \($0)"] }
         return choices.count == 4 ? choices : nil
     }

@@ -38,6 +38,7 @@ class HostileStudy:
         self.exported = self.work / f"exported{EVIL_NAME}"
         self.page, self.lens = self.work / f"report{EVIL_NAME}.html", self.work / f"lens{EVIL_NAME}.json"
         self.compared = self.work / f"compared{EVIL_NAME}.json"
+        self.fidelity = self.work / f"fidelity{EVIL_NAME}.json"
         make_checkpoint(arch, self.checkpoint)
         self.asked = SHORT.get(arch, EVIL)
         self.prompt = f"{'<image>' if 'llava' in arch else ''}\nWhat?{self.asked}".lstrip()
@@ -90,7 +91,10 @@ class HostileStudy:
         run("compare", "--study", self.study, "--study", other, "--judge", "exact")
         run("compare", *model, "--model", q4, *bench, "--samples", 2)
         self.compared.write_text(run("compare", *model, "--model", q4, *bench, "--samples", 2, "--json"))
-        run("fidelity", "--reference", self.model, "--model", q4, *bench, "--samples", 2)
+        words = ["fidelity", "--reference", self.model, "--model", q4, *bench, "--samples", 2, "--max-tokens", 4,
+                 "--judge", "exact"]
+        run(*words)
+        self.fidelity.write_text(run(*words, "--json"))
         parts = [self.work / f"part{number}{EVIL_NAME}" for number in (1, 2)]
         for number, part in enumerate(parts, 1):
             run("activation", *model, *bench, "--study", part, "--samples", 6, "--shard", f"{number}/2")
@@ -113,7 +117,7 @@ class HostileStudy:
         """The report with everything that it can hold."""
         return ["report", "--study", self.study, "--model", self.model, "--output", self.page, "--judge", "exact",
                 "--draws", 100, "--bench", self.bench, "--title", f"title{EVIL}", "--compare", other,
-                "--compare-models", self.compared, "--lens", self.lens, "--image", self.picture,
+                "--compare-models", self.compared, "--fidelity", self.fidelity, "--lens", self.lens, "--image", self.picture,
                 "--prompt", self.prompt]
 
     def refused(self) -> None:
