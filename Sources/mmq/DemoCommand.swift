@@ -180,6 +180,16 @@ private struct DemoStudy {
             ])
 
         say("\(name): what int8 and int4 change next to f16")
+        let formats =
+            ["fidelity", "--reference", model("f16")]
+            + Self.types.dropFirst().flatMap { ["--model", model($0)] }
+            + [
+                "--bench", bench, "--split", "val", "--samples", "16", "--max-tokens", "12",
+                "--judge", "exact",
+            ]
+        try await mmq(formats)
+        let fidelity = "\(output)/fidelity.json"
+        try await mmq(formats + ["--json"], into: fidelity)
         for type in Self.types.dropFirst() {
             try await find(type, quietly: true)
             try await mmq(
@@ -203,9 +213,8 @@ private struct DemoStudy {
         let sample = try first(.com)
         try await mmq(
             "report", "--study", study("f16"), "--model", model("f16"), "--bench", bench,
-            "--compare",
-            study("q8_0"), "--compare", study(Self.int4), "--judge", "exact", "--image",
-            sample.picture, "--prompt",
+            "--fidelity", fidelity, "--compare", study("q8_0"), "--compare", study(Self.int4),
+            "--judge", "exact", "--image", sample.picture, "--prompt",
             sample.prompt, "--title", "\(name), the demo's model", "--output",
             "\(output)/report.html")
     }

@@ -101,18 +101,23 @@ struct FidelityCommand: ParsableCommand {
     }
 
     private static func table(_ found: Fidelity) -> String {
-        var table = TextTable([
-            "model", "bits", "MB", "prompt t/s", "answer t/s", "image: KL", "same top-1 %",
-            "flipped %", "text: KL", "same top-1 %", "flipped %", "|dp|", "greatest", "Jaccard",
-            "halves",
-        ])
+        let changes = [
+            "image: KL", "same top-1 %", "flipped %", "text: KL", "same top-1 %", "flipped %",
+            "|dp|", "greatest", "Jaccard", "halves",
+        ]
+        let hasSpeed = found.cost.speed != nil
+        var table = TextTable(
+            ["model", "bits", "MB"] + (hasSpeed ? ["prompt t/s", "answer t/s"] : []) + changes)
         func cost(_ name: String, _ cost: Fidelity.Cost) -> [String] {
-            [
-                name, TextTable.number(cost.bits, 2), TextTable.number(Double(cost.bytes) / 1e6, 1),
-                TextTable.number(cost.speed?.prompt, 1), TextTable.number(cost.speed?.answer, 1),
-            ]
+            [name, TextTable.number(cost.bits, 2), TextTable.number(Double(cost.bytes) / 1e6, 1)]
+                + (hasSpeed
+                    ? [
+                        TextTable.number(cost.speed?.prompt, 1),
+                        TextTable.number(cost.speed?.answer, 1),
+                    ] : [])
         }
-        table.add(cost(found.reference, found.cost) + Array(repeating: "", count: 10))
+        table.add(
+            cost(found.reference, found.cost) + Array(repeating: "", count: changes.count))
         for model in found.models {
             let sums = model.sums, shifts = model.entries.flatMap(\.shifts)
             table.add(

@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.common.commands import output_of, parser
 from tools.common.paths import MMQ
 
-WITHOUT_IMPORTANCE = ("f32", "f16", "bf16", "q8_0")
+WITHOUT_IMPORTANCE = ("f32", "f16", "bf16")
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     given.add_argument("--domain", default="com")
     given.add_argument("--samples", type=int, default=7)
     given.add_argument("--types", default="q8_0,q4_0,iq4_nl,iq4_nl_gate", help="types and recipes of mmq convert")
-    given.add_argument("--importance", type=Path, help="measure types of fewer than eight bits with it as well")
+    given.add_argument("--importance", type=Path, help="measure types that take it with it as well")
     given.add_argument("--rounded", default="", help="types to measure as mmq round makes them as well")
     given.add_argument("--activations", default="int8,int16")
     given.add_argument("--work", type=Path, default=Path(".build/fidelity"), help="where models are kept")

@@ -11,6 +11,17 @@ public func makeFolder(_ path: String) throws {
         let reason = cause.map { String(cString: strerror(Int32($0.code))) }
         throw InputError(
             .writeFailed, file: path, expected: "a folder that can be made",
-            found: reason ?? (error as NSError).localizedDescription)
+            found: reason ?? obstacle(to: path) ?? (error as NSError).localizedDescription)
     }
+}
+
+/// What lies where a folder was to be made, or above it; nil if nothing does.
+private func obstacle(to path: String) -> String? {
+    var path = path
+    while !path.isEmpty, path != "/" {
+        if isLink(path), !exists(path) { return "\(path), a link to nothing" }
+        if isFolder(path) == false { return "\(path), which is no folder" }
+        path = (path as NSString).deletingLastPathComponent
+    }
+    return nil
 }

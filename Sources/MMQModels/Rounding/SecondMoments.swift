@@ -6,8 +6,8 @@ final class SecondMoments {
     let inputs: Int
     /// [inputs, inputs], filled above the diagonal.
     private var sums: UnsafeMutablePointer<Double>?
-    private let transposed: FloatBuffer
-    private let products: FloatBuffer
+    /// Rows [inputs, depth] and their products [tile, inputs]; nil once the moments are split.
+    private var scratch: (transposed: FloatBuffer, products: FloatBuffer)?
 
     /// Rows that are multiplied at a time, and inputs.
     private static let depth = 1024, tile = 128
@@ -17,8 +17,9 @@ final class SecondMoments {
         let sums = UnsafeMutablePointer<Double>.allocate(capacity: inputs * inputs)
         sums.initialize(repeating: 0, count: inputs * inputs)
         self.sums = sums
-        transposed = FloatBuffer(count: inputs * Self.depth)
-        products = FloatBuffer(count: Self.tile * inputs)
+        scratch = (
+            FloatBuffer(count: inputs * Self.depth), FloatBuffer(count: Self.tile * inputs)
+        )
     }
 
     deinit { sums?.deallocate() }
@@ -31,7 +32,9 @@ final class SecondMoments {
 
     /// Adds rows, each with the weight of that index.
     func add(_ rows: Rows, weight: (Int) -> Float) {
-        guard let sums else { preconditionFailure("moments that were split") }
+        guard let sums, let (transposed, products) = scratch else {
+            preconditionFailure("moments that were split")
+        }
         precondition(rows.width == inputs)
         for first in stride(from: 0, to: rows.count, by: Self.depth) {
             let count = min(Self.depth, rows.count - first)
@@ -40,12 +43,15 @@ final class SecondMoments {
                 let x = rows[first + row]
                 for i in 0..<inputs { transposed.pointer[i * count + row] = factor * x[i] }
             }
-            add(depth: count, to: sums)
+            add(transposed, depth: count, products, to: sums)
         }
     }
 
     /// Adds the products of `transposed` [inputs, depth].
-    private func add(depth: Int, to sums: UnsafeMutablePointer<Double>) {
+    private func add(
+        _ transposed: FloatBuffer, depth: Int, _ products: FloatBuffer,
+        to sums: UnsafeMutablePointer<Double>
+    ) {
         for first in stride(from: 0, to: inputs, by: Self.tile) {
             let count = min(Self.tile, inputs - first), width = inputs - first
             let x = transposed.pointer + first * depth
@@ -72,6 +78,7 @@ final class SecondMoments {
     ///   damping.
     func split(damping: Double, of name: String, in file: String) throws -> SplitMoments {
         guard let sums else { preconditionFailure("moments that were split") }
+        scratch = nil
         let diagonal = (0..<inputs).map { sums[$0 * inputs + $0] }
         let mean = diagonal.reduce(0, +) / Double(inputs)
         for i in 0..<inputs {

@@ -19,9 +19,11 @@ struct TextTable {
             rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
         }
         return rows.map { row in
-            row.enumerated().map { column, cell in
+            let line = row.enumerated().map { column, cell in
                 String(repeating: " ", count: widths[column] - cell.count) + cell
             }.joined(separator: "  ")
+            // Cells at the end may be empty.
+            return String(line.reversed().drop { $0 == " " }.reversed())
         }.joined(separator: "\n")
     }
 
