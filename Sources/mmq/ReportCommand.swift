@@ -157,7 +157,8 @@ struct ReportCommand: ParsableCommand {
             pictures = try looked(model, limit: limit) + pictures
         }
         let document = try ReportDocument(
-            file, others: others, formats: formats, models: models, pictures: pictures, model: facts, judge: judge,
+            file, others: others, formats: formats, models: models, pictures: pictures,
+            model: facts, judge: judge,
             gallery: gallery,
             options: ReportOptions(
                 title: title, split: split, set: sets.chosen(), answerSplit: answerSplit,
