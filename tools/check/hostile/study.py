@@ -117,8 +117,8 @@ class HostileStudy:
         """The report with everything that it can hold."""
         return ["report", "--study", self.study, "--model", self.model, "--output", self.page, "--judge", "exact",
                 "--draws", 100, "--bench", self.bench, "--title", f"title{EVIL}", "--compare", other,
-                "--compare-models", self.compared, "--fidelity", self.fidelity, "--lens", self.lens, "--image", self.picture,
-                "--prompt", self.prompt]
+                "--compare-models", self.compared, "--fidelity", self.fidelity, "--lens", self.lens,
+                "--image", self.picture, "--prompt", self.prompt]
 
     def refused(self) -> None:
         """Files that cannot be read, by commands that name them and what is in them."""
