@@ -58,7 +58,7 @@ BESIDE = {
         "-wal", "-shm", "-journal", ".lock", ".merging", ".merging-wal", ".merging-shm", ".merging-journal",
         ".merging.lock"},
     Form.FILE: {".partial"},
-    Form.STEPS: {".partial"},
+    Form.STEPS: {".partial", ".lock"},
     Form.FOLDER: set(),
     Form.SERIES: set(),
 }
