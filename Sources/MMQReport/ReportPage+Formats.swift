@@ -5,8 +5,8 @@ extension ReportPage {
     /// the neurons and of the scores.
     @MarkupBuilder func formats(_ entry: FormatFidelity) -> Markup {
         let found = entry.fidelity
-        let samples = found.models.first?.entries.map {
-            "\($0.domain.rawValue) \(PageText.whole($0.comparison.samples))"
+        let samples = found.samples.map {
+            "\($0.domain.rawValue) \(PageText.whole($0.compared))"
         }
         element(.h3) {
             "Number formats next to "
@@ -14,7 +14,7 @@ extension ReportPage {
             " "
             element(.small) {
                 foreign(entry.file)
-                "; samples: " + (samples ?? []).joined(separator: ", ")
+                "; samples: " + samples.joined(separator: ", ")
             }
         }
         Self.overview(found).markup
@@ -59,46 +59,45 @@ extension ReportPage {
             ],
             rows: [cost(found.reference, found.cost) + Array(repeating: "", count: 10)]
                 + found.models.map { model in
-                    let sums = model.sums, shifts = model.entries.flatMap(\.shifts)
+                    let summary = model.summary
                     return cost(model.name, model.cost)
-                        + [sums.image, sums.text].flatMap {
+                        + [summary.image, summary.text].flatMap {
                             [
-                                PageText.number($0.lens.meanDivergence, 4),
-                                PageText.percent($0.lens.agreement),
-                                PageText.percent($0.pairs.share.map { 1 - $0 }, 3),
+                                PageText.number($0.divergence, 4), PageText.percent($0.agreement),
+                                PageText.percent($0.flipped, 3),
                             ]
                         } + [
-                            PageText.number(mean(shifts.map(\.mean)), 5),
-                            PageText.number(shifts.map(\.greatest).max(), 3),
-                            PageText.number(mean(model.neurons.compactMap(\.jaccard)), 3),
-                            PageText.number(mean(model.neurons.compactMap(\.halves)), 3),
+                            PageText.number(summary.meanShift, 5),
+                            PageText.number(summary.greatestShift, 3),
+                            PageText.number(summary.jaccard, 3),
+                            PageText.number(summary.halves, 3),
                         ]
                 })
     }
 
-    private static func mean(_ values: [Double]) -> Double? {
-        values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
-    }
-
     private static func sets(_ found: Fidelity) -> PageTable {
-        let all = found.models.flatMap(\.neurons)
-        var places: [(module: String, domain: Domain)] = []
-        for set in all where !places.contains(where: { $0 == (set.module, set.domain) }) {
-            places.append((set.module, set.domain))
+        /// A module's set of a domain.
+        struct Place: Hashable {
+            let module: String
+            let domain: Domain
+
+            init(_ set: Fidelity.Neurons) { (module, domain) = (set.module, set.domain) }
         }
-        func own(_ sets: [Fidelity.Neurons], _ place: (module: String, domain: Domain))
-            -> Fidelity.Neurons?
-        { sets.first { ($0.module, $0.domain) == place } }
+        var places: [Place] = [], halves: [Place: Double] = [:]
+        for set in found.models.flatMap(\.neurons) {
+            if places.count < found.models[0].neurons.count { places.append(Place(set)) }
+            halves[Place(set)] = set.halves
+        }
+        let sets = found.models.map { model in
+            Dictionary(model.neurons.map { (Place($0), $0) }) { first, _ in first }
+        }
         return PageTable(
             caption: "Neurons of each domain, in both / in either (Jaccard): every model with the "
                 + "reference, and two halves of the reference's samples with each other",
             head: ["module", "domain", "halves"] + found.models.map(\.name), labels: 2,
             rows: places.map { place in
-                [
-                    place.module, place.domain.rawValue,
-                    PageText.number(own(all, place)?.halves, 3),
-                ]
-                    + found.models.map { PageText.number(own($0.neurons, place)?.jaccard, 3) }
+                [place.module, place.domain.rawValue, PageText.number(halves[place], 3)]
+                    + sets.map { PageText.number($0[place]?.jaccard, 3) }
             })
     }
 
@@ -221,35 +220,54 @@ extension ReportPage {
     }
 
     private func shifts(_ found: Fidelity) -> [Chart] {
-        let all = found.models.flatMap(\.entries).flatMap(\.shifts)
-        return unique(all.map(\.module)).map { module in
-            let layers = (all.filter { $0.module == module }.map(\.layer).max() ?? -1) + 1
-            /// Over all domains.
-            func values(_ model: Fidelity.Model, _ layer: Int) -> [Fidelity.Shift] {
-                model.entries.flatMap(\.shifts).filter { $0.module == module && $0.layer == layer }
+        let modules = found.models.flatMap { Self.layers(of: $0) }
+        return unique(modules.map(\.module)).map { module in
+            // [models][layers]: over all domains.
+            let values = found.models.map { model in
+                Self.layers(of: model).first { $0.module == module }?.shifts ?? []
             }
             var chart = LineChart(
                 title: module,
                 summary: "Mean change of activation probability in module \(module) by layer, over "
                     + "its neurons and all domains, one line per model.",
-                series: series(found) { model in
-                    (0..<layers).map { Self.mean(values(model, $0).map(\.mean)) }
+                series: zip(Self.lines(of: found.models), values).map { line, layers in
+                    LineChart.Series(
+                        name: line.name, color: line.color, shape: line.shape,
+                        values: layers.map { $0.map(\.mean).mean })
                 }, axis: "mean |Δp|, %", includes: [0], format: { PageText.percent($0, 3) + " %" },
                 isShare: true
             ).chart
             chart.table.head =
                 ["layer"] + found.models.flatMap { ["\($0.name): mean %", "greatest %"] }
-            chart.table.rows = (0..<layers).map { layer in
+            chart.table.rows = (0..<(values.map(\.count).max() ?? 0)).map { layer in
                 [String(layer)]
-                    + found.models.flatMap { model in
-                        let some = values(model, layer)
+                    + values.flatMap { layers -> [String] in
+                        let some = layers.indices.contains(layer) ? layers[layer] : []
                         return [
-                            PageText.percent(Self.mean(some.map(\.mean)), 3),
+                            PageText.percent(some.map(\.mean).mean, 3),
                             PageText.percent(some.map(\.greatest).max(), 2),
                         ]
                     }
             }
             return chart
         }
+    }
+
+    /// A model's changes of activation probability by module and layer, of all domains together.
+    private static func layers(
+        of model: Fidelity.Model
+    ) -> [(module: String, shifts: [[Fidelity.Shift]])] {
+        var places: [String: Int] = [:]
+        var modules: [(module: String, shifts: [[Fidelity.Shift]])] = []
+        for shift in model.entries.flatMap(\.shifts) {
+            let place = places[shift.module] ?? modules.count
+            if place == modules.count {
+                places[shift.module] = place
+                modules.append((shift.module, []))
+            }
+            while modules[place].shifts.count <= shift.layer { modules[place].shifts.append([]) }
+            modules[place].shifts[shift.layer].append(shift)
+        }
+        return modules
     }
 }

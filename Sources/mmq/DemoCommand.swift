@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import MMQBase
 import MMQModels
+import MMQReport
 import MMQStudy
 
 /// `mmq demo`: the whole study on the small trained models that come with the repository.
@@ -187,9 +188,9 @@ private struct DemoStudy {
                 "--bench", bench, "--split", "val", "--samples", "16", "--max-tokens", "12",
                 "--judge", "exact",
             ]
-        try await mmq(formats)
         let fidelity = "\(output)/fidelity.json"
         try await mmq(formats + ["--json"], into: fidelity)
+        print(FidelityCommand.text(try FormatFidelity(file: fidelity).fidelity))
         for type in Self.types.dropFirst() {
             try await find(type, quietly: true)
             try await mmq(

@@ -62,6 +62,8 @@ struct FidelityCommand: ParsableCommand {
     func run() throws {
         try threading.apply()
         let chosen = try domains.chosen() ?? Domain.allCases
+        // First: what cannot be opened is not found out behind hours of work.
+        let judge = try judging.open(ifNeeded: maxTokens > 0 && chosen.contains(.ad))
         func open(_ folder: String) throws -> (name: String, model: any VisionLanguageModel) {
             (folder, try ModelFiles(folder: folder, activations: activations).open())
         }
@@ -70,7 +72,8 @@ struct FidelityCommand: ParsableCommand {
             split: bench.split, samples: samples,
             options: LensOptions(top: 1, hidesFiller: !allRows),
             allowsOutside: outside.allowOutside)
-        let series = try RunSeries(over: chosen, study: nil) {
+        let interrupt = InterruptFlag.finishing("sample")
+        let series = try RunSeries(over: chosen, study: nil, interrupt: interrupt) {
         } run: { _, domain, interrupt in
             try RunDisplay(domain).follow(run.step(domain), interrupt)
         }
@@ -78,26 +81,29 @@ struct FidelityCommand: ParsableCommand {
             if series.isInterrupted { throw ExitCode(130) }
             throw InputError.noSamples(toCompareOver: bench.bench)
         }
-        var isInterrupted = series.isInterrupted
-        if maxTokens > 0, !isInterrupted {
-            isInterrupted = try RunSeries(over: chosen, study: nil) {
+        if maxTokens > 0, !interrupt.isRaised {
+            _ = try RunSeries(over: chosen, study: nil, interrupt: interrupt) {
             } run: { _, domain, interrupt in
                 try RunDisplay.answers(domain).follow(
                     run.answers(domain, maxTokens: maxTokens), interrupt)
-            }.isInterrupted
+            }
         }
-        let found = try run.result(judge: judging.open(ifNeeded: chosen.contains(.ad)))
+        let found = try run.result(judge: judge)
+        for note in found.notes { Diagnostics.note("note: \(note)") }
         if json {
             try Diagnostics.printJSON(found)
         } else {
-            let counts = zip(chosen, series.results).map { "\($0.rawValue) \($1)" }
-            print("next to \(found.reference), samples: \(counts.joined(separator: ", "))")
-            print(Self.table(found))
-            if found.models.contains(where: { !$0.answers.isEmpty }) {
-                print("\n" + Self.answers(found))
-            }
+            print(Self.text(found))
         }
-        if isInterrupted { throw ExitCode(130) }
+        if interrupt.isRaised { throw ExitCode(130) }
+    }
+
+    /// What is printed of it.
+    static func text(_ found: Fidelity) -> String {
+        let samples = found.samples.map { "\($0.domain.rawValue) \($0.compared)" }
+        let about = "next to \(found.reference), samples: \(samples.joined(separator: ", "))"
+        let hasAnswers = found.models.contains { !$0.answers.isEmpty }
+        return about + "\n" + table(found) + (hasAnswers ? "\n\n" + answers(found) : "")
     }
 
     private static func table(_ found: Fidelity) -> String {
@@ -109,30 +115,26 @@ struct FidelityCommand: ParsableCommand {
         var table = TextTable(
             ["model", "bits", "MB"] + (hasSpeed ? ["prompt t/s", "answer t/s"] : []) + changes)
         func cost(_ name: String, _ cost: Fidelity.Cost) -> [String] {
-            [name, TextTable.number(cost.bits, 2), TextTable.number(Double(cost.bytes) / 1e6, 1)]
-                + (hasSpeed
-                    ? [
-                        TextTable.number(cost.speed?.prompt, 1),
-                        TextTable.number(cost.speed?.answer, 1),
-                    ] : [])
+            let speeds = [cost.speed?.prompt, cost.speed?.answer].map { TextTable.number($0, 1) }
+            return [
+                name, TextTable.number(cost.bits, 2), TextTable.number(Double(cost.bytes) / 1e6, 1),
+            ] + (hasSpeed ? speeds : [])
         }
         table.add(
             cost(found.reference, found.cost) + Array(repeating: "", count: changes.count))
         for model in found.models {
-            let sums = model.sums, shifts = model.entries.flatMap(\.shifts)
+            let summary = model.summary
             table.add(
                 cost(model.name, model.cost)
-                    + [sums.image, sums.text].flatMap {
+                    + [summary.image, summary.text].flatMap {
                         [
-                            TextTable.number($0.lens.meanDivergence, 4),
-                            TextTable.percent($0.lens.agreement),
-                            TextTable.percent($0.pairs.share.map { 1 - $0 }, 3),
+                            TextTable.number($0.divergence, 4), TextTable.percent($0.agreement),
+                            TextTable.percent($0.flipped, 3),
                         ]
                     } + [
-                        TextTable.number(shifts.map(\.mean).mean, 5),
-                        TextTable.number(shifts.map(\.greatest).max(), 3),
-                        TextTable.number(model.neurons.compactMap(\.jaccard).mean, 3),
-                        TextTable.number(model.neurons.compactMap(\.halves).mean, 3),
+                        TextTable.number(summary.meanShift, 5),
+                        TextTable.number(summary.greatestShift, 3),
+                        TextTable.number(summary.jaccard, 3), TextTable.number(summary.halves, 3),
                     ])
         }
         return table.text
@@ -167,11 +169,6 @@ struct FidelityCommand: ParsableCommand {
         }
         return "answers and scores\n" + table.text
     }
-}
-
-extension [Double] {
-    /// nil of none.
-    fileprivate var mean: Double? { isEmpty ? nil : reduce(0, +) / Double(count) }
 }
 
 extension InputError {

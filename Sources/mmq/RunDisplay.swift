@@ -72,13 +72,14 @@ struct RunSeries<Result: Encodable> {
     /// - Parameters:
     ///   - study: taken away again if it is new and an error left it empty; nil if nothing is stored.
     ///   - underWay: what is finished after Ctrl-C.
+    ///   - interrupt: of a command that has several series; nil for one of its own.
     ///   - plan: made once, when the study is open.
     init<Plan, Item>(
-        over items: [Item], study: Study?, underWay: String = "sample", plan: () throws -> Plan,
+        over items: [Item], study: Study?, underWay: String = "sample",
+        interrupt: InterruptFlag? = nil, plan: () throws -> Plan,
         run: (Plan, Item, InterruptFlag) throws -> (outcome: RunOutcome, result: Result)
     ) throws {
-        let interrupt = InterruptFlag(
-            note: "Finishing the \(underWay) under way; Ctrl-C again stops at once.")
+        let interrupt = interrupt ?? .finishing(underWay)
         var results: [Result] = []
         var outcome = RunOutcome.reached
         do {
@@ -116,5 +117,12 @@ struct RunSeries<Result: Encodable> {
         } else {
             print(results.map(text).joined(separator: separator))
         }
+    }
+}
+
+extension InterruptFlag {
+    /// For a run that ends with what is under way.
+    static func finishing(_ underWay: String) -> InterruptFlag {
+        InterruptFlag(note: "Finishing the \(underWay) under way; Ctrl-C again stops at once.")
     }
 }

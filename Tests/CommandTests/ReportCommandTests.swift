@@ -70,6 +70,13 @@ import Testing
         #expect(!(try folder.entries().contains { $0.hasSuffix(".partial") }))
 
         #expect(page.contains("Number formats next to <bdi>\(model)</bdi>"))
+        let cells = try #require(
+            (JSONSerialization.jsonObject(with: Data(formats.output.utf8)) as? [String: Any])?[
+                "models"] as? [[String: Any]])
+        for score in try #require(cells.first?["scores"] as? [[String: Any]]) {
+            #expect(
+                try page.contains("<td class=\"w\">\(#require(score["metric"] as? String))</td>"))
+        }
 
         // What it shows is what the other commands print.
         let document = try expectExit(0, arguments + look + ["--json"]).object()

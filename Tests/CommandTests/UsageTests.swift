@@ -392,66 +392,6 @@ import Testing
             ["ask", "--image", GoldenModel.llava.picture(), "Why?"], naming: ["--model"])
     }
 
-    /// A model next to itself answers and scores alike; its row and the reference's have speeds.
-    @Test func fidelityOfItself() throws {
-        let folder = try TemporaryFolder()
-        let model = try GoldenModel.llava.convert(in: folder)
-        let words = [
-            "fidelity", "--reference", model, "--model", model, "--bench", goldenBench, "--domain",
-            "rs,com", "--samples", "2",
-        ]
-        let text = try expectExit(0, words + ["--max-tokens", "4"]).output
-        #expect(text.hasPrefix("next to \(model), samples: rs 2, com 2\n"))
-        #expect(text.contains("prompt t/s") && text.contains("\nanswers and scores\n"))
-        #expect(!(try expectExit(0, words + ["--max-tokens", "0"]).output.contains("answers and")))
-        let document = try expectExit(0, words + ["--max-tokens", "4", "--json"]).object()
-        let found = try #require((document["models"] as? [[String: Any]])?.first)
-        for cost in [document["cost"], found["cost"]] {
-            let speed = try #require((cost as? [String: Any])?["speed"] as? [String: Any])
-            #expect((speed["promptTokens"] as? Int ?? 0) > 0)
-            #expect(speed["answerTokens"] as? Int == 4 * 3)
-            #expect((speed["promptSeconds"] as? Double ?? 0) > 0)
-            #expect((speed["answerSeconds"] as? Double ?? 0) > 0)
-        }
-        let answers = try #require(found["answers"] as? [[String: Any]])
-        #expect(answers.map { $0["domain"] as? String } == ["rs", "com"])
-        #expect(answers.allSatisfy { $0["equal"] as? Int == 2 && $0["samples"] as? Int == 2 })
-        let scores = try #require(found["scores"] as? [[String: Any]])
-        #expect(Set(scores.compactMap { $0["domain"] as? String }) == ["rs", "com"])
-        for score in scores {
-            let change = try #require(score["change"] as? [String: Any])
-            #expect(change["difference"] as? Double == 0)
-        }
-    }
-
-    /// Models that cannot be compared, and a bench of which no sample can be taken, are no results.
-    @Test func fidelityOfNothing() throws {
-        let folder = try TemporaryFolder()
-        let model = try GoldenModel.llava.convert(in: folder)
-        let other = try GoldenModel.blip.convert(in: folder, name: "other")
-        func fidelity(_ model: String, next reference: String, bench: String) -> [String] {
-            [
-                "fidelity", "--reference", reference, "--model", model, "--bench", bench,
-                "--domain", "rs,com", "--samples", "1",
-            ]
-        }
-        try expectRefusal(
-            fidelity(other, next: model, bench: goldenBench),
-            naming: [other + "/language-", model + "/language-", "qformer"])
-        let bench = folder("bench")
-        try FileManager.default.copyItem(atPath: goldenBench, toPath: bench)
-        try FileManager.default.removeItem(atPath: bench + "/rs/Data")
-        var nothing = fidelity(model, next: model, bench: bench)
-        nothing[nothing.firstIndex(of: "rs,com")!] = "rs"
-        let compare =
-            ["compare", "--model", model, "--model", model, "--bench", bench]
-            + ["--domain", "rs", "--samples", "1"]
-        for words in [nothing, compare] {
-            let result = try expectExit(2, words)
-            #expect(result.output == "" && result.errors.contains("\(bench): expected samples"))
-        }
-    }
-
     /// Rules may be given one by one.
     @Test func keepsEveryPart() throws {
         let folder = try TemporaryFolder()

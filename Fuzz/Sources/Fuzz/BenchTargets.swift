@@ -155,36 +155,4 @@ extension Targets {
             _ = try evaluator.scores(of: read.answers)
         }
     }
-
-    /// Files that a report takes: a lens over one picture, a comparison of models.
-    static func lens() throws -> Target {
-        let path = Scratch.path("input.json")
-        let lens = #"""
-            {"model":"m","prompt":"p","part":"block","layers":2,"positions":2,"top":2,
-            "input_ids":[1,2],"is_image":[true,false],"top_ids":[[[1,2],[3,1]],[[2,1],[1,2]]],
-            "top_probabilities":[[[0.5,0.25],[0.5,null]],[[1,0],[0.125,0.1]]],
-            "entropies":[[0.5,1],[2,null]],"words":{"1":"a","2":"b","3":"c"}}
-            """#
-        let models = #"""
-            [{"domain":"rs","comparison":{"samples":2,"firing":[{"module":"lang","layer":0,
-            "agreement":0.5,"first":0.25,"second":0.5,"alike":0.5,"jaccard":0.5,"cosine":0.5}],
-            "lens":[]}}]
-            """#
-        return Target {
-            [Seed("lens", [0] + Array(lens.utf8)), Seed("models", [1] + Array(models.utf8))]
-        } run: { input in
-            guard let first = input.first else { return }
-            try Scratch.write(Array(input.dropFirst()), to: path)
-            if first % 2 == 0 {
-                let lens = try PictureLens(file: path, top: 3, limit: 1 << 16)
-                for place in lens.layers.indices.prefix(3) {
-                    for position in 0..<min(3, lens.positions) {
-                        _ = lens.reading(place: place, position: position)
-                    }
-                }
-            } else {
-                _ = try ModelFidelity(file: path)
-            }
-        }
-    }
 }

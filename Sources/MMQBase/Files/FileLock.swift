@@ -22,8 +22,9 @@ public final class FileLock {
             guard descriptor >= 0 else {
                 let error = errno
                 throw InputError(
-                    isWritable(file) ? .failed : .badInput, file: path,
-                    "cannot be made: \(String(cString: strerror(error)))")
+                    isWritable(file) ? .failed : .badInput, file: name,
+                    "\(path), which locks it, cannot be made: "
+                        + String(cString: strerror(error)))
             }
             try lock(descriptor, named: name, kind: kind)
             // The holder before may have removed the file between our opening and locking it.
@@ -32,6 +33,13 @@ public final class FileLock {
             let same =
                 fstat(descriptor, &mine) == 0 && stat(path, &there) == 0
                 && mine.st_ino == there.st_ino
+            // It is removed in the end: a file of that name that holds something is somebody's.
+            guard !same || mine.st_size == 0 else {
+                close(descriptor)
+                throw InputError(
+                    .badInput, file: path, expected: "an empty file that locks \(name), or none",
+                    found: "one of \(mine.st_size) bytes")
+            }
             if same {
                 self.descriptor = descriptor
                 return
@@ -53,9 +61,11 @@ public final class FolderLock {
     /// - Parameter path: the folder, which is there.
     /// - Throws: `InputError`, `.locked` if another process holds it.
     public init(_ path: String) throws {
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw InputError.system(.writeFailed, file: path, errno) }
         try lock(descriptor, named: path, kind: "folder")
+        // Last: what is not locked is closed already.
+        self.descriptor = descriptor
     }
 
     deinit { close(descriptor) }

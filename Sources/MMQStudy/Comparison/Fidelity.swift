@@ -17,6 +17,16 @@ public struct Fidelity: Sendable, Codable {
         public let greatest: Double
     }
 
+    /// How many samples of a domain there were.
+    public struct Samples: Sendable, Codable, Equatable {
+        /// The domain.
+        public let domain: Domain
+        /// Those that all models were run over.
+        public var compared = 0
+        /// Those that all models answered.
+        public var answered = 0
+    }
+
     /// One model over one domain.
     public struct Entry: Sendable, Codable {
         /// The domain.
@@ -93,32 +103,69 @@ public struct Fidelity: Sendable, Codable {
 
     /// The reference's folder.
     public let reference: String
+    /// Of every domain that was asked for, as far as the run came.
+    public let samples: [Samples]
     /// What the reference is, and what it costs.
     public let cost: Cost
     /// Every model.
     public let models: [Model]
+    /// What was not scored, and why.
+    public let notes: [String]
 }
 
 extension Fidelity.Model {
     /// What was found at positions of one kind.
     public struct Kind: Sendable, Equatable {
-        /// The lens of the last layer: the model's own distribution.
-        public var lens = ModelComparison.Lens()
-        /// Gate signs, over all layers of the decoder.
-        public var pairs = ModelComparison.Pairs()
-    }
+        /// Mean divergence of the next token's probabilities, in nats; nil where there was none.
+        public let divergence: Double?
+        /// The share of positions with the same most probable token.
+        public let agreement: Double?
+        /// The share of pairs of a neuron and a position whose gate has another sign.
+        public let flipped: Double?
 
-    /// Over all domains, image and text positions apart.
-    public var sums: (image: Kind, text: Kind) {
-        entries.reduce(into: (Kind(), Kind())) { sums, entry in
-            if let last = entry.comparison.lens.last {
-                sums.0.lens.add(last.image)
-                sums.1.lens.add(last.text)
-            }
-            for layer in entry.comparison.firing {
-                if let image = layer.image { sums.0.pairs.add(image) }
-                if let text = layer.text { sums.1.pairs.add(text) }
-            }
+        fileprivate init(_ lens: ModelComparison.Lens, _ pairs: ModelComparison.Pairs) {
+            divergence = lens.meanDivergence
+            agreement = lens.agreement
+            flipped = pairs.share.map { 1 - $0 }
         }
     }
+
+    /// A model in a row of numbers, over all domains.
+    public struct Summary: Sendable, Equatable {
+        /// At image positions.
+        public let image: Kind
+        /// At all others.
+        public let text: Kind
+        /// How far activation probabilities moved, mean over layers, and the farthest.
+        public let meanShift: Double?, greatestShift: Double?
+        /// Means over domains and modules: of sets in common with the reference, of its halves.
+        public let jaccard: Double?, halves: Double?
+    }
+
+    /// The decoder's last lens is the model's own distribution; gates are those of all its layers.
+    public var summary: Summary {
+        var lens = (image: ModelComparison.Lens(), text: ModelComparison.Lens())
+        var pairs = (image: ModelComparison.Pairs(), text: ModelComparison.Pairs())
+        for comparison in entries.map(\.comparison) {
+            if let last = comparison.lens.last {
+                lens.image.add(last.image)
+                lens.text.add(last.text)
+            }
+            for layer in comparison.firing {
+                if let image = layer.image { pairs.image.add(image) }
+                if let text = layer.text { pairs.text.add(text) }
+            }
+        }
+        let shifts = entries.flatMap(\.shifts)
+        return Summary(
+            image: Kind(lens.image, pairs.image), text: Kind(lens.text, pairs.text),
+            meanShift: shifts.map(\.mean).mean, greatestShift: shifts.map(\.greatest).max(),
+            jaccard: neurons.compactMap(\.jaccard).mean,
+            halves: neurons.compactMap(\.halves).mean)
+    }
+}
+
+extension [Double] {
+    /// nil of none.
+    public var mean: Double? { isEmpty ? nil : reduce(0, +) / Double(count) }
 }

@@ -6,12 +6,15 @@ import MMQModels
 final class FidelityAnswers {
     /// The reference first.
     let models: [(name: String, model: any VisionLanguageModel)]
+    /// Where questions come from, for errors.
+    let bench: String
     private var speeds: [Fidelity.Speed]
     /// [models]: answers to the same samples, in the same order.
     private var given: [(domain: Domain, answers: [[ScoredAnswer]])] = []
 
-    init(_ models: [(name: String, model: any VisionLanguageModel)]) {
+    init(_ models: [(name: String, model: any VisionLanguageModel)], bench: String) {
         self.models = models
+        self.bench = bench
         speeds = models.map { _ in Fidelity.Speed() }
     }
 
@@ -30,9 +33,18 @@ final class FidelityAnswers {
         }
     }
 
-    /// A model's answers next to the reference's.
+    /// The same, with how many were answered.
+    func counted(_ samples: [Fidelity.Samples]) -> [Fidelity.Samples] {
+        samples.map { domain in
+            var domain = domain
+            domain.answered = given.first { $0.domain == domain.domain }?.answers[0].count ?? 0
+            return domain
+        }
+    }
+
+    /// A model's answers next to the reference's; a domain that cannot be scored is noted.
     func compared(
-        _ place: Int, split: String, judge: (any AnswerJudge)?
+        _ place: Int, split: String, judge: (any AnswerJudge)?, notes: inout [String]
     ) throws -> ([StudyComparison.Answers], [StudyComparison.ScoreChange]) {
         var agreements: [StudyComparison.Answers] = []
         var scores: [StudyComparison.ScoreChange] = []
@@ -42,11 +54,34 @@ final class FidelityAnswers {
                 StudyComparison.Answers(
                     domain: domain, split: split, setting: FidelityAnswersStep.setting,
                     texts: pairs.map { ($0.answer, $1.answer) }))
-            scores += try StudyComparison.changes(
-                from: answers[0], to: answers[place], domain: domain, split: split,
-                setting: FidelityAnswersStep.setting, judge: judge)
+            do {
+                scores += try StudyComparison.changes(
+                    from: answers[0], to: answers[place], domain: domain, split: split,
+                    setting: FidelityAnswersStep.setting, judge: judge)
+            } catch let error as InputError where error.code == .badInput {
+                let note = "\(domain.rawValue) answers: not scored: \(error)"
+                if !notes.contains(note) { notes.append(note) }
+            }
         }
         return (agreements, scores)
+    }
+}
+
+/// A judge that is asked the same but once: the reference's answers come again with every model.
+final class RememberingJudge: AnswerJudge {
+    private let judge: any AnswerJudge
+    private var known: [[String]: Float] = [:]
+
+    init(_ judge: any AnswerJudge) { self.judge = judge }
+
+    var name: String { judge.name }
+
+    func score(question: String, reference: String, answer: String) throws -> Float {
+        let key = [question, reference, answer]
+        if let score = known[key] { return score }
+        let score = try judge.score(question: question, reference: reference, answer: answer)
+        known[key] = score
+        return score
     }
 }
 
@@ -94,7 +129,7 @@ final class FidelityAnswersStep: RunStep {
                     domain: sample.domain, index: sample.index, setting: Self.setting,
                     question: sample.question, groundTruth: sample.answer, answer: text,
                     attributes: sample.attributes, choices: sample.choices,
-                    source: run.models[place].name))
+                    source: run.bench))
         }
         return true
     }
@@ -103,7 +138,7 @@ final class FidelityAnswersStep: RunStep {
         _ model: any VisionLanguageModel, _ picture: RGBImage, _ sample: BenchSample,
         _ speed: inout Fidelity.Speed
     ) throws -> String {
-        let input = try model.prepare(image: picture, prompt: model.studyPrompt(sample.prompt))
+        let input = try model.prepareQuestion(sample, picture, options)
         let features = try input.imageFeatures(observation: nil)
         let running = try model.begin(
             input, features: features,

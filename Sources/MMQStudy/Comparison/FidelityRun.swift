@@ -15,7 +15,8 @@ public final class FidelityRun {
     fileprivate var counts: [[(domain: Domain, counts: [ModuleCounts])]]
     fileprivate var comparisons: [[(domain: Domain, comparison: ModelComparison)]]
     /// What the reference and every model answered.
-    private var answers: FidelityAnswers
+    private let answers: FidelityAnswers
+    fileprivate var taken: [Fidelity.Samples] = []
 
     /// - Throws: `InputError`, `.mismatch` if a model is not of the reference's shape.
     public init(
@@ -32,7 +33,7 @@ public final class FidelityRun {
         self.allowsOutside = allowsOutside
         counts = models.map { _ in [] }
         comparisons = models.map { _ in [] }
-        answers = FidelityAnswers([reference] + models)
+        answers = FidelityAnswers([reference] + models, bench: bench)
         for (_, model) in models { _ = try ModelComparison(reference.model, model) }
     }
 
@@ -60,7 +61,7 @@ public final class FidelityRun {
     /// What was found so far.
     ///
     /// - Parameter judge: scores driving answers; without one they have no score.
-    /// - Throws: `InputError`, `.mismatch` if a module saw no tokens; what scoring throws.
+    /// - Throws: `InputError`, `.mismatch` if a module saw no tokens; what the judge throws.
     public func result(judge: (any AnswerJudge)? = nil) throws -> Fidelity {
         let modules = reference.model.modules
         func sets(_ all: [(domain: Domain, counts: [ModuleCounts])]) throws -> [Identification] {
@@ -81,8 +82,11 @@ public final class FidelityRun {
         let parts = try (0..<2).map { half in
             canSplit ? try sets(halves.map { (domain: $0.domain, counts: $0.halves[half]) }) : []
         }
+        let judge = judge.map(RememberingJudge.init)
+        var notes: [String] = []
         return Fidelity(
-            reference: reference.name, cost: cost(reference.model, 0),
+            reference: reference.name, samples: answers.counted(taken),
+            cost: cost(reference.model, 0),
             models: try models.indices.map { index in
                 let (name, model) = models[index]
                 let theirs = try sets(counts[index])
@@ -102,11 +106,11 @@ public final class FidelityRun {
                         shifts: Self.shifts(whole[place].counts, counts[index][place].counts))
                 }
                 let (answers, scores) = try answers.compared(
-                    index + 1, split: split, judge: judge)
+                    index + 1, split: split, judge: judge, notes: &notes)
                 return Fidelity.Model(
                     name: name, cost: cost(model, index + 1), entries: entries, neurons: neurons,
                     answers: answers, scores: scores)
-            })
+            }, notes: notes)
     }
 
     private func cost(_ model: any VisionLanguageModel, _ place: Int) -> Fidelity.Cost {
@@ -215,6 +219,7 @@ private final class FidelityStep: RunStep {
 
     /// How many samples there were. With the last, the domain is handed to the run.
     func result(_ cursor: RunCursor, _ outcome: RunOutcome) -> Int {
+        run.taken.append(Fidelity.Samples(domain: samples.domain, compared: done))
         guard done > 0 else { return 0 }
         run.halves.append((samples.domain, halves))
         for i in models.indices {

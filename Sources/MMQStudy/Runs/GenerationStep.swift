@@ -1,4 +1,5 @@
 import MMQBase
+import MMQImage
 import MMQModels
 
 /// Gives the answers that a domain still lacks, several at a time: sample by sample and in each
@@ -69,15 +70,9 @@ final class GenerationStep: RunStep {
 
     func begin(_ job: Job) throws -> Bool {
         let model = plan.model
-        let input = try cache.input(of: job.sample) {
-            try model.prepare(
-                image: job.sample.picture(),
-                prompt: model.studyPrompt(job.sample.prompt))
-        }
         let options = plan.settings.options
-        let tokens = input.inputIDs.count + max(1, options.minTokens)
-        guard tokens <= model.contextLength else {
-            throw InputError.tooLong(tokens: tokens, context: model.contextLength)
+        let input = try cache.input(of: job.sample) {
+            try model.prepareQuestion(job.sample, job.sample.picture(), options)
         }
         let features = try cache.features(under: job.lane) {
             try input.imageFeatures(observation: job.lane.towers)
@@ -139,5 +134,22 @@ final class GenerationStep: RunStep {
         result.missingFrames = cursor.missingFrames
         result.towerPasses = cache.towerPasses
         return result
+    }
+}
+
+extension VisionLanguageModel {
+    /// A sample's picture and question, with room for the fewest tokens of an answer.
+    ///
+    /// - Throws: `InputError`, `.tooLong` if the context has not so much.
+    func prepareQuestion(
+        _ sample: BenchSample, _ picture: @autoclosure () throws -> RGBImage,
+        _ options: AnswerOptions
+    ) throws -> PreparedInput {
+        let input = try prepare(image: picture(), prompt: studyPrompt(sample.prompt))
+        let tokens = input.inputIDs.count + max(1, options.minTokens)
+        guard tokens <= contextLength else {
+            throw InputError.tooLong(tokens: tokens, context: contextLength)
+        }
+        return input
     }
 }
