@@ -36,7 +36,7 @@ extension Targets {
                 "high":1}}],"scores":[{"domain":"rs","split":"val","setting":"none",
                 "form":"official","metric":"m","first":0.375,"second":0.375,"change":{
                 "against":"first","clusters":8,"detectable":0.75,"difference":0,"holm":1,
-                "interval":{"high":0,"low":0},"p":1,"pairs":8,"test":"t"}}]}]}
+                "interval":{"high":0,"low":0},"p":1,"pairs":8,"test":"exact sign test"}}]}]}
                 """#
         let study = try Study(path: Scratch.path("none.sqlite"), access: .planning)
         let seeds = [lens, models, formats]
