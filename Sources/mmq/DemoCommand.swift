@@ -185,7 +185,7 @@ private struct DemoStudy {
             ["fidelity", "--reference", model("f16")]
             + Self.types.dropFirst().flatMap { ["--model", model($0)] }
             + [
-                "--bench", bench, "--split", "val", "--samples", "16", "--max-tokens", "12",
+                "--bench", bench, "--split", "val", "--samples", "\(samples)", "--max-tokens", "12",
                 "--judge", "exact",
             ]
         let fidelity = "\(output)/fidelity.json"
