@@ -15,28 +15,34 @@ import Testing
 
     /// Two formats answer as `generate` lets them, and their scores stand next to each other as `compare`
     /// has them.
-    @Test(arguments: [GoldenModel.llava, .blip])
-    func answersAreThoseOfStudies(_ golden: GoldenModel) throws {
+    @Test func answersAreThoseOfStudies() throws {
         let folder = try TemporaryFolder()
-        let model = try golden.convert(in: folder)
-        let small = try golden.convert(in: folder, type: "q4_0", name: "small")
-        for (name, model) in [("a", model), ("b", small)] {
+        let assets = Golden.repository + "/models/demo", bench = assets + "/bench"
+        let domains = ["--domain", "com,doc"], most = ["--samples", "130", "--max-tokens", "12"]
+        for (name, type) in [("a", "f16"), ("b", "q4_0")] {
             try expectExit(
                 0,
                 [
-                    "generate", "--model", model, "--bench", goldenBench, "--study", folder(name),
-                    "--domain", "rs,com", "--masks", "none", "--samples", "6", "--greedy",
-                    "--max-tokens", "3",
+                    "convert", assets + "/llava-next", "--output", folder(name), "--type", type,
+                    "--vision-type", "f16",
                 ])
+            try expectExit(
+                0,
+                [
+                    "generate", "--model", folder(name), "--bench", bench, "--study",
+                    folder("study-" + name), "--masks", "none", "--greedy", "--batch", "8",
+                ] + domains + most)
         }
         let compared = try expectExit(
-            0, ["compare", "--study", folder("a"), "--study", folder("b"), "--json"]
+            0,
+            ["compare", "--study", folder("study-a"), "--study", folder("study-b"), "--json"]
         ).object()
         let document = try expectExit(
             0,
-            fidelity(
-                small, next: model, "--split", "val", "--samples", "6", "--max-tokens", "3",
-                "--json")
+            [
+                "fidelity", "--reference", folder("a"), "--model", folder("b"), "--bench", bench,
+                "--split", "val", "--json",
+            ] + domains + most
         ).object()
         let found = try #require((document["models"] as? [[String: Any]])?.first)
         for key in ["answers", "scores"] {
@@ -46,6 +52,10 @@ import Testing
         // They do differ, or nothing would be seen here.
         let answers = try #require(found["answers"] as? [[String: Any]])
         #expect(answers.contains { $0["equal"] as? Int != $0["samples"] as? Int })
+        let changes = try #require(found["scores"] as? [[String: Any]]).map {
+            ($0["change"] as? [String: Any])?["difference"] as? Double
+        }
+        #expect(changes.contains { $0 != 0 })
     }
 
     /// Of every model speeds and samples; no answers where none are asked for.
