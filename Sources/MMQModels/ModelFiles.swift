@@ -111,7 +111,7 @@ public final class ModelFiles: Sendable {
     }
 
     /// Whether a file of that name is a model folder's of a role.
-    static func `is`(_ name: String, _ role: ModelFileRole) -> Bool {
+    static func isName(_ name: String, of role: ModelFileRole) -> Bool {
         name.hasPrefix(role.rawValue + "-") && name.hasSuffix(".gguf")
     }
 
@@ -119,7 +119,7 @@ public final class ModelFiles: Sendable {
     public static func names(_ role: ModelFileRole, in folder: String) throws -> [String] {
         do {
             return try FileManager.default.contentsOfDirectory(atPath: folder)
-                .filter { Self.is($0, role) }.sorted()
+                .filter { Self.isName($0, of: role) }.sorted()
         } catch {
             throw InputError(.unreadable, file: folder, expected: "a model folder")
         }

@@ -1,3 +1,4 @@
+import MMQBase
 import MMQStudy
 
 extension ReportPage {

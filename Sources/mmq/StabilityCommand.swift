@@ -79,8 +79,7 @@ struct StabilityCommand: ParsableCommand {
                     "\(TextTable.number($0.interval.low, 3)) … "
                         + TextTable.number($0.interval.high, 3)
                 } ?? "-", TextTable.number(row.halves?.chance, 3),
-                TextTable.percent(
-                    kept.isEmpty ? nil : kept.reduce(0, +) / Double(kept.count), 1),
+                TextTable.percent(kept.mean, 1),
                 String(kept.count { $0 >= 0.95 }),
             ])
         }

@@ -130,8 +130,9 @@ import Testing
         for word in [path, name, "[0, 1]", "1e+09"] {
             #expect(error?.description.contains(word) == true, "\(String(describing: error))")
         }
-        let left = try FileManager.default.contentsOfDirectory(atPath: folder("out"))
+        // Nor a folder that was made for nothing.
+        let left = try? FileManager.default.contentsOfDirectory(atPath: folder("out"))
         #expect(isBegun == (name != "token_embd.weight"))
-        #expect(left == (isBegun ? [".rounding-0.part"] : []))
+        #expect(left == (isBegun ? [".rounding-0.part"] : nil))
     }
 }

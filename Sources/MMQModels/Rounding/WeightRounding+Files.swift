@@ -101,7 +101,7 @@ extension WeightRounding {
     /// The copy of the vision file: its name, if a folder's is found by that.
     var visionPath: String {
         let name = (model.files.vision.path as NSString).lastPathComponent
-        if ModelFiles.is(name, .vision) { return path(name) }
+        if ModelFiles.isName(name, of: .vision) { return path(name) }
         let number = model.files.vision.metadata["general.file_type"]?.integer
         let type = StoredType.allCases.first { Int($0.fileType) == number }
         return path(.vision, type?.rawValue ?? "copy")

@@ -128,13 +128,18 @@ public final class WeightRounding {
             "3 \(model.fingerprint) \(options.imageWeight) \(options.damping) "
             + "\(options.correction) \(options.refinements) " + String(hash.value, radix: 16)
         // What is in it is looked at once nobody else writes to it.
-        _ = try Converter.makeFolder(folder, replace: true)
+        let isMade = try Converter.makeFolder(folder, replace: true)
         lock = try FolderLock(folder)
         for path in [languagePath, visionPath] { try InputLedger.check(output: path) }
-        try requireStorable()
         // What a run left that was ended while it gave its files their names is its own.
         let isBegun = try keptFile(0) != nil
         _ = try Converter.makeFolder(folder, replace: options.replace || isBegun)
+        do {
+            try requireStorable()
+        } catch {
+            if isMade { rmdir(folder) }
+            throw error
+        }
     }
 
     /// Takes a prompt in.

@@ -164,8 +164,3 @@ extension Fidelity.Model {
             halves: neurons.compactMap(\.halves).mean)
     }
 }
-
-extension [Double] {
-    /// nil of none.
-    public var mean: Double? { isEmpty ? nil : reduce(0, +) / Double(count) }
-}

@@ -33,7 +33,7 @@ final class FidelityAnswers {
         }
     }
 
-    /// The same, with how many were answered.
+    /// How many samples were compared, with how many were answered.
     func counted(_ samples: [Fidelity.Samples]) -> [Fidelity.Samples] {
         samples.map { domain in
             var domain = domain
